@@ -1,0 +1,5 @@
+//! The multiplexing engine.
+#![no_std]
+extern crate alloc;
+
+pub mod wire;

@@ -1,0 +1,3 @@
+//! The `qpmux` command.
+
+fn main() {}
