@@ -1,0 +1,260 @@
+//! The invariant CRC: four bytes at the end of every RoCEv2 packet that routers never need to
+//! change (IBTA vol. 1, 7.8.1; RoCEv2 annex A17; rxe_icrc.c).
+//!
+//! It is CRC-32 (polynomial 0x04c11db7, reflected, as in zlib) over eight bytes of ones in place
+//! of an InfiniBand local header, then over the packet from its IP header to its pad, with all
+//! that may change on the way taken as ones: traffic class, flow label, hop limit, both
+//! checksums, and the BTH byte with FECN and BECN. It is stored little endian.
+//!
+//! Forwarding does not compute it anew. The CRC is linear: the change of a header, moved along
+//! by the length of what follows, is the change of the CRC. So [`PatchTables`] updates it without
+//! a look at the payload, and what was wrong before stays exactly as wrong. A full recompute
+//! would give a corrupted payload a right ICRC.
+
+use alloc::boxed::Box;
+
+use super::bth::{BthRepr, CONGESTION_AT};
+use super::fields::Field;
+use super::ipv4::Ipv4Repr;
+use super::ipv6::Ipv6Repr;
+use super::packet::Layout;
+use super::udp::UdpRepr;
+
+/// Bytes of the ICRC.
+pub const LEN: usize = 4;
+
+/// CRC-32 of eight bytes of ones, the stand-in for the local header.
+const SEED: u32 = 0x2144_df1c;
+/// The polynomial, reflected.
+const POLYNOMIAL: u32 = 0xedb8_8320;
+
+/// Bytes from the IP header's first to the BTH's last, by IP version.
+const V4_HEADERS: usize = Ipv4Repr::LEN + UdpRepr::LEN + BthRepr::LEN;
+const V6_HEADERS: usize = Ipv6Repr::LEN + UdpRepr::LEN + BthRepr::LEN;
+
+/// The bits that the ICRC leaves out, as a mask over IP header, UDP header and BTH.
+static V4_VARIANT: [u8; V4_HEADERS] =
+    variant(Ipv4Repr::LEN, &[(1, 0xff), (8, 0xff), (10, 0xff), (11, 0xff)]);
+static V6_VARIANT: [u8; V6_HEADERS] =
+    variant(Ipv6Repr::LEN, &[(0, 0x0f), (1, 0xff), (2, 0xff), (3, 0xff), (7, 0xff)]);
+
+/// Adds what varies in UDP (its checksum) and in the BTH to what varies in the IP header.
+const fn variant<const N: usize>(ip_len: usize, ip: &[(usize, u8)]) -> [u8; N] {
+    let mut mask = [0; N];
+    let mut i = 0;
+    while i < ip.len() {
+        mask[ip[i].0] = ip[i].1;
+        i += 1;
+    }
+    mask[ip_len + 6] = 0xff;
+    mask[ip_len + 7] = 0xff;
+    mask[ip_len + UdpRepr::LEN + CONGESTION_AT] = 0xff;
+    mask
+}
+
+#[inline]
+fn variant_bits(ip_version: u8) -> &'static [u8] {
+    if ip_version == 4 { &V4_VARIANT } else { &V6_VARIANT }
+}
+
+/// The ICRC that `frame` should have. Its little-endian bytes are those in the frame.
+/// `layout` is the frame's own; a frame that is shorter than that counts as empty.
+pub fn compute(frame: &[u8], layout: &Layout) -> u32 {
+    let covered = usize::from(layout.ip)..usize::from(layout.icrc);
+    of_packet(frame.get(covered).unwrap_or_default(), layout.ip_version)
+}
+
+/// The ICRC of a packet given from its IP header to its pad.
+pub(super) fn of_packet(packet: &[u8], ip_version: u8) -> u32 {
+    /// Holds all headers, and whole packets that are small: those then need one call less.
+    const HEAD: usize = 128;
+
+    let mut head = [0; HEAD];
+    let (start, rest) = packet.split_at(packet.len().min(HEAD));
+    for (to, from) in head.iter_mut().zip(start) {
+        *to = *from;
+    }
+    for (byte, mask) in head.iter_mut().zip(variant_bits(ip_version)) {
+        *byte |= mask;
+    }
+    let mut crc = crc32fast::Hasher::new_with_initial(SEED);
+    crc.update(head.get(..start.len()).unwrap_or_default());
+    crc.update(rest);
+    crc.finalize()
+}
+
+/// Whether the ICRC in `frame` is right.
+pub fn verify(frame: &[u8], layout: &Layout) -> bool {
+    let at = usize::from(layout.icrc);
+    frame.len() >= at + LEN && load(frame, at) == compute(frame, layout)
+}
+
+/// Computes the ICRC of a frame and stores it in the frame: for frames made here. One that is
+/// forwarded gets [`PatchTables::patch_frame`], lest a corrupted payload become valid.
+pub fn store(frame: &mut [u8], layout: &Layout) {
+    put(compute(frame, layout), frame, layout.icrc.into());
+}
+
+#[inline]
+fn load(frame: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(<[u8; LEN]>::get(frame, at))
+}
+
+#[inline]
+pub(super) fn put(icrc: u32, frame: &mut [u8], at: usize) {
+    icrc.to_le_bytes().put(frame, at);
+}
+
+/// Tables that move a change of four bytes along a packet, to get from the change of a header
+/// to the change of the ICRC.
+///
+/// There is one row for each distance in words. A row has a table of 16 entries for each of the
+/// eight nibbles of a word, 512 bytes: 0.5 MB for 4096 bytes, of which only the rows of the
+/// lengths in use get touched. It takes no special instructions and no `unsafe`.
+pub struct PatchTables {
+    rows: Box<[Row]>,
+}
+
+/// Moves a change of the CRC along by a fixed distance.
+struct Row([[u32; 16]; 8]);
+
+impl PatchTables {
+    /// More is no frame: [`Layout`] counts in 16 bits.
+    const MAX_LEN: usize = 1 << 16;
+    /// At least a whole header can be moved in one step, whatever is asked for.
+    const MIN_LEN: usize = 128;
+
+    /// Makes the tables for frames up to `max_frame_len` bytes, at 128 times as much memory.
+    /// Longer ones are patched as well, in several steps.
+    pub fn new(max_frame_len: usize) -> Self {
+        let words = max_frame_len.clamp(Self::MIN_LEN, Self::MAX_LEN).div_ceil(4);
+        // What becomes of each single bit; any value is a sum of these.
+        let mut bits: [u32; 32] = core::array::from_fn(|bit| 1 << bit);
+        let rows = (0..=words).map(|_| {
+            let row = Row::new(&bits);
+            bits = bits.map(|image| advance(image, 4));
+            row
+        });
+        Self { rows: rows.collect() }
+    }
+
+    /// The ICRC after a header was replaced, given the one before. The payload is not needed.
+    ///
+    /// `old_header` and `new_header` are equally long; bits that the ICRC leaves out must be
+    /// equal in both. `tail_len` is the count of bytes between their end and the ICRC. Lengths
+    /// are multiples of 4 (others are right, too, but slow). For headers of unequal length there
+    /// is no answer: the ICRC comes back as it was, and the receiver will drop the frame.
+    pub fn patch(&self, old_header: &[u8], new_header: &[u8], tail_len: usize, icrc: u32) -> u32 {
+        self.patch_invariant(old_header, new_header, &[], tail_len, icrc)
+    }
+
+    /// Patches the ICRC of a frame whose header was rewritten in place. `old_header` is a copy
+    /// of the frame's bytes from [`Layout::ip`] on before that; it must reach over all bytes
+    /// that were changed. Bits that the ICRC leaves out may differ. An ICRC that was wrong stays
+    /// wrong.
+    pub fn patch_frame(&self, old_header: &[u8], frame: &mut [u8], layout: &Layout) {
+        let at = usize::from(layout.icrc);
+        let Some(packet) = frame.get(usize::from(layout.ip)..at) else { return };
+        let changed = old_header.len().min(packet.len());
+        let (old, (new, tail)) = (&old_header[..changed], packet.split_at(changed));
+        let mask = variant_bits(layout.ip_version);
+        let icrc = self.patch_invariant(old, new, mask, tail.len(), load(frame, at));
+        put(icrc, frame, at);
+    }
+
+    /// [`Self::patch`] without the bits of `variant`, a mask over the start of both headers.
+    #[inline]
+    fn patch_invariant(
+        &self,
+        old: &[u8],
+        new: &[u8],
+        variant: &[u8],
+        tail_len: usize,
+        icrc: u32,
+    ) -> u32 {
+        if old.len() != new.len() {
+            return icrc;
+        }
+        if !old.len().is_multiple_of(4) || !tail_len.is_multiple_of(4) {
+            return icrc ^ change_by_bytes(old, new, variant, tail_len);
+        }
+        // Each word moves to the headers' end on its own, as this does not wait for the word
+        // before; the sum then moves over the tail. So rows are shared by all packet lengths.
+        let mut change = 0;
+        let mut words_left = old.len() / 4;
+        let mut masks = variant.chunks_exact(4);
+        for (old, new) in old.chunks_exact(4).zip(new.chunks_exact(4)) {
+            let mask = masks.next().map_or(0, word);
+            let difference = (word(old) ^ word(new)) & !mask;
+            if difference != 0 {
+                change ^= self.shift(difference, words_left);
+            }
+            words_left -= 1;
+        }
+        icrc ^ self.shift(change, tail_len / 4)
+    }
+
+    /// Moves a change along by `words` times four bytes.
+    #[inline]
+    fn shift(&self, mut change: u32, mut words: usize) -> u32 {
+        loop {
+            if let Some(row) = self.rows.get(words) {
+                return row.apply(change);
+            }
+            let longest = self.rows.len() - 1;
+            // There is a last row, and it is not the row of distance 0: `new` makes 33 or more.
+            change = self.rows[longest].apply(change);
+            words -= longest;
+        }
+    }
+}
+
+impl Row {
+    fn new(bits: &[u32; 32]) -> Self {
+        let image = |nibble: usize, value: usize| {
+            (0..4)
+                .filter(|bit| value >> bit & 1 == 1)
+                .fold(0, |sum, bit| sum ^ bits[4 * nibble + bit])
+        };
+        Self(core::array::from_fn(|nibble| core::array::from_fn(|value| image(nibble, value))))
+    }
+
+    #[inline]
+    fn apply(&self, change: u32) -> u32 {
+        // Masked to 0..=15, the index is in range.
+        let image = |nibble: usize| self.0[nibble][(change >> (4 * nibble)) as usize & 15];
+        // Written out: the sums of pairs do not wait for each other.
+        ((image(0) ^ image(1)) ^ (image(2) ^ image(3)))
+            ^ ((image(4) ^ image(5)) ^ (image(6) ^ image(7)))
+    }
+}
+
+#[inline]
+fn word(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes(<[u8; 4]>::get(bytes, 0))
+}
+
+/// The CRC's change after `count` more bytes that are equal in both packets.
+const fn advance(mut change: u32, count: usize) -> u32 {
+    let mut bits = 8 * count;
+    while bits > 0 {
+        let carry = change & 1;
+        change >>= 1;
+        if carry == 1 {
+            change ^= POLYNOMIAL;
+        }
+        bits -= 1;
+    }
+    change
+}
+
+/// The ICRC's change, byte by byte: for lengths that no packet of whole words has.
+#[cold]
+fn change_by_bytes(old: &[u8], new: &[u8], variant: &[u8], tail_len: usize) -> u32 {
+    let masks = variant.iter().copied().chain(core::iter::repeat(0));
+    let change =
+        old.iter().zip(new).zip(masks).fold(0, |change, ((old, new), mask)| {
+            advance(change ^ u32::from((old ^ new) & !mask), 1)
+        });
+    (0..tail_len).fold(change, |change, _| advance(change, 1))
+}
