@@ -1,0 +1,102 @@
+//! Classic pcap: a header of 24 bytes, then records of 16 bytes and a frame each.
+//!
+//! The parser of `pcap-file` takes the records apart; the lengths are checked here before it sees
+//! them. Its own reader would not do: it takes a cut file and an absurd length for the same error,
+//! and refuses frames which the snap length cut short.
+
+use pcap_file::pcap::{PcapHeader, PcapParser};
+use pcap_file::{Endianness, TsResolution};
+
+use crate::FRAME_BYTES_MAX;
+use crate::record::{ByteOrder, ETHERNET, Fault, Record, Step};
+use crate::window::Window;
+
+/// Length of the header of the file, in bytes.
+pub(crate) const HEADER_BYTES: usize = 24;
+const RECORD_HEADER_BYTES: usize = 16;
+/// The upper bits of the header's link type hold the length of the frame check sequence.
+const LINK_TYPE_MASK: u32 = 0xffff;
+
+/// A classic pcap whose header was read.
+pub(crate) struct Classic {
+    parser: PcapParser,
+    order: ByteOrder,
+    /// Length of one unit of the records' fraction of a second, in nanoseconds.
+    fraction_ns: u32,
+}
+
+impl Classic {
+    /// Whether a capture which begins with `data` is a classic pcap.
+    pub(crate) fn recognises(data: &[u8]) -> bool {
+        const MAGICS: [u32; 4] = [0xa1b2_c3d4, 0xa1b2_3c4d, 0xd4c3_b2a1, 0x4d3c_b2a1];
+        data.len() >= 4 && MAGICS.contains(&ByteOrder::Big.u32(data, 0))
+    }
+
+    /// Reads the header, of which `window` holds all bytes.
+    pub(crate) fn new(window: &mut Window) -> Result<Self, Fault> {
+        let damaged = |field, value, expected| Fault::Field { offset: 0, field, value, expected };
+        let (_, parser) = PcapParser::new(window.data())
+            .map_err(|_| damaged("header", 0, "not that of a classic pcap"))?;
+        let header: PcapHeader = parser.header();
+        // Before version 2.3 the two lengths of a record were the other way round.
+        if header.version_major != 2 || header.version_minor < 3 {
+            let version = u64::from(header.version_major) * 100 + u64::from(header.version_minor);
+            return Err(damaged("format version (hundredfold)", version, "not 203 or 204"));
+        }
+        let link_type = u32::from(header.datalink);
+        if link_type & LINK_TYPE_MASK != ETHERNET {
+            return Err(Fault::LinkType(link_type));
+        }
+        window.consume(HEADER_BYTES);
+        let order = match header.endianness {
+            Endianness::Big => ByteOrder::Big,
+            Endianness::Little => ByteOrder::Little,
+        };
+        let fraction_ns = match header.ts_resolution {
+            TsResolution::MicroSecond => 1_000,
+            TsResolution::NanoSecond => 1,
+        };
+        Ok(Self { parser, order, fraction_ns })
+    }
+
+    /// Finds the next record. Its header is judged before its end is looked for: a false length
+    /// shall not pass for a cut file.
+    pub(crate) fn next(&self, window: &mut Window) -> Result<Step, Fault> {
+        let offset = window.offset();
+        if !window.fill(RECORD_HEADER_BYTES)? {
+            return Ok(if window.ended_cleanly() { Step::End } else { Step::Cut { offset } });
+        }
+        let captured = self.check_header(window)?;
+        if !window.fill(RECORD_HEADER_BYTES + captured)? {
+            return Ok(Step::Cut { offset });
+        }
+        let Ok((_, raw)) = self.parser.next_raw_packet(window.data()) else {
+            return Ok(Step::Cut { offset });
+        };
+        let fraction_ns = u64::from(raw.ts_frac) * u64::from(self.fraction_ns);
+        let record = Record {
+            timestamp_ns: u64::from(raw.ts_sec) * 1_000_000_000 + fraction_ns,
+            original_len: raw.orig_len.max(raw.incl_len),
+            place: window.place(RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + captured),
+        };
+        window.consume(RECORD_HEADER_BYTES + captured);
+        Ok(Step::Packet(record))
+    }
+
+    /// Checks the header of the record in front and returns the frame's length in the file.
+    fn check_header(&self, window: &Window) -> Result<usize, Fault> {
+        let offset = window.offset();
+        let damaged = |field, value, expected| {
+            Err(Fault::Field { offset, field, value: u64::from(value), expected })
+        };
+        let fraction = self.order.u32(window.data(), 4);
+        if fraction >= 1_000_000_000 / self.fraction_ns {
+            return damaged("fraction of a second in the timestamp", fraction, "a second or more");
+        }
+        let captured = self.order.u32(window.data(), 8);
+        if captured > FRAME_BYTES_MAX {
+            return damaged("captured length", captured, "more than the largest frame (262144)");
+        }
+        Ok(captured as usize)
+    }
+}

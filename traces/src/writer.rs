@@ -1,0 +1,141 @@
+//! Writing a capture packet by packet.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, BufWriter};
+use std::path::Path;
+
+use pcap_file::pcap::{PcapHeader, PcapWriter, RawPcapPacket};
+use pcap_file::{DataLink, Endianness, PcapError, TsResolution};
+
+use crate::FRAME_BYTES_MAX;
+use crate::error::CaptureError;
+use crate::output::Output;
+
+/// Size of the buffer in front of the file, in bytes.
+const BUFFER_BYTES: usize = 256 * 1024;
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// Writes a classic pcap: nanoseconds, Ethernet, little endian, snap length 262144.
+///
+/// The same packets give the same bytes. The capture is written beside its place under another
+/// name; [`CaptureWriter::finish`] puts it there. Dropped before that, it leaves nothing behind,
+/// and what stood in its place still stands.
+pub struct CaptureWriter {
+    file: String,
+    writer: PcapWriter<BufWriter<Output>>,
+    written: u64,
+    /// A write failed, perhaps in the middle of a record: the file can no longer become whole.
+    broken: bool,
+}
+
+impl CaptureWriter {
+    /// Begins a capture which is to stand at `path`.
+    ///
+    /// # Errors
+    /// [`CaptureError::Write`] where no file can be made there.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, CaptureError> {
+        let path = path.as_ref();
+        let file = path.display().to_string();
+        let header = PcapHeader {
+            snaplen: FRAME_BYTES_MAX,
+            datalink: DataLink::ETHERNET,
+            ts_resolution: TsResolution::NanoSecond,
+            endianness: Endianness::Little,
+            ..PcapHeader::default()
+        };
+        let failed = |source| CaptureError::Write { file: file.clone(), source };
+        let output = Output::create(path).map_err(failed)?;
+        let buffered = BufWriter::with_capacity(BUFFER_BYTES, output);
+        let writer =
+            PcapWriter::with_header(buffered, header).map_err(|error| failed(io_error(error)))?;
+        Ok(Self { file, writer, written: 0, broken: false })
+    }
+
+    /// Appends a whole frame (from its Ethernet header on) captured at `timestamp_ns`, in
+    /// nanoseconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// [`CaptureError::Unwritable`] for a time beyond the year 2106 or a frame longer than
+    /// [`FRAME_BYTES_MAX`], nothing is written then; [`CaptureError::Write`] where writing fails.
+    pub fn write(&mut self, timestamp_ns: u64, data: &[u8]) -> Result<(), CaptureError> {
+        self.write_packet(timestamp_ns, 0, data)
+    }
+
+    /// Appends a frame of which a snap length may have cut the end: it was `original_len` bytes
+    /// long (raised to the length of `data` where it is below).
+    ///
+    /// # Errors
+    /// As [`CaptureWriter::write`].
+    pub fn write_packet(
+        &mut self,
+        timestamp_ns: u64,
+        original_len: u32,
+        data: &[u8],
+    ) -> Result<(), CaptureError> {
+        let Ok(ts_sec) = u32::try_from(timestamp_ns / NS_PER_S) else {
+            let limit = (u64::from(u32::MAX) + 1) * NS_PER_S - 1;
+            return Err(self.unwritable("time in nanoseconds", timestamp_ns, limit));
+        };
+        let incl_len = match u32::try_from(data.len()) {
+            Ok(len) if len <= FRAME_BYTES_MAX => len,
+            _ => {
+                let limit = u64::from(FRAME_BYTES_MAX);
+                return Err(self.unwritable("length in bytes", data.len() as u64, limit));
+            }
+        };
+        let packet = RawPcapPacket {
+            ts_sec,
+            // Below 1e9, so it fits.
+            ts_frac: (timestamp_ns % NS_PER_S) as u32,
+            incl_len,
+            orig_len: original_len.max(incl_len),
+            data: Cow::Borrowed(data),
+        };
+        if let Err(error) = self.writer.write_raw_packet(&packet) {
+            self.broken = true;
+            return Err(CaptureError::Write { file: self.file.clone(), source: io_error(error) });
+        }
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Puts the capture in its place and returns how many packets it holds.
+    ///
+    /// # Errors
+    /// [`CaptureError::Write`]; nothing stands in the place then but what stood there before.
+    pub fn finish(self) -> Result<u64, CaptureError> {
+        let Self { file, writer, written, broken } = self;
+        if broken {
+            let source = io::Error::other("an earlier write failed");
+            return Err(CaptureError::Write { file, source });
+        }
+        let output = writer.into_writer().into_inner().map_err(|refused| refused.into_error());
+        match output.and_then(Output::commit) {
+            Ok(()) => Ok(written),
+            Err(source) => Err(CaptureError::Write { file, source }),
+        }
+    }
+
+    fn unwritable(&self, field: &'static str, value: u64, limit: u64) -> CaptureError {
+        let packet = self.written + 1;
+        CaptureError::Unwritable { file: self.file.clone(), packet, field, value, limit }
+    }
+}
+
+impl fmt::Debug for CaptureWriter {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("CaptureWriter")
+            .field("file", &self.file)
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What stands behind an error of the pcap writer: it only ever fails to write.
+fn io_error(error: PcapError) -> io::Error {
+    match error {
+        PcapError::IoError(source) => source,
+        other => io::Error::other(other),
+    }
+}

@@ -1,0 +1,143 @@
+//! Writing: the bytes, the refusal of what does not fit, all or nothing.
+
+use std::fs;
+use std::path::Path;
+
+use qpmux_traces::{
+    CaptureError, CaptureReader, CaptureWriter, FRAME_BYTES_MAX, refuse_same_file, same_file,
+};
+
+use crate::support::{Order, Packet, classic, drain, three_packets};
+
+fn write_all(path: &Path, packets: &[Packet]) {
+    let mut writer = CaptureWriter::create(path).expect("created");
+    for packet in packets {
+        writer.write_packet(packet.timestamp_ns, packet.original_len, &packet.data).expect("fits");
+    }
+    assert_eq!(writer.finish().expect("finished"), packets.len() as u64);
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn writes_exactly_these_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.pcap");
+    write_all(&path, &three_packets());
+    let mut expected = classic(Order::Little, true, &three_packets());
+    expected[16..20].copy_from_slice(&FRAME_BYTES_MAX.to_le_bytes());
+    assert_eq!(fs::read(&path).expect("there"), expected);
+    assert_eq!(drain(CaptureReader::open(&path).expect("opens")).packets, three_packets());
+    assert_eq!(names_in(folder.path()), ["out.pcap"]);
+}
+
+#[test]
+fn a_dropped_writer_leaves_everything_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.pcap");
+    for before in [None, Some("what stood there")] {
+        if let Some(text) = before {
+            fs::write(&path, text).expect("written");
+        }
+        let mut writer = CaptureWriter::create(&path).expect("created");
+        for _ in 0..1_000 {
+            writer.write(1, &[0; 1_000]).expect("fits");
+        }
+        assert_eq!(path.exists(), before.is_some(), "nothing appears before the end");
+        drop(writer);
+        assert_eq!(fs::read_to_string(&path).ok().as_deref(), before);
+        assert_eq!(names_in(folder.path()).len(), usize::from(before.is_some()));
+    }
+}
+
+#[test]
+fn refuses_what_does_not_fit_and_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.pcap");
+    let mut writer = CaptureWriter::create(&path).expect("created");
+    let latest_ns = (1 << 32) * 1_000_000_000 - 1;
+    writer.write(latest_ns, &vec![1; FRAME_BYTES_MAX as usize]).expect("fits");
+    let late = writer.write(latest_ns + 1, &[0; 14]).expect_err("too late");
+    assert!(
+        matches!(late, CaptureError::Unwritable { packet: 2, limit, .. } if limit == latest_ns)
+    );
+    let long = writer.write(0, &vec![1; FRAME_BYTES_MAX as usize + 1]).expect_err("too long");
+    let message = long.to_string();
+    for part in ["out.pcap", "packet 2", "262145", "262144"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(writer.finish().expect("finished"), 1);
+    let reading = drain(CaptureReader::open(&path).expect("opens"));
+    assert_eq!(reading.packets[0].timestamp_ns, latest_ns);
+}
+
+#[test]
+fn an_output_which_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for path in [folder.path().to_owned(), folder.path().join("missing/out.pcap")] {
+        let error = CaptureWriter::create(&path).expect_err("cannot be made");
+        assert!(matches!(error, CaptureError::Write { .. }));
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_an_error_and_a_device_stays_one() {
+    use std::os::unix::fs::FileTypeExt;
+    for (device, sound) in [("/dev/null", true), ("/dev/full", false)] {
+        if !Path::new(device).exists() {
+            eprintln!("skipped: this system has no {device}");
+            continue;
+        }
+        let mut writer = CaptureWriter::create(device).expect("opens");
+        let wrote = (0..1_000).try_for_each(|_| writer.write(1, &[0; 1_000]));
+        assert_eq!(wrote.is_ok(), sound, "{device}");
+        assert_eq!(writer.finish().is_ok(), sound, "{device}");
+        assert!(fs::metadata(device).expect("there").file_type().is_char_device());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_followed_and_the_file_is_as_open_as_any() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().expect("a folder");
+    let (target, link) = (folder.path().join("target.pcap"), folder.path().join("link.pcap"));
+    fs::write(&target, "old").expect("written");
+    symlink(&target, &link).expect("linked");
+    write_all(&link, &three_packets());
+    assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+    assert_eq!(drain(CaptureReader::open(&target).expect("opens")).packets, three_packets());
+    let plain = folder.path().join("plain");
+    fs::write(&plain, "").expect("written");
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode();
+    assert_eq!(mode(&target), mode(&plain));
+}
+
+#[test]
+fn knows_the_same_file_under_other_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("a"), "same").expect("written");
+    fs::write(at("b"), "same").expect("written");
+    fs::create_dir(at("sub")).expect("made");
+    fs::hard_link(at("a"), at("hard")).expect("linked");
+    assert!(same_file(at("a"), at("a")) && same_file(at("a"), at("sub/../a")));
+    assert!(cfg!(not(unix)) || same_file(at("a"), at("hard")));
+    assert!(same_file(at("new"), at("sub/../new")));
+    assert!(!same_file(at("a"), at("b")) && !same_file(at("a"), at("new")));
+    assert!(!same_file(at("new"), at("newer")) && !same_file("-", "-"));
+    assert!(!same_file("/dev/null", "/dev/null"));
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(at("a"), at("soft")).expect("linked");
+        assert!(same_file(at("soft"), at("a")));
+    }
+    assert!(refuse_same_file(at("new"), &[at("a"), at("b")]).is_ok());
+    let error = refuse_same_file(at("b"), &[at("a"), at("b")]).expect_err("the second input");
+    assert!(matches!(&error, CaptureError::SameFile { input, .. } if input.ends_with('b')));
+}
