@@ -19,14 +19,16 @@
 //! ```
 //!
 //! The way of a byte: `input` opens the file and decompresses it, `window` buffers a bounded part
-//! of it, `classic` finds the records in there, `reader` numbers them and names the
+//! of it, `classic` and `pcapng` find the records in there, `reader` numbers them and names the
 //! file in every error.
 
 mod classic;
 mod error;
 mod input;
+mod interface;
 mod output;
 mod paths;
+mod pcapng;
 mod reader;
 mod record;
 mod window;

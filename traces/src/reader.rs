@@ -7,13 +7,15 @@ use std::path::Path;
 use crate::classic::{self, Classic};
 use crate::error::CaptureError;
 use crate::input::{self, Opened, Source, SourceError};
+use crate::pcapng::{self, Pcapng};
 use crate::record::Step;
 use crate::window::Window;
 
 /// Reads the Ethernet frames of a capture one by one, in constant memory.
 ///
 /// The content decides the format, not the file's name: classic pcap of both byte orders with
-/// microseconds or nanoseconds.
+/// microseconds or nanoseconds, or pcapng; either plain or compressed by gzip or zstd. A simple
+/// packet block of pcapng, which has no time, takes that of the packet before it (0 at first).
 pub struct CaptureReader {
     file: String,
     window: Window,
@@ -26,6 +28,7 @@ pub struct CaptureReader {
 
 enum Format {
     Classic(Classic),
+    Pcapng(Pcapng),
 }
 
 /// One frame of a capture. It borrows from the reader until the next one is asked for.
@@ -108,6 +111,7 @@ impl CaptureReader {
         }
         let step = match &mut self.format {
             Format::Classic(classic) => classic.next(&mut self.window),
+            Format::Pcapng(pcapng) => pcapng.next(&mut self.window),
         };
         match step {
             Ok(Step::Packet(record)) => {
@@ -166,21 +170,29 @@ impl fmt::Debug for CaptureReader {
     }
 }
 
+/// Tells the format by the first bytes and reads the header.
 fn read_header(window: &mut Window, file: &str) -> Result<Format, CaptureError> {
     let fault = |fault| CaptureError::from_fault(fault, file, 1);
-    let whole = window.fill(classic::HEADER_BYTES).map_err(fault)?;
-    let data = window.data();
+    // What is there decides, also where it is less than this.
+    window.fill(classic::HEADER_BYTES).map_err(fault)?;
     let file_name = || file.to_owned();
-    if data.is_empty() {
-        return Err(CaptureError::Empty { file: file_name() });
+    let header_bytes = match window.data() {
+        // Compressed data which ends too early may not even show what it was.
+        data if window.was_cut() && data.len() < classic::HEADER_BYTES => classic::HEADER_BYTES,
+        [] => return Err(CaptureError::Empty { file: file_name() }),
+        data if Classic::recognises(data) => classic::HEADER_BYTES,
+        data if Pcapng::recognises(data) => pcapng::HEADER_BYTES,
+        data => {
+            let found: Vec<_> = data.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            return Err(CaptureError::NotACapture { file: file_name(), found: found.join(" ") });
+        }
+    };
+    if !window.fill(header_bytes).map_err(fault)? {
+        let bytes = window.data().len() as u64;
+        return Err(CaptureError::HeaderCut { file: file_name(), bytes });
     }
-    let known = Classic::recognises(data);
-    if !known {
-        let found: Vec<_> = data.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        return Err(CaptureError::NotACapture { file: file_name(), found: found.join(" ") });
-    }
-    if !whole {
-        return Err(CaptureError::HeaderCut { file: file_name(), bytes: data.len() as u64 });
+    if Pcapng::recognises(window.data()) {
+        return Ok(Format::Pcapng(Pcapng::new()));
     }
     Classic::new(window).map(Format::Classic).map_err(fault)
 }

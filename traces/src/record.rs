@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// One packet record. Its bytes are the `len` last ones consumed from the window.
+/// One packet record.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) timestamp_ns: u64,
@@ -42,12 +42,30 @@ pub(crate) enum ByteOrder {
 }
 
 impl ByteOrder {
+    /// The 16-bit number at `at`, 0 where `bytes` is too short.
+    pub(crate) fn u16(self, bytes: &[u8], at: usize) -> u16 {
+        let found = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        match self {
+            Self::Little => u16::from_le_bytes(found),
+            Self::Big => u16::from_be_bytes(found),
+        }
+    }
+
     /// The 32-bit number at `at`, 0 where `bytes` is too short.
     pub(crate) fn u32(self, bytes: &[u8], at: usize) -> u32 {
         let found = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
         match self {
             Self::Little => u32::from_le_bytes(found),
             Self::Big => u32::from_be_bytes(found),
+        }
+    }
+
+    /// The signed 64-bit number at `at`, 0 where `bytes` is too short.
+    pub(crate) fn i64(self, bytes: &[u8], at: usize) -> i64 {
+        let found = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        match self {
+            Self::Little => i64::from_le_bytes(found),
+            Self::Big => i64::from_be_bytes(found),
         }
     }
 }

@@ -61,6 +61,20 @@ impl Window {
         self.start = self.end.min(self.start.saturating_add(bytes));
     }
 
+    /// Steps over `bytes`, available or not, without holding them; false where the capture ends
+    /// before that.
+    pub(crate) fn skip(&mut self, mut bytes: usize) -> Result<bool, Fault> {
+        while bytes > 0 {
+            let piece = bytes.min(START_BYTES);
+            if !self.fill(piece)? {
+                return Ok(false);
+            }
+            self.consume(piece);
+            bytes -= piece;
+        }
+        Ok(true)
+    }
+
     /// Where the available bytes `from..to` lie in the buffer, for [`Self::at`].
     pub(crate) fn place(&self, from: usize, to: usize) -> std::ops::Range<usize> {
         self.start + from..self.start + to
@@ -80,6 +94,11 @@ impl Window {
     /// compressed data missing.
     pub(crate) fn ended_cleanly(&self) -> bool {
         self.ended && self.start == self.end && !self.source.was_cut()
+    }
+
+    /// Whether compressed data ended too early.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.source.was_cut()
     }
 
     /// Bytes taken from the file so far, before decompression.

@@ -10,7 +10,8 @@ use pcap_file::{DataLink, Endianness, PcapError, TsResolution};
 
 use crate::FRAME_BYTES_MAX;
 use crate::error::CaptureError;
-use crate::output::Output;
+use crate::output::Packed;
+use crate::paths::is_standard;
 
 /// Size of the buffer in front of the file, in bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -20,23 +21,27 @@ const NS_PER_S: u64 = 1_000_000_000;
 ///
 /// The same packets give the same bytes. The capture is written beside its place under another
 /// name; [`CaptureWriter::finish`] puts it there. Dropped before that, it leaves nothing behind,
-/// and what stood in its place still stands.
+/// and what stood in its place still stands. A name which ends in `.gz` or `.zst` gives a
+/// compressed capture. Standard output, devices and pipes take the bytes at once.
 pub struct CaptureWriter {
     file: String,
-    writer: PcapWriter<BufWriter<Output>>,
+    writer: PcapWriter<BufWriter<Packed>>,
     written: u64,
     /// A write failed, perhaps in the middle of a record: the file can no longer become whole.
     broken: bool,
 }
 
 impl CaptureWriter {
-    /// Begins a capture which is to stand at `path`.
+    /// Begins a capture which is to stand at `path`; `-` is standard output.
     ///
     /// # Errors
     /// [`CaptureError::Write`] where no file can be made there.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, CaptureError> {
         let path = path.as_ref();
-        let file = path.display().to_string();
+        let file = match is_standard(path) {
+            true => "standard output".to_owned(),
+            false => path.display().to_string(),
+        };
         let header = PcapHeader {
             snaplen: FRAME_BYTES_MAX,
             datalink: DataLink::ETHERNET,
@@ -45,7 +50,7 @@ impl CaptureWriter {
             ..PcapHeader::default()
         };
         let failed = |source| CaptureError::Write { file: file.clone(), source };
-        let output = Output::create(path).map_err(failed)?;
+        let output = Packed::create(path).map_err(failed)?;
         let buffered = BufWriter::with_capacity(BUFFER_BYTES, output);
         let writer =
             PcapWriter::with_header(buffered, header).map_err(|error| failed(io_error(error)))?;
@@ -111,7 +116,7 @@ impl CaptureWriter {
             return Err(CaptureError::Write { file, source });
         }
         let output = writer.into_writer().into_inner().map_err(|refused| refused.into_error());
-        match output.and_then(Output::commit) {
+        match output.and_then(Packed::commit) {
             Ok(()) => Ok(written),
             Err(source) => Err(CaptureError::Write { file, source }),
         }

@@ -1,6 +1,10 @@
 //! Tests of the reader and the writer from outside, one module for each concern.
 
+mod arbitrary;
+mod blocks;
 mod classic;
+mod compressed;
+mod pcapng;
 mod samples;
 mod support;
 mod wireshark;

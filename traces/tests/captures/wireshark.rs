@@ -5,8 +5,9 @@ use std::process::Command;
 
 use qpmux_traces::{CaptureReader, CaptureWriter};
 
+use crate::blocks::{block, enhanced, interface, obsolete, option, whole_section};
 use crate::samples::samples;
-use crate::support::{Packet, drain};
+use crate::support::{Order, Packet, drain, three_packets};
 
 /// Runs a tool; `None` where it is not installed.
 pub(crate) fn run(tool: &str, arguments: &[&str]) -> Option<String> {
@@ -73,4 +74,43 @@ fn a_capture_written_here_is_the_one_editcap_writes() {
     ours[16..20].fill(0);
     theirs[16..20].fill(0);
     assert!(ours == theirs, "the records are equal byte for byte");
+}
+
+#[test]
+fn a_pcapng_of_several_interfaces_is_read_as_tshark_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let merged = folder.path().join("merged.pcapng");
+    let samples = samples();
+    let [client, server] = ["client", "server"].map(|end| {
+        let found = samples.iter().find(|sample| sample.path.to_string_lossy().contains(end));
+        found.expect("a sample under loss")
+    });
+    let names = [&merged, &client.path, &server.path].map(|path| path.to_str().expect("UTF-8"));
+    if run("mergecap", &["-I", "none", "-w", names[0], names[1], names[2]]).is_none() {
+        return;
+    }
+    let ours = drain(CaptureReader::open(&merged).expect("opens")).packets;
+    assert_eq!(ours.len(), client.packets + server.packets);
+    let Some(theirs) = by_tshark(&merged) else { return };
+    assert!(by_us(&ours) == theirs);
+}
+
+#[test]
+fn a_pcapng_built_for_the_tests_is_read_as_tshark_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("built.pcapng");
+    let mut bytes = Vec::new();
+    for order in [Order::Big, Order::Little] {
+        bytes.extend(whole_section(order, &three_packets()));
+        let resolution = option(order, 9, &[0x80 | 20]);
+        bytes.extend(interface(order, 1, 0, &[resolution]));
+        bytes.extend(block(order, 0x0bad_cafe, &[1; 30]));
+        bytes.extend(enhanced(order, 1, 1_234_567_890_123, &three_packets()[0]));
+        bytes.extend(obsolete(order, 0, 1_700_000_000_123_456_789, &three_packets()[2]));
+    }
+    std::fs::write(&path, &bytes).expect("written");
+    let ours = drain(CaptureReader::open(&path).expect("opens")).packets;
+    assert_eq!(ours.len(), 10);
+    let Some(theirs) = by_tshark(&path) else { return };
+    assert_eq!(by_us(&ours), theirs);
 }
