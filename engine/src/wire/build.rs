@@ -100,7 +100,7 @@ impl Extension {
 /// Bytes of the whole frame, from the Ethernet header to the ICRC. The IP version is that of
 /// the path's source.
 pub fn frame_len(path: &Path, ext: &Extension, payload_len: usize) -> usize {
-    EthernetRepr::LEN + ip_header_len(path).saturating_add(datagram_len(ext, payload_len))
+    (EthernetRepr::LEN + ip_header_len(path)).saturating_add(datagram_len(ext, payload_len))
 }
 
 const fn ip_header_len(path: &Path) -> usize {

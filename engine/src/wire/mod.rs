@@ -4,6 +4,7 @@
 //! ([`packet::classify`]) or refused with an [`Error`] that names the header and the field.
 //! Only [`PatchTables::new`] allocates.
 
+mod classify;
 mod fields;
 
 pub mod aeth;
