@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Runs all tests, and installs what they need on a Debian 12 that has Rust.
+#
+#   tests/run.sh [quick|full]     default: quick
+#
+# quick is what every change has to pass. full sets QPMUX_TEST_TIER=full and runs the long tests
+# too, those marked #[ignore] included. Every step runs, also after a failure; the last line sums
+# up, and the exit status is 0 only if nothing failed. QPMUX_EXTRA_CAPTURES may name a folder with
+# more captures. QPMUX_NO_INSTALL=1 leaves the system as it is: what is missing then fails.
+
+set -uo pipefail
+exec </dev/null
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+
+tier=${1:-quick}
+case $tier in
+quick | full) ;;
+*)
+    echo "usage: tests/run.sh [quick|full]" >&2
+    exit 2
+    ;;
+esac
+
+export CI=true CARGO_TERM_COLOR=never DEBIAN_FRONTEND=noninteractive PYTHONDONTWRITEBYTECODE=1
+export QPMUX_TEST_TIER=$tier
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+
+readonly CARGO_DENY=0.20.2
+readonly SKIPPED=77
+passed=0 failed=() skipped=() begin=$SECONDS
+
+# step NAME COMMAND..: runs a step under a heading, with its time. Status 77 means skipped.
+step() {
+    local name=$1 from=$SECONDS status
+    shift
+    printf '\n=== %s\n' "$name"
+    "$@"
+    status=$?
+    case $status in
+    0)
+        passed=$((passed + 1))
+        echo "--- ok: $name ($((SECONDS - from)) s)"
+        ;;
+    "$SKIPPED")
+        skipped+=("$name")
+        echo "--- SKIPPED: $name ($((SECONDS - from)) s)"
+        ;;
+    *)
+        failed+=("$name")
+        echo "--- FAILED: $name, status $status ($((SECONDS - from)) s)"
+        ;;
+    esac
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n --preserve-env=DEBIAN_FRONTEND "$@"; fi
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# What is missing, as names of Debian packages.
+missing_packages() {
+    has cc || echo gcc
+    [ -e /usr/include/stdlib.h ] || echo libc6-dev
+    has git || echo git
+    has tshark || echo tshark
+    has rsvg-convert || echo librsvg2-bin
+    [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || echo fonts-dejavu-core
+    [ -x /usr/bin/python3 ] || echo python3
+    /usr/bin/python3 -c 'import scapy.contrib.roce' >/dev/null 2>&1 || echo python3-scapy
+}
+
+install_needs() {
+    local packages
+    packages=$(missing_packages)
+    if [ -n "$packages" ]; then
+        echo "missing:" $packages
+        [ -z "${QPMUX_NO_INSTALL:-}" ] || return 1
+        as_root apt-get update -q || return
+        # shellcheck disable=SC2086 # one word for each package
+        as_root apt-get install -q -y --no-install-recommends $packages || return
+        packages=$(missing_packages)
+        [ -z "$packages" ] || { echo "still missing:" $packages; return 1; }
+    fi
+    has cargo || { echo "cargo is missing: install Rust with rustup (https://rustup.rs)"; return 1; }
+    cargo --version || return
+    if ! has cargo-deny; then
+        [ -z "${QPMUX_NO_INSTALL:-}" ] || { echo "missing: cargo-deny"; return 1; }
+        cargo install --locked "cargo-deny@$CARGO_DENY" || return
+    fi
+    cargo deny --version
+}
+
+run_tests() {
+    if [ "$tier" = quick ]; then
+        cargo test --locked --workspace
+        return
+    fi
+    # Examples in documentation that are marked `ignore` are not meant to run.
+    cargo test --locked --workspace --lib --bins --tests --no-fail-fast -- --include-ignored
+    local status=$?
+    cargo test --locked --workspace --doc && return "$status"
+}
+
+# Only a database that cannot be fetched is skipped over: what it then says, counts.
+advisories() {
+    if ! cargo deny fetch db; then
+        echo "*************************************************************************"
+        echo "* SKIPPED: the advisory database could not be fetched from the network. *"
+        echo "* Nobody has looked for known vulnerabilities in the dependencies.      *"
+        echo "*************************************************************************"
+        return "$SKIPPED"
+    fi
+    cargo deny check --hide-inclusion-graph advisories --disable-fetch
+}
+
+step "what the tests need" install_needs
+step "formatting" cargo fmt --all --check
+step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+step "release build" cargo build --locked --workspace --release
+step "tests ($tier)" run_tests
+step "licences, bans, sources" cargo deny check --hide-inclusion-graph licenses bans sources
+step "advisories" advisories
+
+join() { local IFS=,; echo "$*"; }
+summary="tests/run.sh $tier: $passed ok, ${#failed[@]} failed"
+[ ${#failed[@]} -eq 0 ] || summary+=" ($(join "${failed[@]}"))"
+summary+=", ${#skipped[@]} SKIPPED"
+[ ${#skipped[@]} -eq 0 ] || summary+=" ($(join "${skipped[@]}"))"
+printf '\n%s, %d s\n' "$summary" $((SECONDS - begin))
+[ ${#failed[@]} -eq 0 ]
