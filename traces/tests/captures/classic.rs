@@ -57,6 +57,16 @@ fn a_capture_cut_anywhere_gives_all_whole_packets() {
 }
 
 #[test]
+fn offsets_count_from_the_start_of_a_long_capture() {
+    let packets: Vec<_> = (0..2_000).map(|time| Packet::whole(time, &[5; 1_000])).collect();
+    let bytes = classic(Order::Little, true, &packets);
+    let reading = read(&bytes[..bytes.len() - 1]);
+    assert_eq!(reading.packets, packets[..1_999]);
+    let tail = TruncatedTail { after_packet: 1_999, offset: bytes.len() as u64 - 1_016 };
+    assert_eq!(reading.tail, Some(tail));
+}
+
+#[test]
 fn a_capture_cut_in_its_header_says_so() {
     let bytes = classic(Order::Big, false, &[]);
     for cut in 4..24 {
