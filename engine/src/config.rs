@@ -1,0 +1,97 @@
+//! Limits and times of one engine, with what they cost.
+
+use core::fmt;
+
+/// Limits and times. All tables are made by the constructor; nothing is allocated afterwards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Open requests of one client, in packets. A request beyond is dropped on arrival, its
+    /// client repeats it. Default 256: Linux rxe stops 128 packets beyond the last
+    /// acknowledgement (rxe_param.h).
+    pub client_window_max: u32,
+    /// Open requests on one shard, all clients together, in packets. 96 bytes each for the
+    /// client's half and, times the number of shards, 64 for the server's. Default 65,536.
+    pub requests_max: u32,
+    /// READ response packets held on one shard because an earlier answer is missing. 8 bytes
+    /// each, and a buffer of the host's. Default 16,384.
+    pub held_responses_max: u32,
+    /// Atomic results kept per client for repeats: at least the client's max_rd_atomic.
+    /// 24 bytes each. Default 16, what Clover asks for and mlx5 typically allows.
+    pub atomic_results: u32,
+    /// Requests bound on one server queue pair at a time, in packets. Default 256.
+    pub server_window_max: u32,
+    /// Time without progress after which a server queue pair's oldest open request is sent
+    /// again, in nanoseconds. Must be well under the clients' own timeout. Default 4 ms: rxe and
+    /// mlx5 applications commonly use 67 ms (timeout 14).
+    pub server_timeout_ns: u64,
+    /// Timeouts without any progress after which a server queue pair is given up. Default 7,
+    /// the largest retry count of a queue pair (IBTA vol. 1, 11.6.2).
+    pub server_retries_max: u32,
+    /// Longest frame, in bytes. 128 bytes of tables per byte. Default 9,216.
+    pub frame_len_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            client_window_max: 256,
+            requests_max: 65_536,
+            held_responses_max: 16_384,
+            atomic_results: 16,
+            server_window_max: 256,
+            server_timeout_ns: 4_000_000,
+            server_retries_max: 7,
+            frame_len_max: 9_216,
+        }
+    }
+}
+
+/// A configuration that no engine can be built for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConfigError {
+    /// The field.
+    pub field: &'static str,
+    /// Its value.
+    pub found: u64,
+    /// What it must be.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}, must be {}", self.field, self.found, self.expected)
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl Config {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The first field that is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let range = |field, found: u64, low: u64, high: u64, expected| {
+            if (low..=high).contains(&found) {
+                Ok(())
+            } else {
+                Err(ConfigError { field, found, expected })
+            }
+        };
+        let half = 1 << 22;
+        range("client_window_max", self.client_window_max.into(), 1, half, "1 to 4,194,304")?;
+        range("server_window_max", self.server_window_max.into(), 1, half, "1 to 4,194,304")?;
+        range("requests_max", self.requests_max.into(), 1, 1 << 26, "1 to 67,108,864")?;
+        range("held_responses_max", self.held_responses_max.into(), 1, 1 << 26, "1 to 67,108,864")?;
+        range("atomic_results", self.atomic_results.into(), 1, 255, "1 to 255")?;
+        range("server_timeout_ns", self.server_timeout_ns, 1, 1 << 40, "1 ns to 18 minutes")?;
+        range(
+            "server_retries_max",
+            self.server_retries_max.into(),
+            0,
+            1 << 20,
+            "at most 1,048,576",
+        )?;
+        range("frame_len_max", self.frame_len_max as u64, 128, 65_535, "128 to 65,535")
+    }
+}

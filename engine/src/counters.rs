@@ -1,0 +1,186 @@
+//! What the engine counts, by name.
+
+macro_rules! named {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident => $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+        pub enum $name { $($(#[$vmeta])* $variant,)* }
+
+        impl $name {
+            /// Every variant, in the order of their declaration.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The name used in reports and metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+named! {
+    /// Why the engine did not pass a frame on.
+    DropReason {
+        /// Its work is done: what it said goes on in a packet of the engine's own.
+        Consumed => "consumed",
+        /// Invariant CRC does not match (RoCEv2 annex A17).
+        IcrcBad => "icrc_bad",
+        /// A header of a translated connection's frame contradicts another.
+        Malformed => "malformed",
+        /// A request beyond the next expected PSN: one before it was lost.
+        RequestGap => "request_gap",
+        /// A request that is already on its way.
+        DuplicateInProgress => "duplicate_in_progress",
+        /// A repeated request, answered from the engine's own state.
+        DuplicateAnswered => "duplicate_answered",
+        /// A repeated atomic whose result is no longer kept; the client stays without answer.
+        DuplicateUnknown => "duplicate_unknown",
+        /// The client has more open requests than the configured window.
+        ClientWindow => "client_window",
+        /// A table is full: the request was not accepted, its client will repeat it.
+        TableFull => "table_full",
+        /// No room to hold a READ response that came early; it will be asked for again.
+        HeldFull => "held_full",
+        /// A response whose PSN is not open.
+        ResponseNotOpen => "response_not_open",
+        /// A READ response that is not the next part of its READ, or of the wrong size.
+        ResponseUnfit => "response_unfit",
+        /// The connection is out of service.
+        OutOfService => "out_of_service",
+    }
+}
+
+named! {
+    /// What the engine made by itself.
+    GeneratedKind {
+        /// Positive acknowledgement to a client.
+        Ack => "ack",
+        /// Atomic acknowledgement to a client.
+        AtomicAck => "atomic_ack",
+        /// Negative acknowledgement to a client.
+        Nak => "nak",
+        /// A request sent again to a server, from the retained frame.
+        Repair => "repair",
+    }
+}
+
+named! {
+    /// Why a request that carries a key stayed on its client's own server queue pair.
+    DeclineReason {
+        /// Memory key or right not known for both queue pairs, or outside the known range.
+        NotTrusted => "not_trusted",
+        /// Longer than the configured number of packets.
+        TooLong => "too_long",
+        /// The server queue pair cannot take READs or atomics.
+        NoDepth => "no_depth",
+        /// Path MTU or partition key of the two queue pairs differ.
+        PathDiffers => "path_differs",
+        /// The key is not known (a compare-and-swap before any keyed WRITE).
+        NoKey => "no_key",
+        /// No server queue pair of the server may host.
+        NoPlace => "no_place",
+    }
+}
+
+/// Counters of one engine. All only grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages that clients asked for (accepted in order, repeats not counted).
+    pub requests: u64,
+    /// Messages whose answer went to the client.
+    pub completed: u64,
+    /// Messages that carry a key.
+    pub keyed: u64,
+    /// Messages sent through the server queue pair of their place.
+    pub mapped: u64,
+    /// Frames passed untouched.
+    pub passed: u64,
+    /// Requests that waited for the client's earlier ones ([`crate::policy::Order::Fenced`]).
+    pub fence_waits: u64,
+    /// Requests that waited for room on their server queue pair.
+    pub server_waits: u64,
+    /// Requests taken a second time because their READ was repeated.
+    pub read_repeats: u64,
+    /// Times that a timer towards a server ran out.
+    pub timeouts: u64,
+    /// Negative acknowledgements from servers (sequence errors and receiver not ready).
+    pub server_naks: u64,
+    /// Server queue pairs given up.
+    pub server_qps_lost: u64,
+    /// Connections taken out of service.
+    pub out_of_service: u64,
+    /// Frames not passed on, by [`DropReason`].
+    pub drops: Tally<{ DropReason::ALL.len() }>,
+    /// Packets made by the engine, by [`GeneratedKind`].
+    pub generated: Tally<{ GeneratedKind::ALL.len() }>,
+    /// Keyed messages not mapped, by [`DeclineReason`].
+    pub declined: Tally<{ DeclineReason::ALL.len() }>,
+}
+
+/// One counter per variant of an enumeration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally<const N: usize>([u64; N]);
+
+impl<const N: usize> Default for Tally<N> {
+    fn default() -> Self {
+        Tally([0; N])
+    }
+}
+
+impl<const N: usize> Tally<N> {
+    pub(crate) fn count(&mut self, index: usize) {
+        if let Some(cell) = self.0.get_mut(index) {
+            *cell += 1;
+        }
+    }
+
+    fn get(&self, index: usize) -> u64 {
+        self.0.get(index).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine += theirs;
+        }
+    }
+}
+
+impl Counters {
+    /// Frames dropped for `reason`.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops.get(reason as usize)
+    }
+
+    /// Packets made of `kind`.
+    #[must_use]
+    pub fn generated(&self, kind: GeneratedKind) -> u64 {
+        self.generated.get(kind as usize)
+    }
+
+    /// Keyed messages declined for `reason`.
+    #[must_use]
+    pub fn declined(&self, reason: DeclineReason) -> u64 {
+        self.declined.get(reason as usize)
+    }
+
+    /// Adds another shard's counters to these.
+    pub fn merge(&mut self, other: &Counters) {
+        self.requests += other.requests;
+        self.completed += other.completed;
+        self.keyed += other.keyed;
+        self.mapped += other.mapped;
+        self.passed += other.passed;
+        self.fence_waits += other.fence_waits;
+        self.server_waits += other.server_waits;
+        self.read_repeats += other.read_repeats;
+        self.timeouts += other.timeouts;
+        self.server_naks += other.server_naks;
+        self.server_qps_lost += other.server_qps_lost;
+        self.out_of_service += other.out_of_service;
+        self.drops.add(&other.drops);
+        self.generated.add(&other.generated);
+        self.declined.add(&other.declined);
+    }
+}

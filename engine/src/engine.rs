@@ -1,0 +1,323 @@
+//! One shard of the middlebox: takes what comes in to the half that it concerns.
+
+use core::fmt;
+
+use crate::config::{Config, ConfigError};
+use crate::counters::{Counters, DropReason};
+use crate::frame::{Frame, Side};
+use crate::ids::{ClientId, ServerQpId, ShardId};
+use crate::mail::{Completion, Mail, Outcome};
+use crate::mux::client::Clients;
+use crate::mux::lookup::FlowTable;
+use crate::mux::server::Servers;
+use crate::mux::work::WorkRing;
+use crate::out::{Action, Out};
+use crate::policy::{Directory, DirectoryError, Map, Policy};
+use crate::time::Nanos;
+use crate::wire::{Classified, Layout, PatchTables, classify, icrc};
+
+/// Frames that one call takes at most.
+pub const BURST_MAX: usize = 64;
+
+/// A message from another shard, with the frame that it carries.
+#[derive(Debug)]
+pub struct Letter<'a> {
+    /// What it says.
+    pub mail: Mail,
+    /// The frame, if the message carries one.
+    pub frame: Option<Frame<'a>>,
+}
+
+/// Why an engine cannot be built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BuildError {
+    /// A limit or a time is out of its range.
+    Config(ConfigError),
+    /// The connections contradict each other.
+    Directory(DirectoryError),
+    /// A connection is given to a shard that does not exist.
+    Shard {
+        /// The shard.
+        found: u8,
+        /// How many there are.
+        shards: u8,
+    },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::Config(error) => write!(f, "configuration: {error}"),
+            BuildError::Directory(error) => error.fmt(f),
+            BuildError::Shard { found, shards } => {
+                write!(f, "a connection belongs to shard {found}, but there are {shards}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for BuildError {}
+
+/// What became of one server queue pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServerQpReport {
+    /// Which.
+    pub id: ServerQpId,
+    /// It carried a request.
+    pub carried: bool,
+    /// It carried a request of another client than its owner.
+    pub hosted: bool,
+    /// It was given up.
+    pub lost: bool,
+}
+
+/// One shard. It is driven: every call takes the time and a list for what is to be done, first
+/// finishes what the last call had no room for, and returns how much of its input it took.
+pub struct Engine {
+    pub(crate) shard: ShardId,
+    pub(crate) config: Config,
+    pub(crate) policy: Policy,
+    pub(crate) directory: Directory,
+    pub(crate) counters: Counters,
+    pub(crate) icrc: PatchTables,
+    pub(crate) clients: Clients,
+    pub(crate) servers: Servers,
+    /// Server queue pairs whose next waiting frame was recalled, in the order of the recalls.
+    pub(crate) recalls: WorkRing,
+    /// No deadline is before this.
+    pub(crate) earliest: Nanos,
+    requests: FlowTable,
+    responses: FlowTable,
+}
+
+impl Engine {
+    /// The engine of shard `shard` of `shards`. All of them are given the same directory.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub fn new(
+        config: Config,
+        policy: Policy,
+        directory: Directory,
+        shard: ShardId,
+        shards: u8,
+    ) -> Result<Engine, BuildError> {
+        config.check().map_err(BuildError::Config)?;
+        let connections = directory.connections();
+        if let Some(stray) = connections.iter().find(|c| c.shard.0 >= shards.max(1)) {
+            return Err(BuildError::Shard { found: stray.shard.0, shards });
+        }
+        let requests = FlowTable::requests(connections).map_err(BuildError::Directory)?;
+        let responses = FlowTable::responses(connections).map_err(BuildError::Directory)?;
+        Ok(Engine {
+            shard,
+            counters: Counters::default(),
+            icrc: PatchTables::new(config.frame_len_max),
+            clients: Clients::new(&config, connections),
+            servers: Servers::new(&config, connections, u32::from(shards.max(1))),
+            recalls: WorkRing::new(connections.len()),
+            earliest: Nanos::NEVER,
+            requests,
+            responses,
+            config,
+            policy,
+            directory,
+        })
+    }
+
+    /// What the engine has counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The server queue pairs of this shard.
+    pub fn server_qps(&self) -> impl Iterator<Item = ServerQpReport> {
+        let mine = |id: &ServerQpId| self.shard_of(id.owner()) == Some(self.shard);
+        let ids = (0..self.servers.states.len()).map(|i| ServerQpId(i as u32)).filter(mine);
+        ids.filter_map(|id| {
+            let state = self.servers.get(id)?;
+            let (carried, hosted, lost) = (state.carried, state.hosted, state.lost);
+            Some(ServerQpReport { id, carried, hosted, lost })
+        })
+    }
+
+    /// Requests of this shard's clients, and requests to its server queue pairs, that are open.
+    #[must_use]
+    pub fn open_requests(&self) -> (usize, usize) {
+        (self.clients.slots.used(), self.servers.slots.used())
+    }
+
+    /// Takes frames that came in on `side`, at most [`BURST_MAX`].
+    ///
+    /// A response is only legal in a later call than its request. Returns how many frames were
+    /// taken; the host offers the rest again after it has carried `out` out.
+    pub fn handle_burst(
+        &mut self,
+        side: Side,
+        now: Nanos,
+        frames: &mut [Frame<'_>],
+        out: &mut Out,
+    ) -> usize {
+        debug_assert!(frames.len() <= BURST_MAX, "a burst of more than BURST_MAX frames");
+        for (taken, frame) in frames.iter_mut().enumerate() {
+            if !self.run(now, out) {
+                return taken;
+            }
+            self.on_frame(side, now, frame, out);
+        }
+        self.run(now, out);
+        frames.len()
+    }
+
+    /// Takes messages of other shards, in the order in which each of them was sent. Returns how
+    /// many were taken.
+    pub fn handle_mail(&mut self, now: Nanos, letters: &mut [Letter<'_>], out: &mut Out) -> usize {
+        for (taken, letter) in letters.iter_mut().enumerate() {
+            if !self.run(now, out) {
+                return taken;
+            }
+            self.on_letter(now, letter, out);
+        }
+        self.run(now, out);
+        letters.len()
+    }
+
+    /// Takes frames that the engine asked for with [`Action::Recall`], in the order in which it
+    /// did. Returns how many were taken.
+    pub fn handle_recalled(
+        &mut self,
+        now: Nanos,
+        frames: &mut [Frame<'_>],
+        out: &mut Out,
+    ) -> usize {
+        for (taken, frame) in frames.iter_mut().enumerate() {
+            if !self.run(now, out) {
+                return taken;
+            }
+            let Some(id) = self.recalls.pop() else {
+                debug_assert!(false, "a frame that was not recalled");
+                return taken;
+            };
+            match classify(frame.bytes()) {
+                Ok(Classified::Rc(layout)) => {
+                    self.on_recalled(now, ServerQpId(id), frame, &layout, out);
+                }
+                _ => {
+                    // Only a host that changed a held buffer comes here.
+                    self.lose_server(ServerQpId(id));
+                    out.push(Action::Hold(frame.token()));
+                }
+            }
+        }
+        self.run(now, out);
+        frames.len()
+    }
+
+    /// Acts on deadlines that have passed. Returns the next one; it may be early, never late.
+    /// `None` if there is nothing to wait for.
+    pub fn handle_timeout(&mut self, now: Nanos, out: &mut Out) -> Option<Nanos> {
+        if self.run(now, out) {
+            self.run_timers(now);
+            self.run(now, out);
+        }
+        let idle = self.clients.work.is_empty() && self.servers.work.is_empty();
+        let next = if idle { self.earliest } else { now };
+        (next != Nanos::NEVER).then_some(next)
+    }
+
+    /// Does what is left to do. `false` if `out` has no room left.
+    fn run(&mut self, now: Nanos, out: &mut Out) -> bool {
+        while out.has_room() {
+            // An index that is taken out before its work may be put in again by it.
+            if let Some(server) = self.servers.work.pop() {
+                if !self.run_server(now, ServerQpId(server), out) {
+                    self.servers.work.push(server);
+                }
+            } else if let Some(client) = self.clients.work.pop() {
+                if !self.run_client(ClientId(client), out) {
+                    self.clients.work.push(client);
+                }
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn on_frame(&mut self, side: Side, now: Nanos, frame: &mut Frame<'_>, out: &mut Out) {
+        if self.policy.map == Map::None {
+            return self.pass(frame, out);
+        }
+        let Ok(Classified::Rc(layout)) = classify(frame.bytes()) else {
+            return self.pass(frame, out);
+        };
+        // What a server asks of a client on the same connection has PSNs of its own: no
+        // translation there.
+        let found = match (side, layout.opcode.is_request()) {
+            (Side::Client, true) => self.requests.get(&layout),
+            (Side::Server, false) => self.responses.get(&layout),
+            (Side::Client, false) | (Side::Server, true) => None,
+        };
+        let Some(connection) = found else { return self.pass(frame, out) };
+        let id = ClientId(connection);
+        match self.shard_of(id) {
+            Some(shard) if shard != self.shard => {
+                out.push(Action::Mail(shard, Mail::Foreign { side }, Some(frame.token())));
+            }
+            _ => self.on_packet(side, now, id, frame, &layout, out),
+        }
+    }
+
+    /// A packet of a connection owned here. Nothing is believed before its ICRC has been
+    /// verified: a corrupt request would be sent again for ever.
+    fn on_packet(
+        &mut self,
+        side: Side,
+        now: Nanos,
+        id: ClientId,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        if !icrc::verify(frame.bytes(), layout) {
+            return self.drop_frame(frame, DropReason::IcrcBad, out);
+        }
+        match side {
+            Side::Client => self.on_client_packet(now, id, frame, layout, out),
+            Side::Server => self.on_server_packet(now, id.own_server_qp(), frame, layout, out),
+        }
+    }
+
+    fn on_letter(&mut self, now: Nanos, letter: &mut Letter<'_>, out: &mut Out) {
+        let Some(frame) = letter.frame.as_mut() else {
+            if let Mail::Completion(completion) = &letter.mail {
+                self.on_completion(completion);
+            }
+            return;
+        };
+        if let Mail::Foreign { side } = letter.mail {
+            return self.on_frame(side, now, frame, out);
+        }
+        let Ok(Classified::Rc(layout)) = classify(frame.bytes()) else {
+            debug_assert!(false, "a shard mailed a frame that is no RC packet");
+            return self.drop_frame(frame, DropReason::Malformed, out);
+        };
+        match letter.mail {
+            Mail::Request(request) => self.on_request(now, request, frame, &layout, out),
+            Mail::Completion(Completion { outcome: Outcome::ReadPart { index }, .. }) => {
+                if let Mail::Completion(completion) = &letter.mail {
+                    self.on_read_part(completion, index, frame, &layout, out);
+                }
+            }
+            Mail::Completion(_) | Mail::Foreign { .. } => {
+                self.drop_frame(frame, DropReason::Malformed, out);
+            }
+        }
+    }
+
+    /// The shard that owns both halves of a connection.
+    pub(crate) fn shard_of(&self, id: ClientId) -> Option<ShardId> {
+        self.directory.client(id).map(|connection| connection.shard)
+    }
+}

@@ -1,0 +1,98 @@
+//! What one shard tells another (design: ownership instead of locks).
+//!
+//! On one core the sender and the receiver are the same engine, and the message is a function
+//! call; between cores the host carries it through a ring, together with the frame it names.
+
+use crate::frame::Side;
+use crate::ids::{ClientId, ServerQpId};
+use crate::wire::NakCode;
+
+/// A client's slot, named across shards. A slot that was given to another request in between
+/// has another generation, so late mail about the old one is recognised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotRef {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// A message from one shard to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mail {
+    /// A frame arrived at a shard that does not own its connection. Carries the frame.
+    Foreign {
+        /// Where it came in.
+        side: Side,
+    },
+    /// To the owner of a server queue pair: take this request. Carries the frame.
+    Request(Request),
+    /// To the owner of a client: news of one of its requests. Carries the frame of a READ
+    /// response part.
+    Completion(Completion),
+}
+
+/// A client's request on its way to a server queue pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// Whose it is.
+    pub client: ClientId,
+    /// The client's slot that waits for the outcome.
+    pub slot: SlotRef,
+    /// Where it is to go.
+    pub server_qp: ServerQpId,
+    /// What kind of answer completes it.
+    pub kind: Kind,
+    /// PSNs that it takes, 1 to 2^23.
+    pub packets: u32,
+    /// The last (or only) packet of its message.
+    pub ends_message: bool,
+}
+
+/// What completes a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// WRITE or SEND: an acknowledgement of it or of anything later.
+    Plain,
+    /// READ: its whole response.
+    Read,
+    /// Compare-and-swap, fetch-and-add: its own response.
+    Atomic,
+}
+
+/// News of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Completion {
+    /// Whose request.
+    pub client: ClientId,
+    /// Which request.
+    pub slot: SlotRef,
+    /// What happened.
+    pub outcome: Outcome,
+}
+
+/// What happened to a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// A WRITE or SEND is done.
+    Acknowledged,
+    /// An atomic is done; the value that its word had before.
+    Atomic(u64),
+    /// One packet of a READ's response, in order from 0.
+    ReadPart {
+        /// Which packet.
+        index: u32,
+    },
+    /// The server refused it (IBTA vol. 1, 9.9.3).
+    Refused {
+        /// Why.
+        code: NakCode,
+        /// Which packet of a READ's response the refusal stands for; else 0.
+        part: u32,
+    },
+    /// The server has no receive buffer for it yet; the engine will repeat it.
+    NotReady {
+        /// Coded delay (IBTA vol. 1, table 45), 0 to 31.
+        timer: u8,
+    },
+    /// Its server queue pair was given up: nobody knows whether it was executed.
+    Lost,
+}

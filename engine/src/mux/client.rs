@@ -1,0 +1,209 @@
+//! The client half: state of the responder that a client sees.
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use super::slab::{Queue, Slab};
+use super::work::WorkRing;
+use crate::frame::Token;
+use crate::ids::ServerQpId;
+use crate::mail::Kind;
+use crate::policy::Connection;
+use crate::wire::{ClientPsn, Msn, NakCode, Opcode};
+use crate::{ClientId, Config};
+
+/// Whether a connection is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Service {
+    /// It is.
+    Active,
+    /// It is silent: requests are dropped, late answers go nowhere.
+    Stopped,
+}
+
+/// Whether the client was told of a gap in its requests (IBTA vol. 1, 9.7.5.1.3: one NAK).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Gap {
+    /// There is none.
+    None,
+    /// It must be told, once all before the gap is complete.
+    Due,
+    /// It was.
+    Told,
+}
+
+/// One client, seen as a requester.
+#[derive(Clone, Copy)]
+pub(crate) struct Client {
+    pub(crate) service: Service,
+    /// The next PSN that the client is expected to send (ePSN).
+    pub(crate) expected: ClientPsn,
+    /// Messages accepted, and those whose answer was released.
+    pub(crate) accepted_msn: Msn,
+    pub(crate) completed_msn: Msn,
+    /// The first PSN whose answer was not released.
+    pub(crate) completed_end: ClientPsn,
+    /// The newest released PSN that is no READ's and no atomic's: an acknowledgement of a READ
+    /// or an atomic would complete it without its data.
+    pub(crate) last_plain: ClientPsn,
+    pub(crate) gap: Gap,
+    /// Acknowledgement of `last_plain` owed to the client.
+    pub(crate) ack_due: bool,
+    /// Repeated WRITEs to be acknowledged when the repeated READs before them are answered.
+    pub(crate) repeat_ack_due: bool,
+    /// The server was not ready for the oldest request: coded delay to tell the client.
+    pub(crate) not_ready: Option<u8>,
+    /// Credit code that the client's own server queue pair sent last.
+    pub(crate) credits: u8,
+    /// The client is between the first and the last packet of a message.
+    pub(crate) in_message: bool,
+    /// Open requests, in the client's order.
+    pub(crate) queue: Queue,
+    /// The first of them that was not handed to its server queue pair.
+    pub(crate) first_held: Option<u32>,
+    /// Repeated READs on their way; they are answered before anything else.
+    pub(crate) repeats: Queue,
+    pub(crate) open: u32,
+    /// Where the newest handed-over request went.
+    pub(crate) target: ServerQpId,
+    /// Key of the last keyed WRITE.
+    pub(crate) last_key: Option<u64>,
+    /// Where in its ring of results the next atomic's goes.
+    pub(crate) next_result: u8,
+}
+
+impl Client {
+    fn new(id: ClientId, connection: &Connection) -> Client {
+        let start = &connection.start;
+        Client {
+            service: Service::Active,
+            expected: start.psn,
+            accepted_msn: start.msn,
+            completed_msn: start.msn,
+            completed_end: start.psn,
+            last_plain: start.psn.sub(1),
+            gap: Gap::None,
+            ack_due: false,
+            repeat_ack_due: false,
+            not_ready: None,
+            credits: start.credits & 31,
+            in_message: false,
+            queue: Queue::EMPTY,
+            first_held: None,
+            repeats: Queue::EMPTY,
+            open: 0,
+            target: id.own_server_qp(),
+            last_key: None,
+            next_result: 0,
+        }
+    }
+}
+
+/// How far a request is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// Not handed over yet: the frame waits here.
+    Held(Token),
+    /// Handed to the owner of its server queue pair.
+    Issued,
+    /// Its result is here.
+    Ready,
+    /// The server refused it.
+    Refused(NakCode),
+    /// Its server queue pair was given up: its outcome is unknown, its client hears nothing.
+    Lost,
+}
+
+/// One open request of a client: one packet, and for a READ the PSNs of its response.
+#[derive(Clone, Copy)]
+pub(crate) struct ClientSlot {
+    pub(crate) psn: ClientPsn,
+    pub(crate) packets: u32,
+    /// The client's message count once this request is complete.
+    pub(crate) msn: Msn,
+    pub(crate) kind: Kind,
+    pub(crate) opcode: Opcode,
+    pub(crate) ends_message: bool,
+    pub(crate) target: ServerQpId,
+    pub(crate) state: State,
+    /// Value that an atomic's word had before.
+    pub(crate) original: u64,
+    /// READ response packets: come so far, and kept because an earlier answer is missing.
+    pub(crate) parts: u32,
+    pub(crate) held: Queue,
+}
+
+/// The result of an atomic, kept for a repeat (IBTA vol. 1, 9.7.5.1.1).
+#[derive(Clone, Copy)]
+pub(crate) struct AtomicResult {
+    pub(crate) psn: ClientPsn,
+    pub(crate) opcode: Opcode,
+    pub(crate) original: u64,
+}
+
+/// All clients of one shard, and what they have open.
+pub(crate) struct Clients {
+    pub(crate) states: Box<[Client]>,
+    pub(crate) slots: Slab<ClientSlot>,
+    /// READ response frames that wait for an earlier answer.
+    pub(crate) held: Slab<Token>,
+    results: Box<[Option<AtomicResult>]>,
+    results_per_client: usize,
+    pub(crate) work: WorkRing,
+}
+
+impl Clients {
+    pub(crate) fn new(config: &Config, connections: &[Connection]) -> Clients {
+        let blank = ClientSlot {
+            psn: ClientPsn::default(),
+            packets: 0,
+            msn: Msn::default(),
+            kind: Kind::Plain,
+            opcode: Opcode::SendOnly,
+            ends_message: true,
+            target: ServerQpId(0),
+            state: State::Ready,
+            original: 0,
+            parts: 0,
+            held: Queue::EMPTY,
+        };
+        let results_per_client = config.atomic_results as usize;
+        Clients {
+            states: connections
+                .iter()
+                .enumerate()
+                .map(|(i, connection)| Client::new(ClientId(i as u32), connection))
+                .collect(),
+            slots: Slab::new(config.requests_max, blank),
+            held: Slab::new(config.held_responses_max, Token(0)),
+            results: vec![None; connections.len() * results_per_client].into(),
+            results_per_client,
+            work: WorkRing::new(connections.len()),
+        }
+    }
+
+    pub(crate) fn get(&self, id: ClientId) -> Option<&Client> {
+        self.states.get(id.index())
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.states.get_mut(id.index())
+    }
+
+    /// The kept result of the atomic at `psn`, if it is still kept.
+    pub(crate) fn result(&self, id: ClientId, psn: ClientPsn) -> Option<AtomicResult> {
+        let first = id.index() * self.results_per_client;
+        let ring = self.results.get(first..first + self.results_per_client)?;
+        ring.iter().flatten().find(|result| result.psn == psn).copied()
+    }
+
+    /// Keeps a result, in place of the oldest.
+    pub(crate) fn keep_result(&mut self, id: ClientId, result: AtomicResult) {
+        let Some(client) = self.states.get_mut(id.index()) else { return };
+        let at = usize::from(client.next_result) % self.results_per_client;
+        client.next_result = ((at + 1) % self.results_per_client) as u8;
+        if let Some(cell) = self.results.get_mut(id.index() * self.results_per_client + at) {
+            *cell = Some(result);
+        }
+    }
+}

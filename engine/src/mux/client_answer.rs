@@ -1,0 +1,323 @@
+//! Answers leave in the client's order, whatever the order in which they came.
+
+use super::client::{AtomicResult, ClientSlot, Gap, Service, State};
+use super::generate::Answer;
+use super::rewrite::{Become, rewrite};
+use crate::counters::DropReason;
+use crate::engine::Engine;
+use crate::frame::{Frame, Side};
+use crate::ids::ClientId;
+use crate::mail::{Completion, Kind, Outcome};
+use crate::out::{Action, Out};
+use crate::wire::{AethRepr, ClientPsn, Layout, Syndrome};
+
+impl Engine {
+    /// News of a request whose answer carries no frame.
+    pub(crate) fn on_completion(&mut self, completion: &Completion) {
+        let Some(slot) = self.clients.slots.resolve(completion.slot) else { return };
+        let Some(record) = self.clients.slots.get_mut(slot) else { return };
+        match completion.outcome {
+            Outcome::Acknowledged => record.state = State::Ready,
+            Outcome::Atomic(original) => {
+                record.original = original;
+                record.state = State::Ready;
+            }
+            Outcome::Refused { code, part } => {
+                // The NAK's PSN is that of the response packet that it stands for.
+                record.psn = record.psn.add(part);
+                record.state = State::Refused(code);
+            }
+            Outcome::NotReady { timer } => {
+                return self.on_not_ready(completion.client, slot, timer);
+            }
+            Outcome::Lost => record.state = State::Lost,
+            Outcome::ReadPart { .. } => {
+                debug_assert!(false, "a READ response part comes with its frame");
+                return;
+            }
+        }
+        self.clients.work.push(completion.client.0);
+    }
+
+    /// The server has no receive buffer for a SEND. The client is told if all before it is
+    /// complete (the NAK would say so); the engine repeats the request by itself all the same.
+    fn on_not_ready(&mut self, id: ClientId, slot: u32, timer: u8) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if client.queue.head() == Some(slot) && client.repeats.is_empty() {
+            client.not_ready = Some(timer);
+            self.clients.work.push(id.0);
+        }
+    }
+
+    /// One packet of a READ's response, in order, in hand: rewritten now, sent now or held.
+    pub(crate) fn on_read_part(
+        &mut self,
+        completion: &Completion,
+        index: u32,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let id = completion.client;
+        let Some(slot) = self.clients.slots.resolve(completion.slot) else {
+            return self.drop_frame(frame, DropReason::OutOfService, out);
+        };
+        self.run_client(id, out);
+        let (Some(client), Some(record)) = (self.clients.get(id), self.clients.slots.get(slot))
+        else {
+            return self.drop_frame(frame, DropReason::OutOfService, out);
+        };
+        if client.service == Service::Stopped || index != record.parts {
+            self.stop_client(id);
+            return self.drop_frame(frame, DropReason::OutOfService, out);
+        }
+        // A repeated READ raises no count; everything before it is complete when it is sent.
+        let repeated = record.psn.is_before(client.completed_end);
+        let msn = if repeated { client.completed_msn } else { record.msn };
+        let psn = record.psn.add(index);
+        let syndrome = Syndrome::Ack { credits: client.credits };
+        let aeth = layout.opcode.has_aeth().then_some(AethRepr { syndrome, msn });
+        self.rewrite_response(id, psn, aeth, frame, layout);
+        let first = client_head(self.clients.get(id)) == Some(slot);
+        let complete = record_part(self.clients.slots.get_mut(slot));
+        let nothing_held = self.clients.slots.get(slot).is_some_and(|r| r.held.is_empty());
+        let token = frame.token();
+        if first && nothing_held && !self.is_ack_due(id) {
+            out.push(Action::Forward(token, Side::Client));
+        } else {
+            out.push(Action::Hold(token));
+            if !self.hold_part(slot, token) {
+                // The credit was checked before the part was taken, except across shards.
+                out.push(Action::Release(token));
+                return self.stop_client(id);
+            }
+        }
+        if complete {
+            self.clients.work.push(id.0);
+        }
+    }
+
+    fn hold_part(&mut self, slot: u32, token: crate::Token) -> bool {
+        let Some(part) = self.clients.held.insert(token) else { return false };
+        let Some(record) = self.clients.slots.get_mut(slot) else { return false };
+        self.clients.held.push_back(&mut record.held, part);
+        true
+    }
+
+    fn is_ack_due(&self, id: ClientId) -> bool {
+        self.clients.get(id).is_some_and(|client| client.ack_due)
+    }
+
+    fn rewrite_response(
+        &mut self,
+        id: ClientId,
+        psn: ClientPsn,
+        aeth: Option<AethRepr>,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+    ) {
+        let Some(connection) = self.directory.client(id) else { return };
+        let to = Become {
+            source: &connection.server,
+            destination: &connection.client,
+            path: &connection.response,
+            dest_qp: connection.client.qpn,
+            psn: psn.to_wire(),
+            ack_request: false,
+            aeth,
+        };
+        rewrite(&self.icrc, frame.bytes_mut(), layout, &to);
+    }
+
+    /// Releases what is complete, in order; then hands over what waited for that.
+    /// `false` if `out` has no room left.
+    pub(crate) fn run_client(&mut self, id: ClientId, out: &mut Out) -> bool {
+        loop {
+            if !out.has_room() {
+                return false;
+            }
+            let Some(client) = self.clients.get(id) else { return true };
+            let more = match client.service {
+                Service::Stopped => self.clear_step(id, out),
+                Service::Active => {
+                    self.release_step(id, out)
+                        || self.acknowledge(id, out)
+                        || self.refuse_step(id, out)
+                        || self.issue_held(id, out)
+                }
+            };
+            if !more {
+                return true;
+            }
+        }
+    }
+
+    /// Releases the answer of the oldest request, or a part of it. `false` if it is not there.
+    fn release_step(&mut self, id: ClientId, out: &mut Out) -> bool {
+        let Some(client) = self.clients.get(id) else { return false };
+        let Some(slot) = client_head(Some(client)) else { return false };
+        let repeated = !client.repeats.is_empty();
+        let Some(&record) = self.clients.slots.get(slot) else { return false };
+        if record.kind == Kind::Plain {
+            if record.state != State::Ready {
+                return false;
+            }
+            // Acknowledged together with the ones behind it that are complete as well.
+            if let Some(client) = self.clients.get_mut(id) {
+                client.ack_due = true;
+                client.last_plain = record.psn;
+            }
+            self.close_slot(id, slot, &record, repeated);
+            return true;
+        }
+        let has_answer = !record.held.is_empty() || record.state == State::Ready;
+        if !has_answer {
+            return false;
+        }
+        // Some requesters do not take a READ's or an atomic's response as acknowledgement of
+        // the WRITEs before it, so these get their own (qib_rc.c, rvt_rc_rcv_resp).
+        if self.acknowledge(id, out) {
+            return true;
+        }
+        if let Some(part) = self.pop_part(slot) {
+            out.push(Action::Send(part, Side::Client));
+            out.push(Action::Release(part));
+            return true;
+        }
+        if record.kind == Kind::Atomic {
+            self.answer_atomic(id, &record, repeated, out);
+        }
+        self.close_slot(id, slot, &record, repeated);
+        true
+    }
+
+    fn pop_part(&mut self, slot: u32) -> Option<crate::Token> {
+        let record = self.clients.slots.get_mut(slot)?;
+        let part = self.clients.held.pop_front(&mut record.held)?;
+        let token = self.clients.held.get(part).copied();
+        self.clients.held.remove(part);
+        token
+    }
+
+    fn answer_atomic(&mut self, id: ClientId, record: &ClientSlot, repeated: bool, out: &mut Out) {
+        let Some(client) = self.clients.get(id) else { return };
+        let answer = Answer {
+            psn: record.psn,
+            msn: if repeated { client.completed_msn } else { record.msn },
+            syndrome: Syndrome::Ack { credits: client.credits },
+            original: Some(record.original),
+        };
+        self.answer(id, &answer, out);
+        if !repeated {
+            let result =
+                AtomicResult { psn: record.psn, opcode: record.opcode, original: record.original };
+            self.clients.keep_result(id, result);
+        }
+    }
+
+    /// The answer is on its way: the request is complete.
+    fn close_slot(&mut self, id: ClientId, slot: u32, record: &ClientSlot, repeated: bool) {
+        let Some(client) = self.clients.states.get_mut(id.index()) else { return };
+        let queue = if repeated { &mut client.repeats } else { &mut client.queue };
+        let popped = self.clients.slots.pop_front(queue);
+        debug_assert_eq!(popped, Some(slot));
+        self.clients.slots.remove(slot);
+        client.open = client.open.saturating_sub(1);
+        if !repeated {
+            client.completed_end = record.psn.add(record.packets);
+            client.completed_msn = record.msn;
+            self.counters.completed += u64::from(record.ends_message);
+        } else if client.repeats.is_empty() {
+            client.ack_due |= core::mem::take(&mut client.repeat_ack_due);
+        }
+    }
+
+    /// Sends the acknowledgement that is due. `false` if none is.
+    fn acknowledge(&mut self, id: ClientId, out: &mut Out) -> bool {
+        let Some(client) = self.clients.get_mut(id) else { return false };
+        if !core::mem::take(&mut client.ack_due) {
+            return false;
+        }
+        let answer = Answer {
+            psn: client.last_plain,
+            msn: client.completed_msn,
+            syndrome: Syndrome::Ack { credits: client.credits },
+            original: None,
+        };
+        self.answer(id, &answer, out);
+        true
+    }
+
+    /// Sends the NAK that is due: a gap, a receiver that is not ready, or the server's refusal of
+    /// the oldest request, after which the client's queue pair is in the error state. If the
+    /// outcome of the oldest request is unknown, there is nothing to say any more.
+    fn refuse_step(&mut self, id: ClientId, out: &mut Out) -> bool {
+        let Some(client) = self.clients.states.get_mut(id.index()) else { return false };
+        let head = client_head(Some(client)).and_then(|slot| self.clients.slots.get(slot)).copied();
+        if matches!(head, Some(ClientSlot { state: State::Lost, .. })) {
+            self.stop_client(id);
+            return true;
+        }
+        let told_not_ready = client.not_ready.take();
+        let (psn, syndrome) = match (head, told_not_ready) {
+            (Some(ClientSlot { state: State::Refused(code), psn, .. }), _) => {
+                (psn, Syndrome::Nak(code))
+            }
+            (Some(record), Some(timer)) => (record.psn, Syndrome::RnrNak { timer }),
+            (None, _) if client.gap == Gap::Due => {
+                client.gap = Gap::Told;
+                (client.expected, Syndrome::Nak(crate::wire::NakCode::PsnSequence))
+            }
+            _ => return false,
+        };
+        let answer = Answer { psn, msn: client.completed_msn, syndrome, original: None };
+        self.answer(id, &answer, out);
+        if matches!(head, Some(ClientSlot { state: State::Refused(_), .. })) {
+            self.stop_client(id);
+        }
+        true
+    }
+
+    /// Gives up one thing that a stopped client still holds. `false` if there is none.
+    fn clear_step(&mut self, id: ClientId, out: &mut Out) -> bool {
+        let Some(client) = self.clients.states.get_mut(id.index()) else { return false };
+        client.first_held = None;
+        let slot = match client.repeats.head() {
+            Some(slot) => slot,
+            None => match client.queue.head() {
+                Some(slot) => slot,
+                None => return false,
+            },
+        };
+        if let Some(part) = self.pop_part(slot) {
+            out.push(Action::Release(part));
+            return true;
+        }
+        if let Some(&ClientSlot { state: State::Held(token), .. }) = self.clients.slots.get(slot) {
+            out.push(Action::Release(token));
+        }
+        let Some(client) = self.clients.states.get_mut(id.index()) else { return false };
+        let queue = if client.repeats.is_empty() { &mut client.queue } else { &mut client.repeats };
+        self.clients.slots.pop_front(queue);
+        self.clients.slots.remove(slot);
+        client.open = client.open.saturating_sub(1);
+        true
+    }
+}
+
+/// The request whose answer goes out next: repeated READs first, then the client's order.
+fn client_head(client: Option<&super::client::Client>) -> Option<u32> {
+    let client = client?;
+    client.repeats.head().or_else(|| client.queue.head())
+}
+
+/// Counts a part of a READ's response in; whether it was the last one.
+fn record_part(record: Option<&mut ClientSlot>) -> bool {
+    let Some(record) = record else { return false };
+    record.parts += 1;
+    let complete = record.parts == record.packets;
+    if complete {
+        record.state = State::Ready;
+    }
+    complete
+}

@@ -1,0 +1,95 @@
+//! From addresses and queue pair number to connection: one open-addressed table per direction.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use core::net::IpAddr;
+
+use crate::policy::{Connection, DirectoryError};
+use crate::wire::{Layout, Qpn};
+
+const EMPTY: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+struct Entry {
+    source: IpAddr,
+    destination: IpAddr,
+    dest_qp: Qpn,
+    connection: u32,
+}
+
+/// Connections by what the packets of one direction carry. At most a quarter full, so that a
+/// lookup ends after one or two entries.
+pub(crate) struct FlowTable {
+    entries: Box<[Entry]>,
+    mask: usize,
+}
+
+impl FlowTable {
+    /// The table of packets towards the servers.
+    pub(crate) fn requests(connections: &[Connection]) -> Result<FlowTable, DirectoryError> {
+        FlowTable::new(connections, |c| (c.client.ip, c.server.ip, c.server.qpn))
+    }
+
+    /// The table of packets towards the clients.
+    pub(crate) fn responses(connections: &[Connection]) -> Result<FlowTable, DirectoryError> {
+        FlowTable::new(connections, |c| (c.server.ip, c.client.ip, c.client.qpn))
+    }
+
+    fn new(
+        connections: &[Connection],
+        flow: impl Fn(&Connection) -> (IpAddr, IpAddr, Qpn),
+    ) -> Result<FlowTable, DirectoryError> {
+        let size = (connections.len() * 4).next_power_of_two().max(16);
+        let nowhere = IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
+        let blank = Entry {
+            source: nowhere,
+            destination: nowhere,
+            dest_qp: Qpn::new(0),
+            connection: EMPTY,
+        };
+        let mut table = FlowTable { entries: vec![blank; size].into(), mask: size - 1 };
+        for (i, connection) in connections.iter().enumerate() {
+            let (source, destination, dest_qp) = flow(connection);
+            let at = table.find(source, destination, dest_qp);
+            match table.entries.get_mut(at) {
+                Some(entry) if entry.connection == EMPTY => {
+                    *entry = Entry { source, destination, dest_qp, connection: i as u32 };
+                }
+                _ => return Err(DirectoryError::Duplicate { connection: i }),
+            }
+        }
+        Ok(table)
+    }
+
+    /// The entry of the flow, or the empty one where it would be.
+    fn find(&self, source: IpAddr, destination: IpAddr, dest_qp: Qpn) -> usize {
+        let mut at = hash(source, destination, dest_qp) & self.mask;
+        while let Some(entry) = self.entries.get(at) {
+            if entry.connection == EMPTY
+                || (entry.dest_qp == dest_qp
+                    && entry.source == source
+                    && entry.destination == destination)
+            {
+                break;
+            }
+            at = (at + 1) & self.mask;
+        }
+        at
+    }
+
+    /// The connection that the packet belongs to.
+    pub(crate) fn get(&self, layout: &Layout) -> Option<u32> {
+        let at = self.find(layout.source, layout.destination, layout.dest_qp);
+        self.entries.get(at).map(|e| e.connection).filter(|connection| *connection != EMPTY)
+    }
+}
+
+fn hash(source: IpAddr, destination: IpAddr, dest_qp: Qpn) -> usize {
+    let fold = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => u64::from(ip.to_bits()),
+        IpAddr::V6(ip) => (ip.to_bits() as u64) ^ (ip.to_bits() >> 64) as u64,
+    };
+    let mixed = (fold(source) ^ fold(destination).rotate_left(32) ^ u64::from(dest_qp.value()))
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize
+}

@@ -1,0 +1,13 @@
+//! Fourth on the data path, the multiplexer itself: a responder to every client, a requester to
+//! every server queue pair, and what is in flight between the two.
+
+pub(crate) mod client;
+mod client_answer;
+mod client_request;
+mod generate;
+pub(crate) mod lookup;
+mod rewrite;
+pub(crate) mod server;
+mod server_response;
+pub(crate) mod slab;
+pub(crate) mod work;

@@ -1,0 +1,360 @@
+//! The server half: state of the requester that a server queue pair sees. Requests wait here for
+//! room, get their PSN, and stay until they are complete.
+
+use alloc::boxed::Box;
+
+use super::rewrite::{Become, rewrite};
+use super::slab::{Queue, Slab};
+use super::work::WorkRing;
+use crate::Config;
+use crate::counters::DropReason;
+use crate::engine::Engine;
+use crate::frame::{Frame, Side, Token};
+use crate::ids::{ClientId, ServerQpId};
+use crate::mail::{Completion, Kind, Mail, Outcome, Request};
+use crate::out::{Action, Out};
+use crate::policy::Connection;
+use crate::time::Nanos;
+use crate::wire::{Layout, ServerPsn};
+
+/// PSNs between the oldest open and the next: half the sequence space, less one
+/// (IBTA vol. 1, 9.7.2).
+const SPAN_MAX: u32 = (1 << 23) - 1;
+
+/// One server queue pair, seen as a responder.
+#[derive(Clone, Copy)]
+pub(crate) struct ServerQp {
+    /// The PSN of the next request.
+    pub(crate) next: ServerPsn,
+    /// One past the newest PSN that the server said is done. Not before the oldest open request.
+    pub(crate) acknowledged: ServerPsn,
+    /// Bound requests, in PSN order.
+    pub(crate) open: Queue,
+    pub(crate) open_packets: u32,
+    pub(crate) open_span: u32,
+    /// READs and atomics among them.
+    pub(crate) open_reads: u32,
+    /// Requests that are not bound yet: the owner's, and those of others.
+    pub(crate) waiting_own: Queue,
+    pub(crate) waiting_guests: Queue,
+    /// The client whose message is bound without its last packet. Nobody else may be bound:
+    /// messages do not interleave (IBTA vol. 1, 9.7.4.1.2).
+    pub(crate) in_message: Option<ClientId>,
+    /// The waiting request whose frame was recalled.
+    pub(crate) recalled: Option<u32>,
+    /// The next request to send again.
+    pub(crate) repair: Option<u32>,
+    /// The oldest open request when repair began on implied evidence: begun once per progress.
+    pub(crate) repaired_at: Option<ServerPsn>,
+    /// End of the wait that the server asked for.
+    pub(crate) not_ready_until: Option<Nanos>,
+    /// When the oldest open request is sent again.
+    pub(crate) deadline: Nanos,
+    pub(crate) retries: u32,
+    pub(crate) lost: bool,
+    pub(crate) carried: bool,
+    pub(crate) hosted: bool,
+}
+
+impl ServerQp {
+    fn new(connection: &Connection) -> ServerQp {
+        // Both sides start with the same numbers: they differ from the first guest on.
+        let psn = ServerPsn::from_wire(connection.start.psn.to_wire());
+        ServerQp {
+            next: psn,
+            acknowledged: psn,
+            open: Queue::EMPTY,
+            open_packets: 0,
+            open_span: 0,
+            open_reads: 0,
+            waiting_own: Queue::EMPTY,
+            waiting_guests: Queue::EMPTY,
+            in_message: None,
+            recalled: None,
+            repair: None,
+            repaired_at: None,
+            not_ready_until: None,
+            deadline: Nanos::NEVER,
+            retries: 0,
+            lost: false,
+            carried: false,
+            hosted: false,
+        }
+    }
+}
+
+/// One request packet on its way to a server.
+#[derive(Clone, Copy)]
+pub(crate) struct ServerSlot {
+    pub(crate) request: Request,
+    pub(crate) psn: ServerPsn,
+    pub(crate) token: Token,
+    /// READ response packets that have come, in order.
+    pub(crate) parts: u32,
+    /// An atomic whose answer has come, a READ whose whole response has.
+    pub(crate) done: bool,
+    /// Order of arrival among the waiting.
+    pub(crate) arrival: u64,
+}
+
+/// All server queue pairs of one shard, and what is on its way to them.
+pub(crate) struct Servers {
+    pub(crate) states: Box<[ServerQp]>,
+    pub(crate) slots: Slab<ServerSlot>,
+    pub(crate) work: WorkRing,
+    arrivals: u64,
+}
+
+impl Servers {
+    pub(crate) fn new(config: &Config, connections: &[Connection], shards: u32) -> Servers {
+        let blank = ServerSlot {
+            request: Request {
+                client: ClientId(0),
+                slot: crate::mail::SlotRef { index: 0, generation: 0 },
+                server_qp: ServerQpId(0),
+                kind: Kind::Plain,
+                packets: 0,
+                ends_message: true,
+            },
+            psn: ServerPsn::default(),
+            token: Token(0),
+            parts: 0,
+            done: false,
+            arrival: 0,
+        };
+        Servers {
+            states: connections.iter().map(ServerQp::new).collect(),
+            // Everything that is open anywhere may be meant for this shard's queue pairs.
+            slots: Slab::new(config.requests_max.saturating_mul(shards), blank),
+            work: WorkRing::new(connections.len()),
+            arrivals: 0,
+        }
+    }
+
+    pub(crate) fn get(&self, id: ServerQpId) -> Option<&ServerQp> {
+        self.states.get(id.index())
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ServerQpId) -> Option<&mut ServerQp> {
+        self.states.get_mut(id.index())
+    }
+}
+
+impl Engine {
+    /// A request in hand for a server queue pair owned here.
+    pub(crate) fn on_request(
+        &mut self,
+        now: Nanos,
+        request: Request,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let id = request.server_qp;
+        let Some(server) = self.servers.get(id) else { return };
+        if server.lost {
+            self.drop_frame(frame, DropReason::OutOfService, out);
+            return self.complete(&request, Outcome::Lost, out);
+        }
+        // The rest of a message that has begun does not wait behind others: they wait for it.
+        let waiting = !server.waiting_own.is_empty()
+            || (server.in_message != Some(request.client) && !server.waiting_guests.is_empty());
+        let Some(slot) = self.open_server_slot(request, frame.token()) else {
+            self.drop_frame(frame, DropReason::TableFull, out);
+            return self.complete(&request, Outcome::Lost, out);
+        };
+        if !waiting && self.may_bind(id, &request) {
+            return self.bind(now, slot, frame, layout, out);
+        }
+        out.push(Action::Hold(frame.token()));
+        self.wait(id, slot);
+    }
+
+    /// A request for a server queue pair owned here, whose frame the host keeps.
+    pub(crate) fn on_held_request(&mut self, request: Request, token: Token, out: &mut Out) {
+        let id = request.server_qp;
+        let lost = self.servers.get(id).is_none_or(|server| server.lost);
+        match self.open_server_slot(request, token) {
+            Some(slot) if !lost => self.wait(id, slot),
+            slot => {
+                if let Some(slot) = slot {
+                    self.servers.slots.remove(slot);
+                }
+                out.push(Action::Release(token));
+                self.complete(&request, Outcome::Lost, out);
+            }
+        }
+    }
+
+    fn open_server_slot(&mut self, request: Request, token: Token) -> Option<u32> {
+        self.servers.arrivals += 1;
+        self.servers.slots.insert(ServerSlot {
+            request,
+            psn: ServerPsn::default(),
+            token,
+            parts: 0,
+            done: false,
+            arrival: self.servers.arrivals,
+        })
+    }
+
+    fn wait(&mut self, id: ServerQpId, slot: u32) {
+        let Some(&record) = self.servers.slots.get(slot) else { return };
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
+        let own = record.request.client == id.owner();
+        let queue = if own { &mut server.waiting_own } else { &mut server.waiting_guests };
+        self.servers.slots.push_back(queue, slot);
+        self.counters.server_waits += 1;
+        self.servers.work.push(id.0);
+    }
+
+    /// Whether the server queue pair takes this request now.
+    fn may_bind(&self, id: ServerQpId, request: &Request) -> bool {
+        let (Some(server), Some(connection)) = (self.servers.get(id), self.directory.server_qp(id))
+        else {
+            return false;
+        };
+        let in_turn = server.in_message.is_none_or(|client| client == request.client);
+        let depth = u32::from(connection.depth.max(1));
+        let fits_depth = request.kind == Kind::Plain || server.open_reads < depth;
+        !server.lost
+            && server.repair.is_none()
+            && server.not_ready_until.is_none()
+            && in_turn
+            && fits_depth
+            && server.open_packets < self.config.server_window_max
+            && server.open_span + request.packets <= SPAN_MAX
+    }
+
+    /// The waiting request whose turn it is: the oldest, but inside a message the next of it.
+    pub(crate) fn next_waiting(&self, id: ServerQpId) -> Option<u32> {
+        let server = self.servers.get(id)?;
+        let (own, guest) = (server.waiting_own.head(), server.waiting_guests.head());
+        let arrival = |slot: Option<u32>| {
+            slot.and_then(|slot| self.servers.slots.get(slot)).map_or(u64::MAX, |r| r.arrival)
+        };
+        let own_first = match server.in_message {
+            Some(client) => client == id.owner(),
+            None => arrival(own) < arrival(guest),
+        };
+        let slot = if own_first { own } else { guest }?;
+        let record = self.servers.slots.get(slot)?;
+        self.may_bind(id, &record.request).then_some(slot)
+    }
+
+    /// Gives the request its PSN for ever, makes its frame one of this queue pair's, and sends it.
+    fn bind(
+        &mut self,
+        now: Nanos,
+        slot: u32,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let Some(record) = self.servers.slots.get_mut(slot) else { return };
+        let request = record.request;
+        let id = request.server_qp;
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
+        let psn = server.next;
+        record.psn = psn;
+        if server.open.is_empty() {
+            server.acknowledged = psn;
+            server.deadline = now.after(self.config.server_timeout_ns);
+            self.earliest = self.earliest.min(server.deadline);
+        }
+        server.next = psn.add(request.packets);
+        server.open_packets += 1;
+        server.open_span += request.packets;
+        server.open_reads += u32::from(request.kind != Kind::Plain);
+        server.in_message = (!request.ends_message).then_some(request.client);
+        server.carried = true;
+        server.hosted |= request.client != id.owner();
+        self.servers.slots.push_back(&mut server.open, slot);
+        let Some(connection) = self.directory.server_qp(id) else { return };
+        let to = Become {
+            source: &connection.client,
+            destination: &connection.server,
+            path: &connection.request,
+            dest_qp: connection.server.qpn,
+            psn: psn.to_wire(),
+            // Each packet asks: an answer that its client asks for later may come from another
+            // queue pair, and a gap can be told only when all before it is acknowledged.
+            ack_request: true,
+            aeth: None,
+        };
+        rewrite(&self.icrc, frame.bytes_mut(), layout, &to);
+        out.push(Action::ForwardAndRetain(frame.token(), Side::Server));
+    }
+
+    /// The frame of the recalled request is in hand.
+    pub(crate) fn on_recalled(
+        &mut self,
+        now: Nanos,
+        id: ServerQpId,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let recalled = self.servers.get_mut(id).and_then(|server| server.recalled.take());
+        self.servers.work.push(id.0);
+        let slot = recalled.filter(|slot| {
+            let token = self.servers.slots.get(*slot).map(|record| record.token);
+            token == Some(frame.token()) && self.next_waiting(id) == Some(*slot)
+        });
+        // Anything may have happened since: then it goes on waiting.
+        let Some(slot) = slot else { return out.push(Action::Hold(frame.token())) };
+        let own =
+            self.servers.slots.get(slot).is_some_and(|record| record.request.client == id.owner());
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
+        let queue = if own { &mut server.waiting_own } else { &mut server.waiting_guests };
+        self.servers.slots.pop_front(queue);
+        self.bind(now, slot, frame, layout, out);
+    }
+
+    /// Tells the request's client what became of it.
+    pub(crate) fn complete(&mut self, request: &Request, outcome: Outcome, out: &mut Out) {
+        let completion = Completion { client: request.client, slot: request.slot, outcome };
+        match self.shard_of(request.client) {
+            Some(shard) if shard != self.shard => {
+                out.push(Action::Mail(shard, Mail::Completion(completion), None));
+            }
+            _ => self.on_completion(&completion),
+        }
+    }
+
+    /// Does what is left to do for a server queue pair: finishes what is complete, sends again
+    /// what must be, binds what waits. `false` if `out` has no room left.
+    pub(crate) fn run_server(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
+        loop {
+            if !out.has_room() {
+                return false;
+            }
+            let lost = self.servers.get(id).is_none_or(|server| server.lost);
+            let more = if lost {
+                self.abandon_step(id, out)
+            } else {
+                self.finish_step(now, id, out)
+                    || self.repair_step(id, out)
+                    || self.recall_step(id, out)
+            };
+            if !more {
+                return true;
+            }
+        }
+    }
+
+    /// Asks for the frame of the next waiting request. `false` if none may be bound.
+    fn recall_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
+        if self.servers.get(id).is_none_or(|server| server.recalled.is_some()) {
+            return false;
+        }
+        let Some(slot) = self.next_waiting(id) else { return false };
+        let Some(record) = self.servers.slots.get(slot) else { return false };
+        out.push(Action::Recall(record.token));
+        self.recalls.push(id.0);
+        if let Some(server) = self.servers.get_mut(id) {
+            server.recalled = Some(slot);
+        }
+        true
+    }
+}

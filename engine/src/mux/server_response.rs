@@ -1,0 +1,272 @@
+//! A server's packet comes in: which requests it answers, wholly or in part.
+
+use crate::counters::DropReason;
+use crate::engine::Engine;
+use crate::frame::Frame;
+use crate::ids::ServerQpId;
+use crate::mail::{Completion, Kind, Mail, Outcome};
+use crate::out::{Action, Out};
+use crate::time::Nanos;
+use crate::wire::{Layout, NakCode, Opcode, ServerPsn, Syndrome, rnr_delay_ns};
+
+impl Engine {
+    /// A checked response from the server queue pair `id`, owned here.
+    pub(crate) fn on_server_packet(
+        &mut self,
+        now: Nanos,
+        id: ServerQpId,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let Some(server) = self.servers.get(id) else { return self.pass(frame, out) };
+        if server.lost {
+            return self.drop_frame(frame, DropReason::OutOfService, out);
+        }
+        let psn = ServerPsn::from_wire(layout.psn);
+        let Some(slot) = self.find_open(id, psn) else {
+            return self.drop_frame(frame, DropReason::ResponseNotOpen, out);
+        };
+        self.note_credits(id, frame, layout);
+        if layout.opcode == Opcode::Acknowledge {
+            let syndrome = layout.aeth(frame.bytes()).map(|aeth| aeth.syndrome);
+            self.drop_frame(frame, DropReason::Consumed, out);
+            return self.on_acknowledge(now, id, slot, psn, syndrome, out);
+        }
+        self.on_data(now, id, slot, frame, layout, out);
+    }
+
+    /// The bound request whose PSNs include this one. The search is bounded by the window.
+    fn find_open(&self, id: ServerQpId, psn: ServerPsn) -> Option<u32> {
+        let server = self.servers.get(id)?;
+        let mut slot = server.open.head();
+        while let Some(index) = slot {
+            let record = self.servers.slots.get(index)?;
+            if psn.offset_from(record.psn) < record.request.packets {
+                return Some(index);
+            }
+            slot = self.servers.slots.next(index);
+        }
+        None
+    }
+
+    /// Credits are told to the owner's client alone, whose receive buffers they count.
+    fn note_credits(&mut self, id: ServerQpId, frame: &Frame<'_>, layout: &Layout) {
+        if let Some(Syndrome::Ack { credits }) =
+            layout.aeth(frame.bytes()).map(|aeth| aeth.syndrome)
+            && let Some(client) = self.clients.get_mut(id.owner())
+        {
+            client.credits = credits;
+        }
+    }
+
+    fn on_acknowledge(
+        &mut self,
+        now: Nanos,
+        id: ServerQpId,
+        slot: u32,
+        psn: ServerPsn,
+        syndrome: Option<Syndrome>,
+        out: &mut Out,
+    ) {
+        match syndrome {
+            Some(Syndrome::Ack { .. }) => self.advance(id, psn.add(1)),
+            Some(Syndrome::Nak(NakCode::PsnSequence)) => {
+                self.counters.server_naks += 1;
+                self.advance(id, psn);
+                self.run_server(now, id, out);
+                self.repair_from_oldest(now, id);
+            }
+            Some(Syndrome::RnrNak { timer }) => {
+                self.counters.server_naks += 1;
+                self.advance(id, psn);
+                self.run_server(now, id, out);
+                self.on_receiver_not_ready(now, id, slot, timer, out);
+            }
+            Some(Syndrome::Nak(code)) => self.on_refusal(now, id, slot, psn, code, out),
+            Some(Syndrome::Reserved(_)) | None => {}
+        }
+        self.servers.work.push(id.0);
+    }
+
+    /// The server says that everything before `end` is done.
+    fn advance(&mut self, id: ServerQpId, end: ServerPsn) {
+        if let Some(server) = self.servers.get_mut(id)
+            && end.is_after(server.acknowledged)
+        {
+            server.acknowledged = end;
+        }
+    }
+
+    /// A READ response packet or an atomic's answer.
+    fn on_data(
+        &mut self,
+        now: Nanos,
+        id: ServerQpId,
+        slot: u32,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let psn = ServerPsn::from_wire(layout.psn);
+        let Some(&record) = self.servers.slots.get(slot) else { return };
+        // It says that all before its request is done; those go out first.
+        self.advance(id, record.psn);
+        self.run_server(now, id, out);
+        self.servers.work.push(id.0);
+        let oldest = self.servers.get(id).and_then(|server| server.open.head()) == Some(slot);
+        let fits = match record.request.kind {
+            Kind::Read => {
+                layout.opcode.is_read_response() && self.is_next_part(id, slot, psn, layout)
+            }
+            Kind::Atomic => layout.opcode == Opcode::AtomicAcknowledge,
+            Kind::Plain => false,
+        };
+        // An answer to a later request implies that the one to the oldest was lost; so does a
+        // later part of a READ's response. It is not taken: it comes again after repair.
+        let missing = record.psn.add(record.parts);
+        if oldest && !record.done && psn.is_after(missing) {
+            self.repair_implied(now, id, missing);
+        }
+        if !fits || record.done || !oldest {
+            return self.drop_frame(frame, DropReason::ResponseUnfit, out);
+        }
+        self.note_progress(now, id);
+        if record.request.kind == Kind::Atomic {
+            let original = layout.atomic_ack(frame.bytes()).map_or(0, |ack| ack.original);
+            self.drop_frame(frame, DropReason::Consumed, out);
+            self.mark_done(slot, 1);
+            return self.complete(&record.request, Outcome::Atomic(original), out);
+        }
+        let index = record.parts;
+        let completion = Completion {
+            client: record.request.client,
+            slot: record.request.slot,
+            outcome: Outcome::ReadPart { index },
+        };
+        match self.shard_of(completion.client) {
+            Some(shard) if shard != self.shard => {
+                self.mark_done(slot, record.request.packets);
+                let mail = Mail::Completion(completion);
+                out.push(Action::Mail(shard, mail, Some(frame.token())));
+            }
+            _ if self.clients.held.is_full() => {
+                // Not taken, so it will be asked for again.
+                self.drop_frame(frame, DropReason::HeldFull, out);
+            }
+            _ => {
+                self.mark_done(slot, record.request.packets);
+                self.on_read_part(&completion, index, frame, layout, out);
+            }
+        }
+    }
+
+    /// Whether this is the packet of the READ's response that is missing, and of the right size.
+    /// A response that starts again in the middle may be in the form of a whole one or of a
+    /// tail; both are taken (qib_rc.c sends the first, rxe_resp.c the second).
+    fn is_next_part(&self, id: ServerQpId, slot: u32, psn: ServerPsn, layout: &Layout) -> bool {
+        let (Some(record), Some(connection)) =
+            (self.servers.slots.get(slot), self.directory.server_qp(id))
+        else {
+            return false;
+        };
+        let last = record.parts + 1 == record.request.packets;
+        let full = layout.payload_len == connection.path_mtu;
+        psn.offset_from(record.psn) == record.parts && (last || full)
+    }
+
+    /// Counts one more response packet of the request.
+    fn mark_done(&mut self, slot: u32, packets: u32) {
+        if let Some(record) = self.servers.slots.get_mut(slot) {
+            record.parts += 1;
+            record.done = record.parts >= packets;
+        }
+    }
+
+    fn on_receiver_not_ready(
+        &mut self,
+        now: Nanos,
+        id: ServerQpId,
+        slot: u32,
+        timer: u8,
+        out: &mut Out,
+    ) {
+        let until = now.after(rnr_delay_ns(timer));
+        if let Some(server) = self.servers.get_mut(id) {
+            server.not_ready_until = Some(until);
+            server.deadline = until;
+            server.repair = None;
+            self.earliest = self.earliest.min(until);
+        }
+        if let Some(request) = self.servers.slots.get(slot).map(|record| record.request) {
+            self.complete(&request, Outcome::NotReady { timer }, out);
+        }
+    }
+
+    /// NAK 61 to 64: the request is refused, all before it is done, and the server queue pair is
+    /// in the error state: it executes nothing more.
+    fn on_refusal(
+        &mut self,
+        now: Nanos,
+        id: ServerQpId,
+        slot: u32,
+        psn: ServerPsn,
+        code: NakCode,
+        out: &mut Out,
+    ) {
+        self.advance(id, psn);
+        self.run_server(now, id, out);
+        if let Some(record) = self.servers.slots.get(slot) {
+            let request = record.request;
+            let part = psn.offset_from(record.psn);
+            self.mark_done(slot, 0);
+            self.complete(&request, Outcome::Refused { code, part }, out);
+        }
+        self.lose_server(id);
+    }
+
+    /// Finishes the oldest request if it is complete. `false` if it is not.
+    pub(crate) fn finish_step(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
+        let Some(&server) = self.servers.get(id) else { return false };
+        let Some(slot) = server.open.head() else { return false };
+        let Some(&record) = self.servers.slots.get(slot) else { return false };
+        let end = record.psn.add(record.request.packets);
+        let plain = record.request.kind == Kind::Plain;
+        let acknowledged = !end.is_after(server.acknowledged);
+        if !(record.done || plain && acknowledged) {
+            // A plain acknowledgement never completes a READ or an atomic: it implies that their
+            // answer was lost (IBTA vol. 1, 9.7.5.1.2).
+            if server.acknowledged.is_after(record.psn) && !plain {
+                self.repair_implied(now, id, record.psn.add(record.parts));
+            }
+            return false;
+        }
+        self.close_server_slot(id, slot);
+        self.note_progress(now, id);
+        out.push(Action::Release(record.token));
+        if plain {
+            self.complete(&record.request, Outcome::Acknowledged, out);
+        }
+        true
+    }
+
+    /// Takes the oldest bound request out of the window.
+    pub(crate) fn close_server_slot(&mut self, id: ServerQpId, slot: u32) {
+        let Some(record) = self.servers.slots.get(slot).copied() else { return };
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
+        let popped = self.servers.slots.pop_front(&mut server.open);
+        debug_assert_eq!(popped, Some(slot));
+        let end = record.psn.add(record.request.packets);
+        if end.is_after(server.acknowledged) {
+            server.acknowledged = end;
+        }
+        if server.repair == Some(slot) {
+            server.repair = server.open.head();
+        }
+        server.open_packets = server.open_packets.saturating_sub(1);
+        server.open_span = server.open_span.saturating_sub(record.request.packets);
+        server.open_reads =
+            server.open_reads.saturating_sub(u32::from(record.request.kind != Kind::Plain));
+        self.servers.slots.remove(slot);
+    }
+}

@@ -1,0 +1,173 @@
+//! Records in one boxed slice, linked into queues by index.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::mail::SlotRef;
+
+const NIL: u32 = u32::MAX;
+
+/// A first-in first-out queue of records of one [`Slab`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queue {
+    head: u32,
+    tail: u32,
+}
+
+impl Queue {
+    pub(crate) const EMPTY: Queue = Queue { head: NIL, tail: NIL };
+
+    pub(crate) fn head(&self) -> Option<u32> {
+        (self.head != NIL).then_some(self.head)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head == NIL
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Entry<T> {
+    value: T,
+    next: u32,
+    generation: u32,
+    used: bool,
+}
+
+/// A fixed number of records. A record is in at most one queue at a time.
+pub(crate) struct Slab<T> {
+    entries: Box<[Entry<T>]>,
+    free: u32,
+    used: usize,
+}
+
+impl<T: Copy> Slab<T> {
+    /// Room for `capacity` records; `blank` fills the unused ones.
+    pub(crate) fn new(capacity: u32, blank: T) -> Slab<T> {
+        let entry = |i: u32| Entry {
+            value: blank,
+            next: if i + 1 == capacity { NIL } else { i + 1 },
+            generation: 0,
+            used: false,
+        };
+        let entries: Vec<_> = (0..capacity).map(entry).collect();
+        Slab { entries: entries.into(), free: if capacity == 0 { NIL } else { 0 }, used: 0 }
+    }
+
+    /// Number of records in use.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Whether all records are in use.
+    pub(crate) fn is_full(&self) -> bool {
+        self.used == self.entries.len()
+    }
+
+    /// A new record, or `None` when all are in use.
+    pub(crate) fn insert(&mut self, value: T) -> Option<u32> {
+        let index = self.free;
+        let entry = self.entries.get_mut(index as usize)?;
+        self.free = entry.next;
+        self.used += 1;
+        entry.value = value;
+        entry.next = NIL;
+        entry.used = true;
+        Some(index)
+    }
+
+    /// Gives a record up. The most recently used one is taken again first: it is still in cache.
+    pub(crate) fn remove(&mut self, index: u32) {
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        debug_assert!(entry.used, "a record is given up once");
+        if !entry.used {
+            return;
+        }
+        entry.used = false;
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.next = self.free;
+        self.free = index;
+        self.used -= 1;
+    }
+
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        self.entries.get(index as usize).filter(|e| e.used).map(|e| &e.value)
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.entries.get_mut(index as usize).filter(|e| e.used).map(|e| &mut e.value)
+    }
+
+    /// A name for the record that is not mistaken for a later record in its place.
+    pub(crate) fn reference(&self, index: u32) -> SlotRef {
+        let generation = self.entries.get(index as usize).map_or(0, |e| e.generation);
+        SlotRef { index, generation }
+    }
+
+    /// The record that the name was made for, if it is still in use.
+    pub(crate) fn resolve(&self, slot: SlotRef) -> Option<u32> {
+        let entry = self.entries.get(slot.index as usize)?;
+        (entry.used && entry.generation == slot.generation).then_some(slot.index)
+    }
+
+    /// The record behind this one in its queue.
+    pub(crate) fn next(&self, index: u32) -> Option<u32> {
+        self.entries.get(index as usize).map(|e| e.next).filter(|next| *next != NIL)
+    }
+
+    pub(crate) fn push_back(&mut self, queue: &mut Queue, index: u32) {
+        if let Some(entry) = self.entries.get_mut(index as usize) {
+            entry.next = NIL;
+        }
+        match self.entries.get_mut(queue.tail as usize) {
+            Some(tail) if queue.tail != NIL => tail.next = index,
+            _ => queue.head = index,
+        }
+        queue.tail = index;
+    }
+
+    pub(crate) fn pop_front(&mut self, queue: &mut Queue) -> Option<u32> {
+        let index = queue.head()?;
+        queue.head = self.entries.get(index as usize).map_or(NIL, |e| e.next);
+        if queue.head == NIL {
+            queue.tail = NIL;
+        }
+        Some(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_keep_order_and_records_are_reused() {
+        let mut slab = Slab::new(3, 0u8);
+        let mut queue = Queue::EMPTY;
+        for round in 0..10u8 {
+            for i in 0..3 {
+                let index = slab.insert(round + i).unwrap();
+                slab.push_back(&mut queue, index);
+            }
+            assert_eq!(slab.insert(0), None);
+            for i in 0..3 {
+                let index = slab.pop_front(&mut queue).unwrap();
+                assert_eq!(slab.get(index), Some(&(round + i)));
+                slab.remove(index);
+            }
+            assert!(queue.is_empty() && slab.used() == 0);
+        }
+    }
+
+    #[test]
+    fn an_old_name_does_not_resolve() {
+        let mut slab = Slab::new(1, 0u8);
+        let first = slab.insert(1).unwrap();
+        let name = slab.reference(first);
+        assert_eq!(slab.resolve(name), Some(first));
+        slab.remove(first);
+        assert_eq!(slab.resolve(name), None);
+        slab.insert(2).unwrap();
+        assert_eq!(slab.resolve(name), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! Third on the data path: which requests carry a key, and which server queue pair a key belongs to.
+
+mod directory;
+mod key_map;
+mod profile;
+mod trust;
+
+pub(crate) use directory::Place;
+pub use directory::{Connection, Directory, DirectoryError, Endpoint, PathFacts, Start};
+pub use key_map::KeyMap;
+pub use profile::{AtomicKey, ByteOrder, KeyField, Profile};
+pub use trust::{Grant, Region, Rights};
+
+pub(crate) use profile::KeyOf;
+pub(crate) use trust::Access;
+
+/// Which requests leave their client's own server queue pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Map {
+    /// None: connections are not translated, every frame passes byte for byte.
+    None,
+    /// WRITEs that carry a key, and the atomics that belong to them.
+    Writes,
+}
+
+/// What order one client's requests keep across server queue pairs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// A request for another server queue pair than the one before it waits until all earlier
+    /// requests of its client are complete: what one queue pair promises (IBTA vol. 1, 10.8.3.3).
+    Fenced,
+    /// Order only per client and key. Faster, and weaker than what a queue pair promises.
+    Keyed,
+}
+
+/// What the engine does; everything else follows from the connections.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Which requests leave their client's own server queue pair.
+    pub map: Map,
+    /// Which place a key belongs to.
+    pub key_map: KeyMap,
+    /// Number of server queue pairs used per server and protection domain; 0 means all.
+    pub server_qps: u32,
+    /// What order a client's requests keep.
+    pub order: Order,
+    /// Which requests carry a key, and where.
+    pub profile: Profile,
+    /// Longest message, in packets, that leaves its client's own server queue pair. A requester
+    /// stops some 64 packets after the last acknowledgement, so a long message cannot be held
+    /// back until it is whole.
+    pub message_packets_max: u32,
+}

@@ -1,0 +1,160 @@
+//! Which accesses are certain to be accepted.
+//!
+//! A request that a responder refuses moves the server queue pair to the error state
+//! (IBTA vol. 1, 9.9.3), for all who share it. So a request leaves its client's own server queue
+//! pair only when the memory key, the right and the range are known, for both queue pairs.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::ids::{DomainId, ServerQpId};
+
+/// A set of remote access rights (IBTA vol. 1, 10.6.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct Rights(u8);
+
+impl Rights {
+    /// No right.
+    pub const NONE: Rights = Rights(0);
+    /// Remote read.
+    pub const READ: Rights = Rights(1);
+    /// Remote write.
+    pub const WRITE: Rights = Rights(2);
+    /// Remote atomic.
+    pub const ATOMIC: Rights = Rights(4);
+    /// Remote read, write and atomic.
+    pub const ALL: Rights = Rights(7);
+
+    /// The rights in either set.
+    #[must_use]
+    pub const fn union(self, other: Rights) -> Rights {
+        Rights(self.0 | other.0)
+    }
+
+    /// Whether all rights of `other` are in this set.
+    #[must_use]
+    pub const fn contains(self, other: Rights) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// A range of server memory under one memory key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Region {
+    /// The server and protection domain that the memory key belongs to.
+    pub domain: DomainId,
+    /// The memory key (R_Key).
+    pub remote_key: u32,
+    /// First virtual address.
+    pub start: u64,
+    /// One past the last virtual address.
+    pub end: u64,
+}
+
+/// What one server queue pair is known to allow under one memory key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grant {
+    /// The server queue pair.
+    pub server_qp: ServerQpId,
+    /// The memory key (R_Key).
+    pub remote_key: u32,
+    /// The rights.
+    pub rights: Rights,
+}
+
+/// One access to server memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Access {
+    pub(crate) remote_key: u32,
+    pub(crate) right: Rights,
+    pub(crate) start: u64,
+    pub(crate) len: u32,
+}
+
+/// Regions and grants, looked up by binary search.
+#[derive(Clone, Debug)]
+pub(crate) struct Trust {
+    regions: Box<[Region]>,
+    grants: Box<[Grant]>,
+}
+
+impl Trust {
+    pub(crate) fn new(mut regions: Vec<Region>, mut grants: Vec<Grant>) -> Trust {
+        regions.sort_by_key(|r| (r.domain, r.remote_key, r.start));
+        grants.sort_by_key(|g| (g.server_qp, g.remote_key));
+        Trust { regions: regions.into(), grants: grants.into() }
+    }
+
+    /// All rights of one server queue pair under one memory key.
+    fn rights(&self, server_qp: ServerQpId, remote_key: u32) -> Rights {
+        let first =
+            self.grants.partition_point(|g| (g.server_qp, g.remote_key) < (server_qp, remote_key));
+        self.grants
+            .get(first..)
+            .unwrap_or(&[])
+            .iter()
+            .take_while(|g| g.server_qp == server_qp && g.remote_key == remote_key)
+            .fold(Rights::NONE, |all, g| all.union(g.rights))
+    }
+
+    /// All rights that one server queue pair has under any memory key.
+    pub(crate) fn any_rights(&self, server_qp: ServerQpId) -> Rights {
+        let first = self.grants.partition_point(|g| g.server_qp < server_qp);
+        self.grants
+            .get(first..)
+            .unwrap_or(&[])
+            .iter()
+            .take_while(|g| g.server_qp == server_qp)
+            .fold(Rights::NONE, |all, g| all.union(g.rights))
+    }
+
+    fn in_region(&self, domain: DomainId, access: &Access) -> bool {
+        let Some(end) = access.start.checked_add(u64::from(access.len)) else { return false };
+        let key = (domain, access.remote_key);
+        let first = self.regions.partition_point(|r| (r.domain, r.remote_key) < key);
+        self.regions
+            .get(first..)
+            .unwrap_or(&[])
+            .iter()
+            .take_while(|r| (r.domain, r.remote_key) == key)
+            .any(|r| r.start <= access.start && end <= r.end)
+    }
+
+    /// Whether both queue pairs are certain to accept the access.
+    pub(crate) fn covers(
+        &self,
+        domain: DomainId,
+        own: ServerQpId,
+        host: ServerQpId,
+        access: &Access,
+    ) -> bool {
+        self.in_region(domain, access)
+            && self.rights(own, access.remote_key).contains(access.right)
+            && self.rights(host, access.remote_key).contains(access.right)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn both_queue_pairs_need_the_right_and_the_range_must_be_known() {
+        let grant = |qp, rights| Grant { server_qp: ServerQpId(qp), remote_key: 7, rights };
+        let trust = Trust::new(
+            vec![Region { domain: DomainId(0), remote_key: 7, start: 100, end: 200 }],
+            vec![grant(1, Rights::WRITE), grant(0, Rights::READ), grant(0, Rights::WRITE)],
+        );
+        let covers = |own, host, right, start, len| {
+            let access = Access { remote_key: 7, right, start, len };
+            trust.covers(DomainId(0), ServerQpId(own), ServerQpId(host), &access)
+        };
+        assert!(covers(0, 1, Rights::WRITE, 100, 100));
+        assert!(!covers(0, 1, Rights::READ, 100, 100), "the host may not read");
+        assert!(!covers(1, 0, Rights::READ, 100, 100), "the owner may not read");
+        assert!(!covers(0, 1, Rights::WRITE, 101, 100), "one byte beyond");
+        assert!(!covers(0, 1, Rights::WRITE, u64::MAX, 2), "wraps");
+        assert!(!covers(0, 2, Rights::WRITE, 100, 1), "nothing known of the host");
+    }
+}

@@ -1,0 +1,4 @@
+//! When it goes wrong towards a server: timers, sending again, giving up.
+
+mod repair;
+mod timer;

@@ -1,0 +1,95 @@
+//! Go-back-N from retained frames (IBTA vol. 1, 9.7.5.1): the client has no part in it.
+
+use crate::counters::GeneratedKind;
+use crate::engine::Engine;
+use crate::frame::Side;
+use crate::ids::ServerQpId;
+use crate::mail::Outcome;
+use crate::out::{Action, Out};
+use crate::time::Nanos;
+use crate::wire::ServerPsn;
+
+impl Engine {
+    /// Sends everything open again, oldest first. A READ is asked for again from its start:
+    /// parts that have come are skipped then. (A responder that was asked for the end of a READ
+    /// may not answer for its beginning any more: rxe_resp.c.)
+    pub(crate) fn repair_from_oldest(&mut self, now: Nanos, id: ServerQpId) {
+        let timeout = self.config.server_timeout_ns;
+        let Some(server) = self.servers.get_mut(id) else { return };
+        server.repair = server.open.head();
+        server.not_ready_until = None;
+        if server.repair.is_some() {
+            server.deadline = now.after(timeout);
+            self.earliest = self.earliest.min(server.deadline);
+        }
+        self.servers.work.push(id.0);
+    }
+
+    /// Repair because a later request was answered: once until the oldest makes progress, or the
+    /// timer runs out, since every later answer says the same.
+    pub(crate) fn repair_implied(&mut self, now: Nanos, id: ServerQpId, oldest: ServerPsn) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        if server.repaired_at == Some(oldest) || server.repair.is_some() {
+            return;
+        }
+        server.repaired_at = Some(oldest);
+        self.repair_from_oldest(now, id);
+    }
+
+    /// Sends one request again. `false` if none is left.
+    pub(crate) fn repair_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
+        let Some(slot) = server.repair else { return false };
+        server.repair = self.servers.slots.next(slot);
+        let Some(record) = self.servers.slots.get(slot) else { return false };
+        out.push(Action::Send(record.token, Side::Server));
+        self.counters.generated.count(GeneratedKind::Repair as usize);
+        true
+    }
+
+    /// Something was answered: the timer starts anew (IBTA vol. 1, 9.9.2.1.1).
+    pub(crate) fn note_progress(&mut self, now: Nanos, id: ServerQpId) {
+        let timeout = self.config.server_timeout_ns;
+        let Some(server) = self.servers.get_mut(id) else { return };
+        server.retries = 0;
+        if server.not_ready_until.is_some() {
+            return;
+        }
+        let empty = server.open.is_empty();
+        server.deadline = if empty { Nanos::NEVER } else { now.after(timeout) };
+        self.earliest = self.earliest.min(server.deadline);
+    }
+
+    /// The server queue pair is in the error state, or does not answer.
+    pub(crate) fn lose_server(&mut self, id: ServerQpId) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        if server.lost {
+            return;
+        }
+        server.lost = true;
+        server.deadline = Nanos::NEVER;
+        server.repair = None;
+        self.counters.server_qps_lost += 1;
+        self.servers.work.push(id.0);
+    }
+
+    /// Gives up one request of a lost server queue pair: nobody can say whether it ran, so its
+    /// client hears nothing. `false` if there is none left.
+    pub(crate) fn abandon_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
+        let slots = &mut self.servers.slots;
+        let slot = slots
+            .pop_front(&mut server.open)
+            .or_else(|| slots.pop_front(&mut server.waiting_own))
+            .or_else(|| slots.pop_front(&mut server.waiting_guests));
+        let Some(slot) = slot else { return false };
+        let Some(&record) = slots.get(slot) else { return false };
+        slots.remove(slot);
+        out.push(Action::Release(record.token));
+        // What is done, or refused, has been told.
+        if !record.done {
+            self.complete(&record.request, Outcome::Lost, out);
+        }
+        true
+    }
+}

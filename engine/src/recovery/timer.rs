@@ -1,0 +1,44 @@
+//! Deadlines towards the servers.
+
+use crate::engine::Engine;
+use crate::ids::ServerQpId;
+use crate::time::Nanos;
+
+impl Engine {
+    /// Acts on every deadline that has passed, and finds the next one.
+    ///
+    /// Deadlines are looked through only when the earliest may have passed; that one is never
+    /// late, but may be early, since an answer moves a deadline without looking at the others.
+    pub(crate) fn run_timers(&mut self, now: Nanos) {
+        if now < self.earliest {
+            return;
+        }
+        let mut earliest = Nanos::NEVER;
+        for index in 0..self.servers.states.len() {
+            let id = ServerQpId(index as u32);
+            if self.servers.get(id).is_some_and(|server| server.deadline <= now) {
+                self.on_deadline(now, id);
+            }
+            earliest = self.servers.get(id).map_or(earliest, |s| earliest.min(s.deadline));
+        }
+        self.earliest = earliest;
+    }
+
+    fn on_deadline(&mut self, now: Nanos, id: ServerQpId) {
+        let retries_max = self.config.server_retries_max;
+        let Some(server) = self.servers.get_mut(id) else { return };
+        if server.not_ready_until.is_some() {
+            return self.repair_from_oldest(now, id);
+        }
+        if server.open.is_empty() {
+            server.deadline = Nanos::NEVER;
+            return;
+        }
+        self.counters.timeouts += 1;
+        server.retries += 1;
+        if server.retries > retries_max {
+            return self.lose_server(id);
+        }
+        self.repair_from_oldest(now, id);
+    }
+}
