@@ -1,1 +1,4 @@
 //! The simulator.
+
+pub mod memory;
+pub mod rc;

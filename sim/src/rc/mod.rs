@@ -1,0 +1,1 @@
+//! Models of the two ends of a reliable connection.
