@@ -1,0 +1,1 @@
+//! Wrong answers and wrong requests are told by the right rule.
