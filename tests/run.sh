@@ -82,7 +82,7 @@ install_needs() {
         packages=$(missing_packages)
         [ -z "$packages" ] || { echo "still missing:" $packages; return 1; }
     fi
-    has cargo || { echo "cargo is missing: install Rust with rustup (https://rustup.rs)"; return 1; }
+    has cargo || { echo "cargo is missing: rustup (https://rustup.rs) installs it"; return 1; }
     cargo --version || return
     if ! has cargo-deny; then
         [ -z "${QPMUX_NO_INSTALL:-}" ] || { echo "missing: cargo-deny"; return 1; }
@@ -99,7 +99,8 @@ run_tests() {
     # Examples in documentation that are marked `ignore` are not meant to run.
     cargo test --locked --workspace --lib --bins --tests --no-fail-fast -- --include-ignored
     local status=$?
-    cargo test --locked --workspace --doc && return "$status"
+    cargo test --locked --workspace --doc || status=1
+    return "$status"
 }
 
 # Only a database that cannot be fetched is skipped over: what it then says, counts.
@@ -111,7 +112,7 @@ advisories() {
         echo "*************************************************************************"
         return "$SKIPPED"
     fi
-    cargo deny check --hide-inclusion-graph advisories --disable-fetch
+    cargo deny check --hide-inclusion-graph advisories
 }
 
 step "what the tests need" install_needs
