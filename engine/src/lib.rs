@@ -23,6 +23,7 @@
 
 extern crate alloc;
 
+pub mod connections;
 pub mod policy;
 pub mod wire;
 

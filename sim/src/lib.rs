@@ -1,4 +1,5 @@
 //! The simulator.
 
+pub mod inspect;
 pub mod memory;
 pub mod rc;
