@@ -93,7 +93,7 @@ install_needs() {
 
 run_tests() {
     if [ "$tier" = quick ]; then
-        cargo test --locked --workspace
+        cargo test --locked --workspace --no-fail-fast
         return
     fi
     # Examples in documentation that are marked `ignore` are not meant to run.

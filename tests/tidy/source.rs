@@ -176,7 +176,7 @@ pub(crate) fn has_word(line: &str, word: &str) -> bool {
         let before = line[..at].chars().next_back();
         let after = line[at + word.len()..].chars().next();
         let ends_in_word = word.ends_with(is_word);
-        !before.is_some_and(is_word) && !(ends_in_word && after.is_some_and(is_word))
+        !(before.is_some_and(is_word) || ends_in_word && after.is_some_and(is_word))
     })
 }
 
