@@ -3,6 +3,7 @@
 //! [`Responder`] is the server's end of one queue pair, [`Requester`] the client's. Both follow the
 //! transport rules of the InfiniBand architecture (IBTA vol. 1, chapter 9) with the freedoms real
 //! adapters take as switches, and both write down in [`Violations`] every rule their peer breaks.
+//! [`RequestAudit`] judges a stream of requests where it is sent, before any loss.
 //!
 //! All of them are sans-IO: frames and the time in ns come as arguments, answers are polled for,
 //! and nothing depends on a clock or on chance.
@@ -37,8 +38,10 @@
 //! | I-S8 | no READ or atomic sent again after its record is gone |
 //! | I-S9 | every message's last packet asks for an ACK |
 //! | I-S10 | the window stays below 2^23 PSNs |
+//! | I-S13 | after a receiver-not-ready NAK, its time is waited out |
 //! | I-S15 | one path: addresses, UDP source port, P_Key, M |
 
+mod audit;
 mod link;
 mod requester;
 mod responder;
@@ -48,7 +51,8 @@ mod violations;
 #[cfg(test)]
 mod tests;
 
-pub use link::{Link, Wire};
+pub use audit::{RequestAudit, RequestAuditConfig};
+pub use link::{Link, Packet, Wire};
 pub use requester::{AckRequest, Requester, RequesterConfig, RequesterStats};
 pub use responder::{
     DuplicateAck, DuplicateAckPsn, OverDepth, Region, Responder, ResponderConfig, ResponderStats,

@@ -61,7 +61,7 @@ impl Requester {
 
     /// Completes everything before the flight at `index`, as any answer to that one claims. False
     /// if a READ or atomic is in the way: then the answer is an implied NAK for it
-    /// (IBTA vol. 1, 9.7.5.1.3).
+    /// (IBTA vol. 1, 9.7.5).
     fn complete_before(&mut self, now: u64, index: usize, rule: &'static str) -> bool {
         for _ in 0..index {
             let Some(front) = self.flights.front() else { return true };
@@ -150,21 +150,23 @@ impl Requester {
         }
     }
 
+    /// Waits, whatever else the answer says, and sends again from there on
+    /// (IBTA vol. 1, 9.7.5).
     fn take_rnr(&mut self, now: u64, index: usize, offset: u32, timer: u8) {
+        let until = now + rnr_delay_ns(timer);
+        self.wait_until = Some(self.wait_until.map_or(until, |other| other.max(until)));
+        self.last_gap_nak = None;
+        self.stats.rnr_naks += 1;
         if !self.complete_before(now, index, "I-C3") {
             return;
         }
         self.acknowledge_below(now, offset);
-        self.last_gap_nak = None;
-        self.stats.rnr_naks += 1;
         self.rnr_retries += 1;
         if self.config.rnr_retry < 7 && self.rnr_retries > self.config.rnr_retry {
             self.fail(now, Status::RnrRetryExceeded);
             return;
         }
-        self.go_back(0, self.flights.front().map_or(0, |front| front.answered));
-        let until = now + rnr_delay_ns(timer);
-        self.wait_until = Some(until);
+        self.go_back(0);
         self.deadline = self.config.timeout_ns().map(|timeout| until + timeout);
     }
 

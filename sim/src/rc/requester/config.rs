@@ -31,7 +31,7 @@ pub struct RequesterConfig {
     pub max_rd_atomic: usize,
     /// Which packets ask for an ACK.
     pub ack_request: AckRequest,
-    /// Local ACK timeout `t`, 4.096 us * 2^t; 0 never times out (IBTA vol. 1, 9.7.6.1.3).
+    /// Local ACK timeout `t`, 4.096 us * 2^t; 0 never times out (IBTA vol. 1, 9.7.6).
     pub timeout: u8,
     /// Timeouts, sequence NAKs and implied NAKs without progress before the queue pair gives up.
     /// An adapter has three bits for it; tests of heavy loss want more.

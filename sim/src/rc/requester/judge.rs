@@ -123,7 +123,7 @@ impl Requester {
         }
     }
 
-    /// Opcode and length of a READ response at its place (IBTA vol. 1, 9.7.5.1.9). An answer
+    /// Opcode and length of a READ response at its place (IBTA vol. 1, 9.7.5). An answer
     /// begins where it was asked for; what continues may also do so after it was asked for again.
     fn read_fits(&self, layout: &Layout, place: Place) -> bool {
         if place.kind != Kind::Read {

@@ -38,7 +38,7 @@ pub struct RequesterStats {
     pub foreign_requests: u64,
 }
 
-/// A requester for one queue pair of a client (IBTA vol. 1, 9.7.5.1 and 9.7.7).
+/// A requester for one queue pair of a client (IBTA vol. 1, 9.7).
 ///
 /// It is strict: an answer that breaks a rule is recorded and not believed.
 #[derive(Clone, Debug)]
@@ -223,21 +223,21 @@ impl Requester {
             self.fail(now, Status::RetryExceeded);
             return;
         }
-        let answered = self.flights.get(index).map_or(0, |flight| flight.answered);
-        self.go_back(index, answered);
+        self.go_back(index);
         self.restart_timer(now);
     }
 
-    fn go_back(&mut self, index: usize, offset: u32) {
-        self.cursor = (index, offset);
+    /// Sends next what is missing of the flight at `index`, then everything after it.
+    fn go_back(&mut self, index: usize) {
         if self.config.restart_reads {
-            for flight in self.flights.range_mut(index..) {
-                if flight.kind == Kind::Read && !flight.is_done() {
-                    flight.answered = 0;
-                    flight.data.clear();
-                }
+            let reads = self.flights.iter_mut().skip(index).filter(|f| f.kind == Kind::Read);
+            for flight in reads.filter(|flight| !flight.is_done()) {
+                flight.answered = 0;
+                flight.data.clear();
             }
         }
+        let answered = self.flights.get(index).map_or(0, |flight| flight.answered);
+        self.cursor = (index, answered);
     }
 
     /// Ends the oldest verb with `status`, and all others unsuccessfully.

@@ -50,7 +50,7 @@ impl Responder {
         }
     }
 
-    /// Opcode sequence and what the queue pair allows (IBTA vol. 1, 9.7.4.1.2 and 9.7.4.1.3).
+    /// Opcode sequence and what the queue pair allows (IBTA vol. 1, 9.7.4).
     fn check_order(&self, layout: &Layout) -> Result<(), Refusal> {
         let opcode = layout.opcode;
         let fits = match self.open {
@@ -161,7 +161,7 @@ impl Responder {
     }
 
     /// Bytes still to come after a packet of `length` when `left` were, or `None` at the end
-    /// (IBTA vol. 1, 9.7.4.1.6: payload lengths by opcode).
+    /// (IBTA vol. 1, 9.7.4: payload lengths by opcode).
     fn check_write_length(
         &self,
         opcode: Opcode,
@@ -263,7 +263,7 @@ impl Responder {
     }
 
     /// The key has to name a region that holds all of it; a length of 0 needs none
-    /// (IBTA vol. 1, 9.7.4.1.5; rxe_resp.c, qib_rc.c).
+    /// (IBTA vol. 1, 9.7.4; rxe_resp.c, qib_rc.c).
     fn check_region(&self, reth: RethRepr, right: fn(&Region) -> bool) -> Result<(), Refusal> {
         if reth.dma_length == 0 {
             return Ok(());

@@ -7,7 +7,7 @@ use super::{Done, DuplicateAck, DuplicateAckPsn, Request, Responder};
 use crate::memory::{Access, digest};
 
 impl Responder {
-    /// Answers a duplicate without doing it again (IBTA vol. 1, C9-105 and C9-106).
+    /// Answers a duplicate without doing it again (IBTA vol. 1, C9-105).
     pub(super) fn repeat(&mut self, request: &mut Request<'_>) {
         self.stats.duplicates += 1;
         let layout = request.layout;

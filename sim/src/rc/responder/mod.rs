@@ -76,7 +76,7 @@ struct Request<'a> {
     log: &'a mut EffectLog,
 }
 
-/// A responder for one queue pair of a server (IBTA vol. 1, 9.7.4 and 9.7.5).
+/// A responder for one queue pair of a server (IBTA vol. 1, 9.7).
 #[derive(Clone, Debug)]
 pub struct Responder {
     config: ResponderConfig,
@@ -258,7 +258,7 @@ impl Responder {
         }
     }
 
-    /// One sequence NAK until the missing request comes (IBTA vol. 1, 9.7.5.2.8).
+    /// One sequence NAK until the missing request comes (IBTA vol. 1, 9.7.5).
     fn report_gap(&mut self, now: u64) {
         self.stats.early += 1;
         let waiting = self.rnr_nak_sent && !self.config.nak_during_rnr;
@@ -290,7 +290,7 @@ impl Responder {
         }
     }
 
-    /// Gives up the queue pair (IBTA vol. 1, 9.7.5.2.4: fatal NAKs).
+    /// Gives up the queue pair (IBTA vol. 1, 9.7.5: fatal NAKs).
     fn refuse(&mut self, now: u64, psn: Psn, code: NakCode, rule: &'static str, why: String) {
         self.violations.record(rule, now, || format!("PSN {psn}: {why}"));
         self.answer(now, psn, Body::Nak(code));

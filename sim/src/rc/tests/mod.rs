@@ -1,7 +1,10 @@
 //! Requester and responder against each other, over a wire that does as it is told.
 
 mod faults;
+mod fuzz;
+mod measured;
 mod oracles;
+mod requests;
 mod verbs;
 
 use std::collections::BTreeMap;
@@ -10,7 +13,8 @@ use std::net::Ipv4Addr;
 use qpmux_engine::wire::Psn;
 
 use super::{
-    Completion, Link, Region, Requester, RequesterConfig, Responder, ResponderConfig, Verb,
+    AckRequest, Completion, Link, Region, RequestAudit, RequestAuditConfig, Requester,
+    RequesterConfig, Responder, ResponderConfig, Verb,
 };
 use crate::memory::{Access, EffectLog, Memory, check};
 
@@ -56,6 +60,8 @@ pub(super) enum To {
 pub(super) struct Pair<F: FnMut(To, u64) -> Fate> {
     pub(super) client: Requester,
     pub(super) server: Responder,
+    /// Sees the requests as they are sent and the answers as they come.
+    pub(super) audit: RequestAudit,
     pub(super) initial: Memory,
     pub(super) memory: Memory,
     pub(super) log: EffectLog,
@@ -73,7 +79,14 @@ impl<F: FnMut(To, u64) -> Fate> Pair<F> {
         let mut initial = Memory::new();
         let bytes: Vec<u8> = (0..LENGTH).map(|n| (n * 7 + (n >> 8)) as u8).collect();
         initial.write(BASE, &bytes);
+        let depth = client.max_rd_atomic;
+        let audit = RequestAuditConfig {
+            max_rd_atomic: depth,
+            require_ack_request: client.ack_request == AckRequest::EveryMessage,
+            ..RequestAuditConfig::new(server.link.clone(), client.start_psn)
+        };
         Self {
+            audit: RequestAudit::new(audit),
             client: Requester::new(client),
             server: Responder::new(server),
             memory: initial.clone(),
@@ -113,7 +126,10 @@ impl<F: FnMut(To, u64) -> Fate> Pair<F> {
             }
             let (to, frame) = entry.remove();
             match to {
-                To::Client => self.client.handle_frame(self.now, &frame),
+                To::Client => {
+                    self.audit.observe_answer(self.now, &frame);
+                    self.client.handle_frame(self.now, &frame);
+                }
                 To::Server => {
                     self.server.handle_frame(self.now, &frame, &mut self.memory, &mut self.log);
                 }
@@ -124,6 +140,7 @@ impl<F: FnMut(To, u64) -> Fate> Pair<F> {
     fn transmit(&mut self) {
         let mut buffer = [0; 5000];
         while let Some(length) = self.client.poll_transmit(self.now, &mut buffer) {
+            self.audit.observe_request(self.now, &buffer[..length]);
             self.put(To::Server, buffer[..length].to_vec());
         }
         while let Some(length) = self.server.poll_transmit(self.now, &mut buffer) {
@@ -160,6 +177,7 @@ impl<F: FnMut(To, u64) -> Fate> Pair<F> {
     pub(super) fn assert_right(&self, verbs: &[Verb]) {
         assert!(self.client.violations().is_empty(), "client: {}", self.client.violations());
         assert!(self.server.violations().is_empty(), "server: {}", self.server.violations());
+        assert!(self.audit.violations().is_empty(), "audit: {}", self.audit.violations());
         assert_eq!(self.completions.len(), verbs.len());
         for (index, completion) in self.completions.iter().enumerate() {
             assert_eq!(completion.id.0, index as u64);

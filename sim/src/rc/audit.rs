@@ -1,0 +1,267 @@
+//! Judges a stream of requests where it is sent, before any loss.
+//!
+//! A responder behind a real wire cannot tell a hole from a loss. This one sees every frame in the
+//! order of sending, and every answer that came back, and so can.
+
+use std::collections::VecDeque;
+
+use qpmux_engine::wire::{Layout, NakCode, Opcode, Psn, Syndrome, rnr_delay_ns};
+
+use super::link::{Admission, Link, Wire};
+use super::responder::content::Contents;
+use super::violations::Violations;
+
+/// READs and atomics that are remembered after their answer.
+const HISTORY: usize = 1024;
+/// Half of the PSNs: what is further ahead counts as behind (IBTA vol. 1, 9.7.3).
+const HALF: u32 = 1 << 23;
+
+/// What the stream is held to.
+#[derive(Clone, Debug)]
+pub struct RequestAuditConfig {
+    /// Addresses and numbers, seen from the server.
+    pub link: Link,
+    /// PSN of the first request.
+    pub start_psn: Psn,
+    /// READs and atomics that may be unanswered.
+    pub max_rd_atomic: usize,
+    /// Every message's last packet must ask for an ACK.
+    pub require_ack_request: bool,
+    /// PSNs whose content is remembered.
+    pub content_window: u32,
+}
+
+impl RequestAuditConfig {
+    /// All rules, with 16 READs and atomics.
+    pub fn new(link: Link, start_psn: Psn) -> Self {
+        Self { link, start_psn, max_rd_atomic: 16, require_ack_request: true, content_window: 8192 }
+    }
+}
+
+/// A READ or atomic that was sent.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    psn: Psn,
+    psns: u32,
+    answered: bool,
+    /// Furthest offset in PSNs from which it was asked for.
+    resumed: u32,
+}
+
+/// Receiver not ready: nothing from `psn` on before `until` ns.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    psn: Psn,
+    until: u64,
+}
+
+/// A judge of one server queue pair's requests: I-S1 to I-S3, I-S5, I-S7 to I-S10, I-S13, I-S15.
+#[derive(Clone, Debug)]
+pub struct RequestAudit {
+    config: RequestAuditConfig,
+    requests: Admission,
+    /// PSN of the next new request.
+    next: Psn,
+    /// PSNs sent.
+    sent_psns: u64,
+    /// PSN after the newest one that an answer has claimed to be done.
+    answered: Psn,
+    /// The message between FIRST and LAST: whether it is a WRITE.
+    open: Option<bool>,
+    sent: VecDeque<Sent>,
+    pause: Option<Pause>,
+    dead: bool,
+    contents: Contents,
+    violations: Violations,
+}
+
+impl RequestAudit {
+    /// A judge of a stream that has not begun.
+    pub fn new(mut config: RequestAuditConfig) -> Self {
+        config.link.wire = Wire::FAITHFUL;
+        Self {
+            requests: Admission::new(&config.link, "I-S15"),
+            next: config.start_psn,
+            sent_psns: 0,
+            answered: config.start_psn,
+            open: None,
+            sent: VecDeque::new(),
+            pause: None,
+            dead: false,
+            contents: Contents::new(config.content_window, config.link.pmtu),
+            violations: Violations::new(),
+            config,
+        }
+    }
+
+    /// Rules that were broken.
+    pub fn violations(&self) -> &Violations {
+        &self.violations
+    }
+
+    /// Takes a frame as it is sent to the server.
+    pub fn observe_request(&mut self, now: u64, frame: &[u8]) {
+        let link = &self.config.link;
+        let Some(layout) = self.requests.admit(link, now, frame, &mut self.violations) else {
+            return;
+        };
+        if layout.opcode.is_response() {
+            return;
+        }
+        self.judge_any(now, &layout);
+        if let Some(known) = self.contents.conflict(&layout, frame) {
+            let name = layout.opcode.name();
+            self.broken("I-S2", now, &layout, || format!("is {name}, was {known:?}"));
+        }
+        let ahead = layout.psn.signed_offset_from(self.next);
+        if ahead < 0 {
+            self.judge_again(now, &layout, ahead.unsigned_abs());
+            return;
+        }
+        if ahead > 0 {
+            let next = self.next;
+            self.broken("I-S1", now, &layout, || format!("leaves a hole at {next}"));
+            self.step(ahead.unsigned_abs());
+        }
+        self.contents.bind(&layout, frame);
+        self.judge_new(now, &layout, frame);
+    }
+
+    /// Takes a frame as it came from the server.
+    pub fn observe_answer(&mut self, now: u64, frame: &[u8]) {
+        // The server's answers are not judged here, only understood: a damaged or foreign one
+        // says nothing.
+        let link = self.config.link.reversed();
+        let mut ignored = Violations::new();
+        let mut admission = Admission::new(&link, "A5");
+        let Some(layout) = admission.admit(&link, now, frame, &mut ignored) else { return };
+        if !layout.opcode.is_response() || layout.psn.signed_offset_from(self.next) >= 0 {
+            return;
+        }
+        match layout.opcode {
+            Opcode::Acknowledge => self.take_ack(now, &layout, frame),
+            Opcode::ReadResponseFirst | Opcode::ReadResponseMiddle => {}
+            _ => {
+                let psn = layout.psn;
+                self.done_below(psn.add(1));
+                let last = |sent: &&mut Sent| sent.psn.add(sent.psns - 1) == psn;
+                if let Some(sent) = self.sent.iter_mut().find(last) {
+                    sent.answered = true;
+                }
+            }
+        }
+    }
+
+    fn take_ack(&mut self, now: u64, layout: &Layout, frame: &[u8]) {
+        let psn = layout.psn;
+        match layout.aeth(frame).map(|aeth| aeth.syndrome) {
+            Some(Syndrome::Ack { .. }) => self.done_below(psn.add(1)),
+            Some(Syndrome::RnrNak { timer }) => {
+                // One for what was accepted since then has come late.
+                if !psn.is_before(self.answered) {
+                    let until = now.saturating_add(rnr_delay_ns(timer));
+                    self.pause = Some(Pause { psn, until });
+                }
+                self.done_below(psn);
+            }
+            Some(Syndrome::Nak(code)) => {
+                self.dead |= code != NakCode::PsnSequence;
+                self.done_below(psn);
+            }
+            _ => {}
+        }
+    }
+
+    fn done_below(&mut self, psn: Psn) {
+        if psn.is_after(self.answered) {
+            self.answered = psn;
+        }
+    }
+
+    fn judge_any(&mut self, now: u64, layout: &Layout) {
+        if self.dead {
+            self.broken("I-S15", now, layout, || "after a fatal NAK".into());
+        }
+        if layout.opcode.ends_message() && !layout.ack_request && self.config.require_ack_request {
+            self.broken("I-S9", now, layout, || "asks for no ACK".into());
+        }
+        if let Some(Pause { psn, until }) = self.pause.filter(|pause| pause.until > now)
+            && !layout.psn.is_before(psn)
+        {
+            let left = until - now;
+            self.broken("I-S13", now, layout, || format!("{left} ns before the server is ready"));
+        }
+    }
+
+    fn judge_new(&mut self, now: u64, layout: &Layout, frame: &[u8]) {
+        let opcode = layout.opcode;
+        let fits = match self.open {
+            None => opcode.starts_message(),
+            Some(write) => !opcode.starts_message() && opcode.is_write() == write,
+        };
+        if !fits {
+            self.broken("I-S5", now, layout, || format!("{} does not follow", opcode.name()));
+        }
+        self.open = (!opcode.ends_message()).then(|| opcode.is_write());
+        let mut psns = 1;
+        if opcode == Opcode::ReadRequest || opcode.is_atomic() {
+            let length = layout.reth(frame).map_or(0, |reth| reth.dma_length);
+            psns = length.div_ceil(self.config.link.pmtu.max(1) as u32).max(1);
+            self.judge_depth(now, layout, psns);
+        }
+        self.step(psns);
+        let open = self.next.offset_from(self.answered);
+        if open >= HALF {
+            self.broken("I-S10", now, layout, || format!("{open} PSNs are unanswered"));
+        }
+    }
+
+    fn judge_depth(&mut self, now: u64, layout: &Layout, psns: u32) {
+        let depth = self.config.max_rd_atomic;
+        let waiting = self.sent.iter().filter(|sent| !sent.answered).count();
+        if waiting >= depth {
+            self.broken("I-S7", now, layout, || format!("{waiting} READs and atomics wait"));
+        }
+        self.sent.push_back(Sent { psn: layout.psn, psns, answered: false, resumed: 0 });
+        if self.sent.len() > HISTORY.max(2 * depth) {
+            self.sent.pop_front();
+        }
+    }
+
+    /// A request sent before.
+    fn judge_again(&mut self, now: u64, layout: &Layout, behind: u32) {
+        if u64::from(behind) > self.sent_psns {
+            self.broken("I-S10", now, layout, || "is before the first".into());
+        }
+        let psn = layout.psn;
+        let holds = |sent: &Sent| psn.offset_from(sent.psn) < sent.psns;
+        let Some(index) = self.sent.iter().position(holds) else { return };
+        let newer = self.sent.len() - 1 - index;
+        let (depth, sent) = (self.config.max_rd_atomic, &mut self.sent[index]);
+        let (offset, furthest) = (psn.offset_from(sent.psn), sent.resumed);
+        sent.resumed = furthest.max(offset);
+        if offset < furthest {
+            self.broken("I-S3", now, layout, || format!("offset {offset} after {furthest}"));
+        }
+        if newer >= depth {
+            self.broken("I-S8", now, layout, || format!("{newer} READs and atomics were newer"));
+        }
+    }
+
+    fn step(&mut self, psns: u32) {
+        self.contents.advance(self.next, psns);
+        self.next = self.next.add(psns);
+        self.sent_psns += u64::from(psns);
+    }
+
+    fn broken(
+        &mut self,
+        id: &'static str,
+        now: u64,
+        layout: &Layout,
+        text: impl FnOnce() -> String,
+    ) {
+        let psn = layout.psn;
+        self.violations.record(id, now, || format!("PSN {psn}: {}", text()));
+    }
+}
