@@ -3,7 +3,8 @@
 //! [`Responder`] is the server's end of one queue pair, [`Requester`] the client's. Both follow the
 //! transport rules of the InfiniBand architecture (IBTA vol. 1, chapter 9) with the freedoms real
 //! adapters take as switches, and both write down in [`Violations`] every rule their peer breaks.
-//! [`RequestAudit`] judges a stream of requests where it is sent, before any loss.
+//! [`RequestAudit`] and [`AnswerAudit`] judge requests and answers where they are sent, before any
+//! loss.
 //!
 //! All of them are sans-IO: frames and the time in ns come as arguments, answers are polled for,
 //! and nothing depends on a clock or on chance.
@@ -19,6 +20,7 @@
 //! | I-C5 | only what was sent is answered |
 //! | I-C6 | an explicit ACK precedes a READ or atomic response that follows WRITEs |
 //! | I-C7 | the answer's opcode and length fit the request and the place in it |
+//! | I-C10 | a repeated atomic answers the value of its one execution |
 //! | I-C13 | one sequence NAK per gap |
 //! | I-C15 | MSN counts messages completed in order |
 //! | A5 | addresses, UDP source port, P_Key, M, A and SE are those of the connection |
@@ -51,7 +53,7 @@ mod violations;
 #[cfg(test)]
 mod tests;
 
-pub use audit::{RequestAudit, RequestAuditConfig};
+pub use audit::{AnswerAudit, AnswerAuditConfig, RequestAudit, RequestAuditConfig};
 pub use link::{Link, Packet, Wire};
 pub use requester::{AckRequest, Requester, RequesterConfig, RequesterStats};
 pub use responder::{

@@ -7,7 +7,7 @@ use super::super::verb::{Outcome, Verb, VerbId};
 
 /// What answers a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in super::super) enum Kind {
     /// An ACK: WRITE or SEND.
     Acknowledged,
     /// READ responses.

@@ -2,7 +2,7 @@
 
 mod answers;
 mod config;
-mod flight;
+pub(super) mod flight;
 mod judge;
 mod transmit;
 

@@ -189,7 +189,7 @@ fn seeds_with_the_habits_of_rxe() {
 #[test]
 fn psns_and_msns_wrap_with_losses() {
     let verbs: Vec<Verb> =
-        (0..60).map(|n| [write(n, 9, 1), add(0, n), read(0x8000, 9)]).flatten().collect();
+        (0..60).flat_map(|n| [write(n, 9, 1), add(0, n), read(0x8000, 9)]).collect();
     let (mut client, mut server) = configs(0xff_ffd0);
     let msn_start = qpmux_engine::wire::Msn::new(0xff_fff0);
     (client.msn_start, server.msn_start) = (msn_start, msn_start);

@@ -13,8 +13,8 @@ use std::net::Ipv4Addr;
 use qpmux_engine::wire::Psn;
 
 use super::{
-    AckRequest, Completion, Link, Region, RequestAudit, RequestAuditConfig, Requester,
-    RequesterConfig, Responder, ResponderConfig, Verb,
+    AckRequest, AnswerAudit, AnswerAuditConfig, Completion, Link, Region, RequestAudit,
+    RequestAuditConfig, Requester, RequesterConfig, Responder, ResponderConfig, Verb,
 };
 use crate::memory::{Access, EffectLog, Memory, check};
 
@@ -62,6 +62,8 @@ pub(super) struct Pair<F: FnMut(To, u64) -> Fate> {
     pub(super) server: Responder,
     /// Sees the requests as they are sent and the answers as they come.
     pub(super) audit: RequestAudit,
+    /// Sees the requests as they come and the answers as they are sent.
+    pub(super) answer_audit: AnswerAudit,
     pub(super) initial: Memory,
     pub(super) memory: Memory,
     pub(super) log: EffectLog,
@@ -87,6 +89,11 @@ impl<F: FnMut(To, u64) -> Fate> Pair<F> {
         };
         Self {
             audit: RequestAudit::new(audit),
+            answer_audit: AnswerAudit::new(AnswerAuditConfig {
+                msn_start: client.msn_start,
+                explicit_acks: !server.swallow_acks && server.ack_every == 1,
+                ..AnswerAuditConfig::new(client.link.clone(), client.start_psn)
+            }),
             client: Requester::new(client),
             server: Responder::new(server),
             memory: initial.clone(),
@@ -131,6 +138,7 @@ impl<F: FnMut(To, u64) -> Fate> Pair<F> {
                     self.client.handle_frame(self.now, &frame);
                 }
                 To::Server => {
+                    self.answer_audit.observe_request(self.now, &frame);
                     self.server.handle_frame(self.now, &frame, &mut self.memory, &mut self.log);
                 }
             }
@@ -144,6 +152,7 @@ impl<F: FnMut(To, u64) -> Fate> Pair<F> {
             self.put(To::Server, buffer[..length].to_vec());
         }
         while let Some(length) = self.server.poll_transmit(self.now, &mut buffer) {
+            self.answer_audit.observe_answer(self.now, &buffer[..length]);
             self.put(To::Client, buffer[..length].to_vec());
         }
     }
@@ -177,6 +186,8 @@ impl<F: FnMut(To, u64) -> Fate> Pair<F> {
     pub(super) fn assert_right(&self, verbs: &[Verb]) {
         assert!(self.client.violations().is_empty(), "client: {}", self.client.violations());
         assert!(self.server.violations().is_empty(), "server: {}", self.server.violations());
+        let answers = self.answer_audit.violations();
+        assert!(answers.is_empty(), "answers: {answers}");
         assert!(self.audit.violations().is_empty(), "audit: {}", self.audit.violations());
         assert_eq!(self.completions.len(), verbs.len());
         for (index, completion) in self.completions.iter().enumerate() {

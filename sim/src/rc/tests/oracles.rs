@@ -48,27 +48,39 @@ pub(super) fn frame(link: &Link, packet: Packet<'_>) -> Vec<u8> {
 
 /// A requester that has sent the verbs, and the link of its server.
 fn requester(wire: Wire, verbs: &[Verb]) -> (Requester, Link) {
+    let (requester, _, link) = requester_and_audit(wire, verbs);
+    (requester, link)
+}
+
+/// The same with a judge of its answers.
+fn requester_and_audit(wire: Wire, verbs: &[Verb]) -> (Requester, AnswerAudit, Link) {
     let (mut config, server) = configs(START);
     config.link.wire = wire;
+    let audit = AnswerAuditConfig::new(config.link.clone(), config.start_psn);
+    let mut audit = AnswerAudit::new(audit);
     let mut requester = Requester::new(config);
     for verb in verbs {
         requester.post(verb.clone());
     }
     let mut out = [0; 5000];
-    while requester.poll_transmit(0, &mut out).is_some() {}
-    (requester, server.link)
+    while let Some(length) = requester.poll_transmit(0, &mut out) {
+        audit.observe_request(0, &out[..length]);
+    }
+    (requester, audit, server.link)
 }
 
 /// Gives the answers; exactly the rule `id` must be broken by the last of them, or none if empty,
-/// and `completed` verbs be complete.
+/// for requester and judge alike, and `completed` verbs be complete.
 fn expect(verbs: &[Verb], answers: &[Answer], id: &str, completed: usize) {
-    let (mut requester, link) = requester(Wire::FAITHFUL, verbs);
+    let (mut requester, mut audit, link) = requester_and_audit(Wire::FAITHFUL, verbs);
     for (index, answer) in answers.iter().enumerate() {
         let text = || format!("{:?} to {verbs:?}", (answer.0, answer.1));
         assert!(requester.violations().is_empty(), "{}: {}", text(), requester.violations());
         requester.handle_frame(1, &answer.frame(&link));
+        audit.observe_answer(1, &answer.frame(&link));
         if index + 1 == answers.len() {
             assert_only(requester.violations(), id);
+            assert_only(audit.violations(), id);
         }
     }
     let done: Vec<_> = std::iter::from_fn(|| requester.poll_completion()).collect();
@@ -216,4 +228,30 @@ fn answers_keep_to_the_path() {
     let asking = Packet { opcode: Ack, psn, ack_request: true, extension, payload: &[] };
     requester.handle_frame(1, &frame(&link, asking));
     assert_only(requester.violations(), "A5 O9");
+}
+
+#[test]
+fn the_judge_knows_changed_values_and_silent_acks() {
+    let verbs = [write(0, 8, 1), add(0, 1)];
+    let (_, mut audit, link) = requester_and_audit(Wire::FAITHFUL, &verbs);
+    [5, 5].iter().for_each(|value| {
+        audit.observe_answer(1, &Answer(1, Atomic, ACK, 2, *value).frame(&link));
+    });
+    assert_only(audit.violations(), "");
+    audit.observe_answer(1, &Answer(1, Atomic, ACK, 2, 6).frame(&link));
+    assert_only(audit.violations(), "I-C10");
+
+    let (config, _) = configs(START);
+    let config = AnswerAuditConfig::new(config.link, config.start_psn);
+    let mut strict = AnswerAudit::new(AnswerAuditConfig { explicit_acks: true, ..config });
+    let mut out = [0; 500];
+    let mut client = Requester::new(configs(START).0);
+    verbs.iter().for_each(|verb| {
+        client.post(verb.clone());
+    });
+    while let Some(length) = client.poll_transmit(0, &mut out) {
+        strict.observe_request(0, &out[..length]);
+    }
+    strict.observe_answer(1, &Answer(1, Atomic, ACK, 2, 5).frame(&link));
+    assert_only(strict.violations(), "I-C6");
 }

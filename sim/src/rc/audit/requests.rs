@@ -1,15 +1,12 @@
-//! Judges a stream of requests where it is sent, before any loss.
-//!
-//! A responder behind a real wire cannot tell a hole from a loss. This one sees every frame in the
-//! order of sending, and every answer that came back, and so can.
+//! Requests to a server, before any loss.
 
 use std::collections::VecDeque;
 
 use qpmux_engine::wire::{Layout, NakCode, Opcode, Psn, Syndrome, rnr_delay_ns};
 
-use super::link::{Admission, Link, Wire};
-use super::responder::content::Contents;
-use super::violations::Violations;
+use super::super::link::{Admission, Link, Wire};
+use super::super::responder::content::Contents;
+use super::super::violations::Violations;
 
 /// READs and atomics that are remembered after their answer.
 const HISTORY: usize = 1024;
