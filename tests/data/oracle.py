@@ -30,6 +30,12 @@ STARTS = {0x00: "sends", 0x04: "sends", 0x05: "sends", 0x17: "sends", 0x06: "wri
           0x14: "fetch_adds"}
 FULL = {0x00, 0x01, 0x06, 0x07, 0x0D, 0x0E}  # carry exactly one path MTU
 KIND_OF_ANSWER = {0x11: "plain", 0x12: "atomic", 0x0D: "read", 0x10: "read"}
+PAIRS_HEADER = """\
+# The true queue-pair pairs of {name}: made by `oracle.py --pairs`, with the
+# whole file at hand. Two independent proofs hold for every line: the UDP source port of both
+# directions is the kernel's symmetric hash of the product of the two queue pair numbers, and PSN
+# and kind of the answers are those of the requests.
+"""
 VERBS = ["sends", "writes", "reads", "compare_swaps", "fetch_adds"]
 WRAP, HALF = 1 << 24, 1 << 23
 
@@ -40,7 +46,8 @@ def number(text):
 
 
 def packets(path):
-    command = ["tshark", "-n", "-r", path, "-T", "fields", "-E", "occurrence=f", "-E", "separator=|"]
+    command = ["tshark", "-n", "-r", path, "-T", "fields"]
+    command += ["-E", "occurrence=f", "-E", "separator=|"]
     for field in FIELDS:
         command += ["-e", field]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -218,10 +225,8 @@ def counts(path):
 
 
 def print_pairs(path):
-    print(f"# The true queue-pair pairs of {os.path.basename(path)}: made by `oracle.py --pairs`,")
-    print("# with the whole file at hand. Both of two independent proofs hold for every line: the")
-    print("# UDP source port of both directions is the kernel's symmetric hash of the product of")
-    print("# the two queue pair numbers, and PSN and kind of the answers are those of the requests.")
+    name = os.path.basename(path)
+    print(PAIRS_HEADER.format(name=name), end="")
     print("client_ip,client_qpn,server_ip,server_qpn,udp_source_port,answers,answers_matched")
     table = flows(rows := list(packets(path)), path_mtus(rows))
     for ahead, back in sorted(pairs(table), key=lambda x: (x[0][0], x[1][2])):

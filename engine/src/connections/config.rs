@@ -20,6 +20,9 @@ pub struct Config {
     /// Whether the UDP source port counts as evidence.
     pub source_port: bool,
     /// Whether PSN and kind of answers count as evidence by themselves.
+    ///
+    /// Switch it off where requests of some clients, and answers to others, never pass here
+    /// (asymmetric routes): two such halves in perfect step cannot be told from one connection.
     pub psn: bool,
     /// Round trips that confirm a pair whose source ports fit, `1..=255`.
     ///
@@ -31,11 +34,15 @@ pub struct Config {
     /// A lone match is wrong where the true request was not seen and another queue pair happens
     /// to be at the same PSN: common where all start at one PSN and run in step. A match counts
     /// only if its request was sent after the previous match was seen, so matches are separate
-    /// round trips, and what was under way when we began to look can mislead at most once. With
-    /// all frames seen a match is then never wrong; with frames missing, two or three things must
-    /// go wrong at the same time and nothing else may contradict in between. With 20 % of all
-    /// frames hidden and 16 queue pairs in perfect step a threshold of 1 pairs wrongly all the
-    /// time, 3 rarely (the tests show both); 8 leaves a wide margin and costs only time.
+    /// round trips, and what was under way when we began to look misleads at most once. Any
+    /// answer that does not fit, and any second flow that answers the same requests, sets the
+    /// count back to 0.
+    ///
+    /// With all frames seen a single match is never wrong. Measured with frames hidden, in 200
+    /// runs of 2,000 round trips by two queue pairs in perfect step, the hardest case: with one
+    /// frame in ten hidden, 94 runs pair wrongly at a threshold of 1, 35 at 3, 4 at 4, none at 6;
+    /// with every second frame hidden, 98 at 1, 102 at 3, 77 at 4, 1 at 6, none at 8. The default
+    /// of 8 costs some round trips more and nothing else.
     pub psn_matches: u8,
     /// Distance in PSNs beyond which a request cannot belong to the connection known so far,
     /// `1..2^23`. PSNs that large READs take come on top.
