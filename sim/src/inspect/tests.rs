@@ -186,6 +186,11 @@ fn limits_are_kept_and_reported() -> TestResult {
     assert_eq!(keys, Some((5, true, 20)));
     assert!(few_keys.render_text().contains("at least 5 in 20 writes"));
 
+    // As many as there is room for, again and again, are not too many.
+    let repeated: Vec<_> = frames.iter().take(10).chain(frames.iter().take(10)).cloned().collect();
+    let keys = report(&repeated, &options)?.keys;
+    assert_eq!(keys.map(|keys| (keys.distinct, keys.overflowed)), Some((5, false)));
+
     let one_flow = report(&frames, &InspectOptions { flows_max: 1, ..InspectOptions::default() })?;
     assert_eq!(one_flow.limits.flow_overflow_packets, 20);
     assert_eq!((one_flow.connections.len(), one_flow.unpaired.len()), (0, 1));

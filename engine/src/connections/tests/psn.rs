@@ -140,6 +140,19 @@ fn what_was_under_way_at_the_start_is_one_match_at_most() {
 }
 
 #[test]
+fn one_requester_is_answered_by_one_flow_only() {
+    // Two flows take turns in answering A; B's requests are hidden. One of them is A's, but which?
+    let mut watch = Watch::by_psn(2);
+    let pairs = in_step(2);
+    for psn in 0..100 {
+        watch.see(&pairs[0].request(psn, Verb::Write));
+        watch.see(&pairs[psn as usize % 2].answer(psn, Verb::Write));
+    }
+    assert_eq!(watch.learnt(), []);
+    assert!(watch.learner.counters().psn_conflicts > 10);
+}
+
+#[test]
 fn an_answer_that_was_not_asked_for_is_a_counterexample() {
     let mut watch = Watch::by_psn(8);
     let mut pair = in_step(1).remove(0);
