@@ -222,8 +222,13 @@ impl Engine {
             self.run(now, out);
         }
         let idle = self.clients.work.is_empty() && self.servers.work.is_empty();
-        let next = if idle { self.earliest } else { now };
-        (next != Nanos::NEVER).then_some(next)
+        if idle { self.next_deadline() } else { Some(now) }
+    }
+
+    /// The next deadline; it may be early, never late. `None` if there is nothing to wait for.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        (self.earliest != Nanos::NEVER).then_some(self.earliest)
     }
 
     /// Does what is left to do. `false` if `out` has no room left.

@@ -1,5 +1,9 @@
-//! The simulator.
+//! The simulator and the commands of `qpmux`.
 
+pub mod cli;
+pub mod files;
+pub mod host;
 pub mod inspect;
 pub mod memory;
 pub mod rc;
+pub mod replay;

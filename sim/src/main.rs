@@ -1,3 +1,7 @@
 //! The `qpmux` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    qpmux_sim::cli::main()
+}

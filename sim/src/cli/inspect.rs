@@ -1,0 +1,72 @@
+//! `qpmux inspect`.
+
+use std::path::PathBuf;
+
+use super::output::print;
+use super::progress::{Progress, file_len};
+use super::{Outcome, manifest};
+use crate::inspect::{self, InspectOptions, KeyProfile};
+
+/// Say what is in a capture: packets, connections, verbs, repeats, keys.
+#[derive(clap::Args, serde::Serialize)]
+#[command(after_help = "Example:\n  qpmux inspect traces/samples/kv-ycsb-a-16qp.pcap\n\n\
+    Connections are learnt from the traffic alone; --no-source-port and --no-psn switch a kind\n\
+    of evidence off.")]
+pub(super) struct Args {
+    /// Capture to read: pcap or pcapng, plain, gzip or zstd; - is standard input.
+    capture: PathBuf,
+    /// Where requests carry a key.
+    #[arg(long, value_enum, default_value_t = KeysOf::Kv)]
+    profile: KeysOf,
+    /// Do not learn connections from UDP source ports.
+    #[arg(long)]
+    no_source_port: bool,
+    /// Do not learn connections from sequence numbers.
+    #[arg(long)]
+    no_psn: bool,
+    /// Distinct keys to keep apart.
+    #[arg(long, default_value_t = 1 << 20, value_name = "N")]
+    keys_max: usize,
+    /// Print one JSON document.
+    #[arg(long)]
+    #[serde(skip)]
+    json: bool,
+    /// Also write report.json and manifest.json to this directory.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum KeysOf {
+    /// u64, little-endian, at the start of a 1,024-byte WRITE.
+    Kv,
+    /// Nowhere.
+    None,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let options = InspectOptions {
+        profile: match args.profile {
+            KeysOf::Kv => Some(KeyProfile::KV),
+            KeysOf::None => None,
+        },
+        keys_max: args.keys_max,
+        learn_by_source_port: !args.no_source_port,
+        learn_by_psn: !args.no_psn,
+        ..InspectOptions::default()
+    };
+    let mut progress = Progress::new();
+    let total = file_len(&args.capture);
+    let report = inspect::run(&args.capture, &options, &mut |bytes| {
+        progress.bytes("reading", bytes, total);
+    })?;
+    progress.finish();
+    if let Some(dir) = &args.out {
+        std::fs::create_dir_all(dir)?;
+        manifest::write(dir, "inspect", args, &[&args.capture], &report)?;
+    }
+    print(args.json, &report, &report.render_text())?;
+    Ok(Outcome::Good)
+}

@@ -1,0 +1,68 @@
+//! `manifest.json`: what made the results beside it, so that they can be made again.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::files::write_whole;
+
+#[derive(Serialize)]
+struct Manifest<'a, C: Serialize> {
+    command: &'a str,
+    version: &'a str,
+    configuration: &'a C,
+    inputs: Vec<Input>,
+}
+
+#[derive(Serialize)]
+struct Input {
+    path: String,
+    bytes: u64,
+    sha256: String,
+}
+
+/// Writes the manifest and the report of a command. The manifest comes last: where it stands,
+/// the results are complete.
+pub(super) fn write(
+    dir: &Path,
+    command: &str,
+    configuration: &impl Serialize,
+    inputs: &[&Path],
+    report: &impl Serialize,
+) -> anyhow::Result<()> {
+    let inputs = inputs.iter().map(|path| input(path)).collect::<anyhow::Result<_>>()?;
+    let version = env!("CARGO_PKG_VERSION");
+    let manifest = Manifest { command, version, configuration, inputs };
+    write_json(&dir.join("report.json"), report)?;
+    write_json(&dir.join("manifest.json"), &manifest)
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    write_whole(path, text.as_bytes())
+}
+
+fn input(path: &Path) -> anyhow::Result<Input> {
+    let read = || -> std::io::Result<Input> {
+        let mut file = File::open(path)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 16];
+        let mut bytes = 0;
+        loop {
+            let n = file.read(&mut buffer)?;
+            if n == 0 {
+                break;
+            }
+            hash.update(&buffer[..n]);
+            bytes += n as u64;
+        }
+        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Input { path: path.display().to_string(), bytes, sha256 })
+    };
+    read().with_context(|| format!("cannot read {} again", path.display()))
+}

@@ -1,0 +1,197 @@
+//! `qpmux replay`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use qpmux_engine::Config;
+use qpmux_engine::policy::{self, Policy};
+use qpmux_workloads::load_profile;
+
+use super::output::print;
+use super::progress::{Progress, file_len};
+use super::{Outcome, manifest};
+use crate::replay::{self, Latency, ReplayReport, Setup, replay_captured, replay_modelled};
+
+/// Send a capture through the engine, and check that nobody can tell.
+///
+/// By default the capture's requests are driven again as a closed loop against modelled servers:
+/// what multiplexing would have done to the captured run.
+#[derive(clap::Args, serde::Serialize)]
+#[command(
+    after_help = "Example:\n  qpmux replay traces/samples/kv-ycsb-a-16qp.pcap --server-qps 4 \
+    --out out\n\n\
+    With --out DIR: clients.pcap and server.pcap (the two sides of the middlebox), placement.svg\n\
+    (which key ran where), report.json and manifest.json. The exit status is 1 if a request was\n\
+    not completed, a rule of the transport was broken, or memory or an answer is wrong."
+)]
+pub(super) struct Args {
+    /// Capture to read: pcap or pcapng, plain, gzip or zstd.
+    capture: PathBuf,
+    /// Which requests leave their client's own server queue pair.
+    #[arg(long, value_enum, default_value_t = Map::Writes)]
+    map: Map,
+    /// Which server queue pair a key belongs to.
+    #[arg(long, value_enum, default_value_t = KeyMap::Modulo)]
+    key_map: KeyMap,
+    /// Number of server queue pairs to use per server, or all.
+    #[arg(long, default_value = "all", value_name = "N|all")]
+    server_qps: ServerQps,
+    /// Order of one client's requests on different server queue pairs.
+    #[arg(long, value_enum, default_value_t = Order::Fenced)]
+    order: Order,
+    /// Which requests carry a key: kv, none, or a TOML file.
+    #[arg(long, default_value = "kv", value_name = "NAME|FILE")]
+    profile: String,
+    /// Where the servers' answers come from.
+    #[arg(long, value_enum, default_value_t = Responses::Model)]
+    responses: Responses,
+    /// Number of engines that share the connections; the result is the same.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    shards: u8,
+    /// READs and atomics that a server queue pair takes at a time; else what the capture shows.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=255))]
+    depth: Option<u16>,
+    /// The modelled server acknowledges every N-th request.
+    #[arg(long, default_value_t = 1, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1024))]
+    ack_every: u32,
+    /// One-way time between clients and middlebox, in nanoseconds.
+    #[arg(long, default_value_t = Latency::default().client_ns, value_name = "NS",
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    client_latency_ns: u64,
+    /// One-way time between middlebox and servers, in nanoseconds.
+    #[arg(long, default_value_t = Latency::default().server_ns, value_name = "NS",
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    server_latency_ns: u64,
+    /// Time from request to answer inside a server, in nanoseconds.
+    #[arg(long, default_value_t = Latency::default().execution_ns, value_name = "NS",
+        value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
+    execution_ns: u64,
+    /// Print one JSON document.
+    #[arg(long)]
+    #[serde(skip)]
+    json: bool,
+    /// Write the results to this directory.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Map {
+    /// None: learn and count only, every frame passes untouched.
+    None,
+    /// WRITEs with a key, and the atomics that belong to them.
+    Writes,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum KeyMap {
+    /// Key modulo number of server queue pairs.
+    Modulo,
+    /// A mixed key modulo their number.
+    Hash,
+    /// Everything of one client to one server queue pair; no order per key.
+    ByConnection,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Order {
+    /// As on one queue pair: a request for another waits for all before it.
+    Fenced,
+    /// Per client and key only.
+    Keyed,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Responses {
+    /// From modelled servers with real memory.
+    Model,
+    /// From the capture itself (with --map none).
+    Captured,
+}
+
+/// How many server queue pairs; 0 stands for all.
+#[derive(Clone, Copy, serde::Serialize)]
+struct ServerQps(u32);
+
+impl FromStr for ServerQps {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(ServerQps(0));
+        }
+        match text.parse() {
+            Ok(n) if n > 0 => Ok(ServerQps(n)),
+            _ => Err("must be a number from 1 on, or 'all'".to_owned()),
+        }
+    }
+}
+
+impl Args {
+    fn setup(&self) -> anyhow::Result<Setup> {
+        let policy = Policy {
+            map: match self.map {
+                Map::None => policy::Map::None,
+                Map::Writes => policy::Map::Writes,
+            },
+            key_map: match self.key_map {
+                KeyMap::Modulo => policy::KeyMap::Modulo,
+                KeyMap::Hash => policy::KeyMap::Hash,
+                KeyMap::ByConnection => policy::KeyMap::ByConnection,
+            },
+            server_qps: self.server_qps.0,
+            order: match self.order {
+                Order::Fenced => policy::Order::Fenced,
+                Order::Keyed => policy::Order::Keyed,
+            },
+            profile: load_profile(&self.profile)?,
+            message_packets_max: 1,
+        };
+        Ok(Setup {
+            policy,
+            engine: Config::default(),
+            shards: self.shards,
+            depth: self.depth,
+            ack_every: self.ack_every,
+            latency: Latency {
+                client_ns: self.client_latency_ns,
+                server_ns: self.server_latency_ns,
+                execution_ns: self.execution_ns,
+            },
+        })
+    }
+
+    fn replay(&self) -> anyhow::Result<ReplayReport> {
+        let setup = self.setup()?;
+        let total = file_len(&self.capture);
+        let mut bar = Progress::new();
+        let mut progress = |progress| match progress {
+            replay::Progress::Read(pass, bytes) => {
+                bar.bytes(&format!("reading, pass {pass}"), bytes, total);
+            }
+            replay::Progress::Completed(done, all) => bar.count("requests", done, all),
+        };
+        let (capture, out) = (&self.capture, self.out.as_deref());
+        let report = match self.responses {
+            Responses::Model => replay_modelled(capture, out, &setup, &mut progress),
+            Responses::Captured => replay_captured(capture, out, &setup, &mut progress),
+        }?;
+        bar.finish();
+        Ok(report)
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let report = args.replay()?;
+    if let Some(dir) = &args.out {
+        manifest::write(dir, "replay", args, &[&args.capture], &report)?;
+    }
+    print(args.json, &report, &report.render_text())?;
+    Ok(if report.is_good() { Outcome::Good } else { Outcome::CheckFailed })
+}

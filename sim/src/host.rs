@@ -1,0 +1,295 @@
+//! The host of one or more engines in one thread: owns the buffers, carries out actions, carries
+//! mail and recalled frames until nothing is left to do.
+
+use std::collections::VecDeque;
+
+use qpmux_engine::policy::{Directory, Policy};
+use qpmux_engine::{
+    Action, BuildError, Config, Counters, Engine, Frame, HEADROOM, Letter, Mail, Nanos, Out,
+    ServerQpReport, ShardId, Side, Token,
+};
+
+/// Actions that one call may leave behind. Small enough that a full list occurs in every test.
+const OUT_CAPACITY: usize = 64;
+
+/// Where a buffer is in its life. An engine that breaks the order is broken: the host panics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    Free,
+    /// Lent to the engine in the present call, or on its way to another shard.
+    Offered,
+    Kept,
+}
+
+struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    len: usize,
+    came_in: Side,
+    life: Life,
+}
+
+/// Several shards in one thread: one frame at a time, all mail and recalls drained before the
+/// next, so that the result is the same for any number of shards.
+pub struct Host {
+    shards: Vec<Engine>,
+    out: Out,
+    buffers: Vec<Buffer>,
+    free: Vec<u32>,
+    kept: usize,
+    mail: VecDeque<(ShardId, Mail, Option<Token>)>,
+    recalls: VecDeque<(usize, Token)>,
+}
+
+/// What a call hands to an engine.
+enum Input {
+    Frame(Side, Token),
+    Mail(Mail, Option<Token>),
+    Recalled(Token),
+    Timeout,
+    /// Nothing: finish what the last call had no room for.
+    Rest,
+}
+
+impl Host {
+    /// Engines for all shards of the directory.
+    ///
+    /// # Errors
+    /// When an engine cannot be built: see [`BuildError`].
+    pub fn new(
+        config: &Config,
+        policy: &Policy,
+        directory: &Directory,
+        shards: u8,
+    ) -> Result<Host, BuildError> {
+        let engine =
+            |shard| Engine::new(*config, policy.clone(), directory.clone(), ShardId(shard), shards);
+        Ok(Host {
+            shards: (0..shards.max(1)).map(engine).collect::<Result<_, _>>()?,
+            out: Out::new(OUT_CAPACITY),
+            buffers: Vec::new(),
+            free: Vec::new(),
+            kept: 0,
+            mail: VecDeque::new(),
+            recalls: VecDeque::new(),
+        })
+    }
+
+    /// A frame comes in on `side` at `shard`. What goes out is handed to `emit`, in order.
+    pub fn offer(
+        &mut self,
+        shard: u8,
+        side: Side,
+        now: Nanos,
+        frame: &[u8],
+        emit: &mut dyn FnMut(Side, &[u8]),
+    ) {
+        let token = self.take_buffer(side, frame);
+        let shard = usize::from(shard) % self.shards.len();
+        self.call(shard, now, Input::Frame(side, token), emit);
+        self.drain(now, emit);
+    }
+
+    /// Lets every shard act on deadlines that have passed. Returns the next one.
+    pub fn timeout(&mut self, now: Nanos, emit: &mut dyn FnMut(Side, &[u8])) -> Option<Nanos> {
+        for shard in 0..self.shards.len() {
+            self.call(shard, now, Input::Timeout, emit);
+        }
+        self.drain(now, emit);
+        self.next_deadline(now)
+    }
+
+    /// The next deadline of any shard.
+    pub fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
+        let next = self.shards.iter().filter_map(Engine::next_deadline).min();
+        next.map(|deadline| deadline.max(now))
+    }
+
+    /// The counters of all shards together.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.shards.iter().for_each(|shard| sum.merge(shard.counters()));
+        sum
+    }
+
+    /// All server queue pairs.
+    pub fn server_qps(&self) -> impl Iterator<Item = ServerQpReport> {
+        self.shards.iter().flat_map(Engine::server_qps)
+    }
+
+    /// Buffers, client requests and server requests that are still open: none at rest.
+    #[must_use]
+    pub fn open(&self) -> (usize, usize, usize) {
+        let add = |(a, b): (usize, usize), (c, d): (usize, usize)| (a + c, b + d);
+        let (clients, servers) = self.shards.iter().map(Engine::open_requests).fold((0, 0), add);
+        (self.kept, clients, servers)
+    }
+
+    fn drain(&mut self, now: Nanos, emit: &mut dyn FnMut(Side, &[u8])) {
+        loop {
+            if let Some((shard, token)) = self.recalls.pop_front() {
+                self.buffers[token.0 as usize].life = Life::Offered;
+                self.kept -= 1;
+                self.call(shard, now, Input::Recalled(token), emit);
+            } else if let Some((shard, mail, token)) = self.mail.pop_front() {
+                self.call(usize::from(shard.0), now, Input::Mail(mail, token), emit);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// One input to one shard, and all that it says is to be done.
+    fn call(
+        &mut self,
+        shard: usize,
+        now: Nanos,
+        mut input: Input,
+        emit: &mut dyn FnMut(Side, &[u8]),
+    ) {
+        loop {
+            let taken = self.call_once(shard, now, &input);
+            let rest = !self.out.actions().is_empty();
+            self.carry_out(shard, emit);
+            if taken {
+                input = Input::Rest;
+            }
+            if taken && !rest {
+                return;
+            }
+        }
+    }
+
+    /// Whether the input was taken.
+    fn call_once(&mut self, shard: usize, now: Nanos, input: &Input) -> bool {
+        let engine = &mut self.shards[shard];
+        let out = &mut self.out;
+        match *input {
+            Input::Frame(side, token) => {
+                let mut frames = [lend(&mut self.buffers, token)];
+                let taken = engine.handle_burst(side, now, &mut frames, out);
+                let span = frames[0].span();
+                take_back(&mut self.buffers, token, span);
+                taken == 1
+            }
+            Input::Recalled(token) => {
+                let mut frames = [lend(&mut self.buffers, token)];
+                let taken = engine.handle_recalled(now, &mut frames, out);
+                let span = frames[0].span();
+                take_back(&mut self.buffers, token, span);
+                taken == 1
+            }
+            Input::Mail(mail, Some(token)) => {
+                let frame = Some(lend(&mut self.buffers, token));
+                let mut letters = [Letter { mail, frame }];
+                let taken = engine.handle_mail(now, &mut letters, out);
+                let span = letters[0].frame.as_ref().map_or((0, 0), Frame::span);
+                take_back(&mut self.buffers, token, span);
+                taken == 1
+            }
+            Input::Mail(mail, None) => {
+                engine.handle_mail(now, &mut [Letter { mail, frame: None }], out) == 1
+            }
+            Input::Timeout => {
+                engine.handle_timeout(now, out);
+                true
+            }
+            Input::Rest => {
+                engine.handle_burst(Side::Client, now, &mut [], out);
+                true
+            }
+        }
+    }
+
+    fn carry_out(&mut self, shard: usize, emit: &mut dyn FnMut(Side, &[u8])) {
+        for at in 0..self.out.actions().len() {
+            match self.out.actions()[at] {
+                Action::Forward(token, side) => {
+                    emit(side, self.frame(token));
+                    self.give_up(token, Life::Offered);
+                }
+                Action::ForwardAndRetain(token, side) => {
+                    emit(side, self.frame(token));
+                    self.keep(token);
+                }
+                Action::Hold(token) => self.keep(token),
+                Action::Pass(token) => {
+                    let side = self.buffers[token.0 as usize].came_in.opposite();
+                    emit(side, self.frame(token));
+                    self.give_up(token, Life::Offered);
+                }
+                Action::Drop(token, _) => self.give_up(token, Life::Offered),
+                Action::Send(token, side) => {
+                    assert_eq!(self.buffers[token.0 as usize].life, Life::Kept, "{token:?}");
+                    emit(side, self.frame(token));
+                }
+                Action::Release(token) => self.give_up(token, Life::Kept),
+                Action::Recall(token) => {
+                    assert_eq!(self.buffers[token.0 as usize].life, Life::Kept, "{token:?}");
+                    self.recalls.push_back((shard, token));
+                }
+                Action::Generated(index, side) => emit(side, self.out.generated(index)),
+                Action::Mail(to, mail, token) => {
+                    if let Some(token) = token {
+                        let life = &mut self.buffers[token.0 as usize].life;
+                        assert_ne!(*life, Life::Free, "{token:?}");
+                        if core::mem::replace(life, Life::Offered) == Life::Kept {
+                            self.kept -= 1;
+                        }
+                    }
+                    self.mail.push_back((to, mail, token));
+                }
+            }
+        }
+        self.out.clear();
+    }
+
+    fn take_buffer(&mut self, side: Side, frame: &[u8]) -> Token {
+        let index = self.free.pop().unwrap_or_else(|| {
+            let bytes = Vec::new();
+            self.buffers.push(Buffer { bytes, start: 0, len: 0, came_in: side, life: Life::Free });
+            (self.buffers.len() - 1) as u32
+        });
+        let buffer = &mut self.buffers[index as usize];
+        buffer.bytes.clear();
+        buffer.bytes.resize(HEADROOM, 0);
+        buffer.bytes.extend_from_slice(frame);
+        buffer.bytes.resize(frame.len() + 2 * HEADROOM, 0);
+        (buffer.start, buffer.len) = (HEADROOM, frame.len());
+        buffer.came_in = side;
+        buffer.life = Life::Offered;
+        Token(index)
+    }
+
+    fn frame(&self, token: Token) -> &[u8] {
+        let buffer = &self.buffers[token.0 as usize];
+        &buffer.bytes[buffer.start..buffer.start + buffer.len]
+    }
+
+    fn keep(&mut self, token: Token) {
+        let life = core::mem::replace(&mut self.buffers[token.0 as usize].life, Life::Kept);
+        assert_eq!(life, Life::Offered, "{token:?} is kept, but was not offered");
+        self.kept += 1;
+    }
+
+    fn give_up(&mut self, token: Token, expected: Life) {
+        let life = core::mem::replace(&mut self.buffers[token.0 as usize].life, Life::Free);
+        assert_eq!(life, expected, "{token:?} is given up");
+        if life == Life::Kept {
+            self.kept -= 1;
+        }
+        self.free.push(token.0);
+    }
+}
+
+fn lend(buffers: &mut [Buffer], token: Token) -> Frame<'_> {
+    let buffer = &mut buffers[token.0 as usize];
+    let (start, len) = (buffer.start, buffer.len);
+    Frame::new(&mut buffer.bytes, start, len, token).expect("a buffer has room around its frame")
+}
+
+fn take_back(buffers: &mut [Buffer], token: Token, (start, len): (usize, usize)) {
+    let buffer = &mut buffers[token.0 as usize];
+    (buffer.start, buffer.len) = (start, len);
+}

@@ -1,0 +1,148 @@
+//! `qpmux replay`: a capture through the engine.
+//!
+//! With modelled responses the capture is read twice: the first pass finds the connections, the
+//! second their messages; then clients that ask for the same things in the same order, with the
+//! same waits, are driven against modelled servers with real memory, with the engine between.
+//! With captured responses every frame passes the engine as it stands in the capture.
+
+mod answers;
+mod captured;
+mod first_pass;
+mod messages;
+mod placement;
+mod report;
+mod script;
+mod second_pass;
+mod setup;
+mod world;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use qpmux_engine::connections;
+use qpmux_traces::{CaptureWriter, refuse_same_file};
+
+use crate::host::Host;
+pub use captured::replay_captured;
+use placement::PlacementWatch;
+pub use report::ReplayReport;
+pub use script::{LeftOut, Script, ScriptedConnection, ScriptedVerb, ServerMemory};
+pub use setup::{Latency, Setup};
+use world::World;
+
+/// File names in the directory of results.
+pub const CLIENTS_PCAP: &str = "clients.pcap";
+/// The middlebox's server side.
+pub const SERVER_PCAP: &str = "server.pcap";
+
+/// Progress of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of the capture read, in the pass of this number, from 1.
+    Read(u8, u64),
+    /// Messages completed, of so many.
+    Completed(u64, u64),
+}
+
+/// Replays with modelled responses. Results are written to the directory `out`, if there is one.
+///
+/// # Errors
+/// When the capture cannot be read, nothing in it can be replayed, the options contradict each
+/// other, or results cannot be written.
+pub fn replay_modelled(
+    capture: &Path,
+    out: Option<&Path>,
+    setup: &Setup,
+    progress: &mut dyn FnMut(Progress),
+) -> anyhow::Result<ReplayReport> {
+    let learner = connections::Config::default();
+    let first =
+        first_pass::first_pass(capture, learner, &mut |bytes| progress(Progress::Read(1, bytes)))?;
+    let script =
+        second_pass::second_pass(capture, &first, &mut |bytes| progress(Progress::Read(2, bytes)))?;
+    drop(first);
+    if script.connections.is_empty() {
+        anyhow::bail!(
+            "{}: no connection to replay: {}",
+            capture.display(),
+            report::why_nothing(&script.left_out)
+        );
+    }
+    let directory = setup.directory(&script)?;
+    let hosts: usize = directory.hosts().map(|(_, hosts)| hosts.len()).sum();
+    let host = Host::new(&setup.engine, &setup.policy, &directory, setup.shards)?;
+    let mut writers = out.map(|dir| Writers::create(dir, capture)).transpose()?;
+    let mut watch = PlacementWatch::new(&script, &setup.policy.profile);
+    let start_ns = script.start_ns;
+    let left_out = script.left_out;
+    let total: usize = script.connections.iter().map(|c| c.verbs.len()).sum();
+    let connections = script.connections.len();
+    let mut failure = None;
+    let mut tap = |side, time: u64, frame: &[u8]| {
+        watch.on_frame(side, time, frame);
+        if let Some(writers) = writers.as_mut()
+            && failure.is_none()
+        {
+            failure = writers.write(side, start_ns.saturating_add(time), frame).err();
+        }
+    };
+    let world = World::new(script, setup, host, &mut tap);
+    let done = world.run(&mut |completed| progress(Progress::Completed(completed, total as u64)));
+    if let Some(failure) = failure {
+        return Err(failure.into());
+    }
+    if let Some(writers) = writers {
+        writers.finish()?;
+    }
+    if let Some(dir) = out {
+        watch.write(dir, &title(capture, setup))?;
+    }
+    Ok(ReplayReport::of_model(&done, &left_out, connections, hosts, total as u64))
+}
+
+fn title(capture: &Path, setup: &Setup) -> String {
+    let name = capture.file_name().unwrap_or(capture.as_os_str()).to_string_lossy();
+    let qps = match setup.policy.server_qps {
+        0 => "all server queue pairs".to_owned(),
+        1 => "1 server queue pair".to_owned(),
+        n => format!("{n} server queue pairs"),
+    };
+    format!("{name}, keys on {qps}")
+}
+
+/// The two sides of the middlebox as captures.
+struct Writers {
+    clients: CaptureWriter,
+    server: CaptureWriter,
+}
+
+impl Writers {
+    fn create(dir: &Path, input: &Path) -> anyhow::Result<Writers> {
+        std::fs::create_dir_all(dir)
+            .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+        let paths: [PathBuf; 2] = [dir.join(CLIENTS_PCAP), dir.join(SERVER_PCAP)];
+        for path in &paths {
+            refuse_same_file(path, &[input])?;
+        }
+        let [clients, server] = paths.map(CaptureWriter::create);
+        Ok(Writers { clients: clients?, server: server? })
+    }
+
+    fn write(
+        &mut self,
+        side: qpmux_engine::Side,
+        timestamp_ns: u64,
+        frame: &[u8],
+    ) -> Result<(), qpmux_traces::CaptureError> {
+        match side {
+            qpmux_engine::Side::Client => self.clients.write(timestamp_ns, frame),
+            qpmux_engine::Side::Server => self.server.write(timestamp_ns, frame),
+        }
+    }
+
+    fn finish(self) -> Result<(), qpmux_traces::CaptureError> {
+        self.clients.finish()?;
+        self.server.finish()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,248 @@
+//! What a replay found, for programs and for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use qpmux_engine::{Counters, DeclineReason, DropReason, GeneratedKind};
+use serde::Serialize;
+
+use super::script::LeftOut;
+use super::world::WorldReport;
+
+/// What a replay found. Counts of messages and packets.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReplayReport {
+    /// Connections replayed.
+    pub client_connections: usize,
+    /// Server queue pairs that the policy may send several clients' requests to.
+    pub server_qps_eligible: usize,
+    /// Server queue pairs that carried a request.
+    pub server_qps_used: usize,
+    /// Those of them that carried requests of others than their owner.
+    pub server_qps_hosting: usize,
+    /// Server queue pairs that were lost.
+    pub server_qps_lost: u64,
+    /// Messages that clients sent to the engine (all of them, if it translates).
+    pub requests: u64,
+    /// Messages completed at the clients.
+    pub completed: u64,
+    /// Messages with a key.
+    pub keyed: u64,
+    /// Messages sent through the server queue pair of their key.
+    pub mapped: u64,
+    /// Messages with a key that stayed on their client's own server queue pair, by reason.
+    pub declined: BTreeMap<&'static str, u64>,
+    /// Packets that the engine made, by kind.
+    pub generated: BTreeMap<&'static str, u64>,
+    /// Packets that the engine did not pass on, by reason.
+    pub drops: BTreeMap<&'static str, u64>,
+    /// Frames passed untouched.
+    pub passed: u64,
+    /// Requests that waited for their client's earlier ones.
+    pub fence_waits: u64,
+    /// Requests that waited for room on their server queue pair.
+    pub server_waits: u64,
+    /// Broken rules of the transport, by invariant, as strict endpoints saw them.
+    pub violations: BTreeMap<&'static str, u64>,
+    /// The first violation of each invariant, and what is wrong with memory.
+    pub problems: Vec<String>,
+    /// Final memory is what the log of executed requests gives, each answer was its value, and
+    /// each client was told what happened. `null` with captured responses.
+    pub memory_ok: Option<bool>,
+    /// Clients that gave up.
+    pub dead_clients: u64,
+    /// What the capture has and the replay has not.
+    pub left_out: LeftOut,
+    /// Events of the simulation, or packets with captured responses.
+    pub events: u64,
+    /// Simulated time in nanoseconds, or the capture's with captured responses.
+    pub duration_ns: u64,
+}
+
+/// Names and counts, without the zeros.
+fn named<T: Copy>(
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+    count: impl Fn(T) -> u64,
+) -> BTreeMap<&'static str, u64> {
+    all.iter().map(|&x| (name(x), count(x))).filter(|(_, n)| *n > 0).collect()
+}
+
+impl ReplayReport {
+    /// The report of the engine's counters alone.
+    pub(super) fn of_counters(counters: &Counters) -> ReplayReport {
+        ReplayReport {
+            client_connections: 0,
+            server_qps_eligible: 0,
+            server_qps_used: 0,
+            server_qps_hosting: 0,
+            server_qps_lost: counters.server_qps_lost,
+            requests: counters.requests,
+            completed: counters.completed,
+            keyed: counters.keyed,
+            mapped: counters.mapped,
+            declined: named(DeclineReason::ALL, DeclineReason::name, |r| counters.declined(r)),
+            generated: named(GeneratedKind::ALL, GeneratedKind::name, |k| counters.generated(k)),
+            drops: named(DropReason::ALL, DropReason::name, |r| counters.dropped(r)),
+            passed: counters.passed,
+            fence_waits: counters.fence_waits,
+            server_waits: counters.server_waits,
+            violations: BTreeMap::new(),
+            problems: Vec::new(),
+            memory_ok: None,
+            dead_clients: 0,
+            left_out: LeftOut::default(),
+            events: 0,
+            duration_ns: 0,
+        }
+    }
+
+    /// The report of a run with modelled responses.
+    pub(super) fn of_model(
+        done: &WorldReport,
+        left_out: &LeftOut,
+        connections: usize,
+        hosts: usize,
+        requests: u64,
+    ) -> ReplayReport {
+        let mut problems: Vec<String> =
+            done.violations.to_string().lines().map(str::to_owned).collect();
+        problems.extend(done.memory_problems.iter().take(20).cloned());
+        ReplayReport {
+            client_connections: connections,
+            server_qps_eligible: hosts,
+            server_qps_used: done.server_qps_used,
+            server_qps_hosting: done.host.server_qps().filter(|qp| qp.hosted).count(),
+            requests,
+            completed: done.completed,
+            violations: done.violations.iter().map(|(id, v)| (id, v.count)).collect(),
+            problems,
+            memory_ok: Some(done.memory_problems.is_empty()),
+            dead_clients: done.dead_clients,
+            left_out: *left_out,
+            events: done.events,
+            duration_ns: done.duration_ns,
+            ..ReplayReport::of_counters(&done.host.counters())
+        }
+    }
+
+    /// Whether every check passed: all completed, nothing broken, memory right.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.violations.is_empty()
+            && self.memory_ok != Some(false)
+            && self.completed == self.requests
+    }
+
+    /// The report for people.
+    #[must_use]
+    pub fn render_text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(text, "{name:<22} {value}");
+        };
+        line("connections", group(self.client_connections as u64));
+        line(
+            "server queue pairs",
+            format!("{} used, {} hosting", self.server_qps_used, self.server_qps_hosting),
+        );
+        line("requests", format!("{}, {} completed", group(self.requests), group(self.completed)));
+        let share = percent(self.mapped.min(self.keyed), self.keyed);
+        line("with a key", format!("{}, {} mapped{share}", group(self.keyed), group(self.mapped)));
+        line("declined", list(&self.declined));
+        line("made by the engine", list(&self.generated));
+        line("not passed on", list(&self.drops));
+        line(
+            "waited",
+            format!(
+                "{} for their client's order, {} for room at the server",
+                group(self.fence_waits),
+                group(self.server_waits)
+            ),
+        );
+        line("violations", list(&self.violations));
+        line(
+            "memory",
+            match self.memory_ok {
+                Some(true) => "right: final contents, every answer, every execution".to_owned(),
+                Some(false) => "WRONG".to_owned(),
+                None => "not modelled".to_owned(),
+            },
+        );
+        for problem in &self.problems {
+            let _ = writeln!(text, "  {problem}");
+        }
+        if self.left_out != LeftOut::default() {
+            let _ = writeln!(text, "left out of the capture: {}", left_out_text(&self.left_out));
+        }
+        text
+    }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return String::new();
+    }
+    format!(" ({:.1} %)", 100.0 * part as f64 / whole as f64)
+}
+
+fn list(counts: &BTreeMap<&'static str, u64>) -> String {
+    if counts.is_empty() {
+        return "none".to_owned();
+    }
+    let each: Vec<String> =
+        counts.iter().map(|(name, n)| format!("{name} {}", group(*n))).collect();
+    each.join(", ")
+}
+
+/// A number with its digits in groups of three.
+fn group(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Why a capture gave no workload.
+pub(super) fn why_nothing(left_out: &LeftOut) -> String {
+    if *left_out == LeftOut::default() {
+        return "it holds no RoCEv2 traffic of reliable connections (UDP port 4791)".to_owned();
+    }
+    left_out_text(left_out)
+}
+
+fn left_out_text(left_out: &LeftOut) -> String {
+    let entries = [
+        (left_out.unpaired_packets, "packets of flows that could not be paired"),
+        (left_out.icrc_bad, "packets with a wrong ICRC"),
+        (left_out.cut_packets, "packets cut by the snap length"),
+        (left_out.repeated_requests, "repeated requests"),
+        (left_out.reverse_requests, "requests from server to client"),
+        (left_out.unsupported_requests, "requests of kinds that are not re-driven"),
+        (left_out.former_connections, "connections whose queue pair numbers were used again"),
+        (left_out.holes, "places where requests are missing"),
+    ];
+    let texts: Vec<String> = entries
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{} {what}", group(*n)))
+        .collect();
+    texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped() {
+        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(group(n), text);
+        }
+    }
+}
