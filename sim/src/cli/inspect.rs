@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::output::print;
 use super::progress::{Progress, file_len};
 use super::{Outcome, manifest};
-use crate::inspect::{self, InspectOptions, KeyProfile};
+use crate::inspect::{self, InspectOptions, NamedProfile};
 
 /// Say what is in a capture: packets, connections, verbs, repeats, keys.
 #[derive(clap::Args, serde::Serialize)]
@@ -15,9 +15,9 @@ use crate::inspect::{self, InspectOptions, KeyProfile};
 pub(super) struct Args {
     /// Capture to read: pcap or pcapng, plain, gzip or zstd; - is standard input.
     capture: PathBuf,
-    /// Where requests carry a key.
-    #[arg(long, value_enum, default_value_t = KeysOf::Kv)]
-    profile: KeysOf,
+    /// Which requests carry a key: kv, none, or a TOML file.
+    #[arg(long, default_value = "kv", value_name = "NAME|FILE")]
+    profile: String,
     /// Do not learn connections from UDP source ports.
     #[arg(long)]
     no_source_port: bool,
@@ -37,21 +37,9 @@ pub(super) struct Args {
     out: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum KeysOf {
-    /// u64, little-endian, at the start of a 1,024-byte WRITE.
-    Kv,
-    /// Nowhere.
-    None,
-}
-
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let options = InspectOptions {
-        profile: match args.profile {
-            KeysOf::Kv => Some(KeyProfile::KV),
-            KeysOf::None => None,
-        },
+        profile: Some(NamedProfile::load(&args.profile)?),
         keys_max: args.keys_max,
         learn_by_source_port: !args.no_source_port,
         learn_by_psn: !args.no_psn,

@@ -57,7 +57,7 @@ impl Collector {
             not_roce: BTreeMap::new(),
             retransmitted: 0,
             operations: Verbs::default(),
-            keys: Keys::new(options.profile, options.keys_max),
+            keys: Keys::new(options.profile.clone(), options.keys_max),
             flows: Flows::new(options.flows_max),
             learner,
             ended: Vec::new(),

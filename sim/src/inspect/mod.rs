@@ -16,7 +16,7 @@ use std::path::Path;
 
 use qpmux_traces::{CaptureError, CaptureReader};
 
-pub use keys::KeyProfile;
+pub use keys::NamedProfile;
 pub use report::{
     ConnectionReport, InspectReport, KeysReport, LimitsReport, UnpairedReport, Verbs,
 };
@@ -28,7 +28,7 @@ const PROGRESS_PACKETS: u64 = 1024;
 #[derive(Clone, Debug)]
 pub struct InspectOptions {
     /// Where requests carry the application's key; `None` counts no keys.
-    pub profile: Option<KeyProfile>,
+    pub profile: Option<NamedProfile>,
     /// Flows (directions) to keep apart; about 1.2 kB each, allocated at once. Packets of more
     /// flows count in the totals only.
     pub flows_max: u32,
@@ -43,7 +43,7 @@ pub struct InspectOptions {
 impl Default for InspectOptions {
     fn default() -> Self {
         Self {
-            profile: Some(KeyProfile::KV),
+            profile: NamedProfile::load("kv").ok(),
             flows_max: 32_768,
             keys_max: 1 << 20,
             learn_by_source_port: true,

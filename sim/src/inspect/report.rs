@@ -104,7 +104,7 @@ pub struct InspectReport {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct KeysReport {
     /// Name of the profile that says where the keys are.
-    pub profile: &'static str,
+    pub profile: String,
     /// Different keys, exact unless overflowed.
     pub distinct: u64,
     /// There are more different keys than the limit.

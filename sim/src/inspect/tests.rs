@@ -201,11 +201,12 @@ fn limits_are_kept_and_reported() -> TestResult {
 #[test]
 fn keys_are_where_the_profile_says() -> TestResult {
     let frames = whole(traffic(20));
-    assert_eq!(KeyProfile::by_name("kv"), Some(KeyProfile::KV));
-    assert_eq!(KeyProfile::by_name("other"), None);
-    let clover =
-        InspectOptions { profile: KeyProfile::by_name("clover"), ..InspectOptions::default() };
-    assert_eq!(report(&frames, &clover)?.keys.map(|keys| keys.distinct), Some(1));
+    let behind_a_header = "name = 'header'\n[[key]]\nopcode = 'WRITE_ONLY'\npayload_len = 1024\n\
+                           offset = 8\nlen = 8\nbyte_order = 'little'\n";
+    let profile = qpmux_workloads::parse_profile("header", behind_a_header)?;
+    let profile = Some(NamedProfile { name: "header".to_owned(), profile });
+    let header = InspectOptions { profile, ..InspectOptions::default() };
+    assert_eq!(report(&frames, &header)?.keys.map(|keys| keys.distinct), Some(1));
     let none = InspectOptions { profile: None, ..InspectOptions::default() };
     assert_eq!(report(&frames, &none)?.keys, None);
     Ok(())
