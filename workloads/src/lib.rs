@@ -1,5 +1,7 @@
-//! Application profiles: which operations of an application carry a key, and where.
+//! Applications: profiles that say which operations carry a key, seeded generators of keys and
+//! operations, and clients as state machines.
 
+pub mod keys;
 mod profile;
 
 pub use profile::{ProfileError, built_in_profiles, load_profile, parse_profile};
