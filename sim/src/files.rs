@@ -21,6 +21,16 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Makes the directory for results, and those above it, where they are not there.
+///
+/// # Errors
+/// When a file is in the way, or the place cannot be written to.
+pub fn make_results_dir(dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| {
+        format!("cannot make the directory {}; name another one with --out", dir.display())
+    })
+}
+
 /// A temporary file is readable by its owner alone; a result is for others too.
 fn set_usual_permissions(file: &std::fs::File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;

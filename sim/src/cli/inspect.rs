@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::output::print;
 use super::progress::{Progress, file_len};
 use super::{Outcome, manifest};
+use crate::files::make_results_dir;
 use crate::inspect::{self, InspectOptions, NamedProfile};
 
 /// Say what is in a capture: packets, connections, verbs, repeats, keys.
@@ -38,6 +39,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    if args.out.is_some() {
+        manifest::refuse_standard_input(&args.capture)?;
+    }
     let options = InspectOptions {
         profile: Some(NamedProfile::load(&args.profile)?),
         keys_max: args.keys_max,
@@ -52,7 +56,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     })?;
     progress.finish();
     if let Some(dir) = &args.out {
-        std::fs::create_dir_all(dir)?;
+        make_results_dir(dir)?;
         manifest::write(dir, "inspect", args, &[&args.capture], &report)?;
     }
     print(args.json, &report, &report.render_text())?;

@@ -41,6 +41,17 @@ pub(super) fn write(
     write_json(&dir.join("manifest.json"), &manifest)
 }
 
+/// Refuses standard input where the capture has to be read more than once.
+pub(super) fn refuse_standard_input(capture: &Path) -> anyhow::Result<()> {
+    if capture.as_os_str() == "-" {
+        anyhow::bail!(
+            "standard input can be read only once, and this has to read the capture again; \
+             save the capture to a file"
+        );
+    }
+    Ok(())
+}
+
 fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');

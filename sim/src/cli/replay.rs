@@ -168,6 +168,9 @@ impl Args {
     }
 
     fn replay(&self) -> anyhow::Result<ReplayReport> {
+        if self.responses == Responses::Model || self.out.is_some() {
+            manifest::refuse_standard_input(&self.capture)?;
+        }
         let setup = self.setup()?;
         let total = file_len(&self.capture);
         let mut bar = Progress::new();

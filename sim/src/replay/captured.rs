@@ -48,7 +48,7 @@ pub fn replay_captured(
         let mut result = Ok(());
         let mut write = |side, frame: &[u8]| {
             if let (Some(writers), true) = (writers.as_mut(), result.is_ok()) {
-                result = writers.write(side, last_ns, frame);
+                result = writers.write(side, last_ns, packet.original_len, frame);
             }
         };
         write(side, packet.data);
@@ -60,6 +60,7 @@ pub fn replay_captured(
     }
     let mut report = ReplayReport::of_counters(&host.counters());
     report.client_connections = sides.learner.connections().count();
+    report.truncated_tail = reader.truncated_tail().is_some();
     report.events = packets;
     report.duration_ns = last_ns.saturating_sub(first_ns.unwrap_or(0));
     Ok(report)

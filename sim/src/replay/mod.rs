@@ -18,10 +18,10 @@ mod world;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use qpmux_engine::connections;
 use qpmux_traces::{CaptureWriter, refuse_same_file};
 
+use crate::files::make_results_dir;
 use crate::host::Host;
 pub use captured::replay_captured;
 use placement::PlacementWatch;
@@ -74,7 +74,7 @@ pub fn replay_modelled(
     let mut writers = out.map(|dir| Writers::create(dir, capture)).transpose()?;
     let mut watch = PlacementWatch::new(&script, &setup.policy.profile);
     let start_ns = script.start_ns;
-    let left_out = script.left_out;
+    let (left_out, truncated_tail) = (script.left_out, script.truncated_tail);
     let total: usize = script.connections.iter().map(|c| c.verbs.len()).sum();
     let connections = script.connections.len();
     let mut failure = None;
@@ -83,7 +83,7 @@ pub fn replay_modelled(
         if let Some(writers) = writers.as_mut()
             && failure.is_none()
         {
-            failure = writers.write(side, start_ns.saturating_add(time), frame).err();
+            failure = writers.write(side, start_ns.saturating_add(time), 0, frame).err();
         }
     };
     let world = World::new(script, setup, host, &mut tap);
@@ -97,7 +97,8 @@ pub fn replay_modelled(
     if let Some(dir) = out {
         watch.write(dir, &title(capture, setup))?;
     }
-    Ok(ReplayReport::of_model(&done, &left_out, connections, hosts, total as u64))
+    let report = ReplayReport::of_model(&done, &left_out, connections, hosts, total as u64);
+    Ok(ReplayReport { truncated_tail, ..report })
 }
 
 fn title(capture: &Path, setup: &Setup) -> String {
@@ -118,8 +119,7 @@ struct Writers {
 
 impl Writers {
     fn create(dir: &Path, input: &Path) -> anyhow::Result<Writers> {
-        std::fs::create_dir_all(dir)
-            .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+        make_results_dir(dir)?;
         let paths: [PathBuf; 2] = [dir.join(CLIENTS_PCAP), dir.join(SERVER_PCAP)];
         for path in &paths {
             refuse_same_file(path, &[input])?;
@@ -128,16 +128,19 @@ impl Writers {
         Ok(Writers { clients: clients?, server: server? })
     }
 
+    /// Writes a frame; 0 as `original_len` stands for a whole one.
     fn write(
         &mut self,
         side: qpmux_engine::Side,
         timestamp_ns: u64,
+        original_len: u32,
         frame: &[u8],
     ) -> Result<(), qpmux_traces::CaptureError> {
-        match side {
-            qpmux_engine::Side::Client => self.clients.write(timestamp_ns, frame),
-            qpmux_engine::Side::Server => self.server.write(timestamp_ns, frame),
-        }
+        let writer = match side {
+            qpmux_engine::Side::Client => &mut self.clients,
+            qpmux_engine::Side::Server => &mut self.server,
+        };
+        writer.write_packet(timestamp_ns, original_len, frame)
     }
 
     fn finish(self) -> Result<(), qpmux_traces::CaptureError> {

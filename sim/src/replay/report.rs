@@ -53,6 +53,8 @@ pub struct ReplayReport {
     pub dead_clients: u64,
     /// What the capture has and the replay has not.
     pub left_out: LeftOut,
+    /// The capture breaks off in the middle of its last record.
+    pub truncated_tail: bool,
     /// Events of the simulation, or packets with captured responses.
     pub events: u64,
     /// Simulated time in nanoseconds, or the capture's with captured responses.
@@ -92,6 +94,7 @@ impl ReplayReport {
             memory_ok: None,
             dead_clients: 0,
             left_out: LeftOut::default(),
+            truncated_tail: false,
             events: 0,
             duration_ns: 0,
         }
@@ -174,6 +177,9 @@ impl ReplayReport {
         }
         if self.left_out != LeftOut::default() {
             let _ = writeln!(text, "left out of the capture: {}", left_out_text(&self.left_out));
+        }
+        if self.truncated_tail {
+            text.push_str("warning: the capture breaks off in the middle of its last record\n");
         }
         text
     }

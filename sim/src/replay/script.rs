@@ -61,6 +61,8 @@ pub struct Script {
     pub start_ns: u64,
     /// What the capture has and the workload has not.
     pub left_out: LeftOut,
+    /// The capture breaks off in the middle of its last record.
+    pub truncated_tail: bool,
 }
 
 /// The memory of one server.

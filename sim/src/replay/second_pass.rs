@@ -36,7 +36,7 @@ pub(super) fn second_pass(
         let Some(packet) = reader.next_packet()? else { break };
         pass.on_packet(&packet);
     }
-    Ok(pass.finish())
+    Ok(Script { truncated_tail: reader.truncated_tail().is_some(), ..pass.finish() })
 }
 
 struct SecondPass<'a> {
