@@ -1,5 +1,7 @@
 //! Whole-system tests, and what they share: where things are, and the independent checkers.
 
+pub mod binary;
+pub mod capture;
 pub mod checkers;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,11 @@
+//! Scenarios: whole captures through `qpmux`, judged by checkers that share no code with it; and
+//! what it says when it cannot do what it is asked.
+
+mod bad_input;
+mod captured;
+mod damaged;
+mod documents;
+mod matrix;
+mod mutations;
+mod options;
+mod support;
