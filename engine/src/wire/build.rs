@@ -6,11 +6,16 @@ use core::net::IpAddr;
 use super::aeth::{Aeth, AethRepr};
 use super::atomic::{AtomicAckEth, AtomicAckEthRepr, AtomicEth, AtomicEthRepr};
 use super::bth::{Bth, BthRepr};
+use super::cm::{CmMad, GENERAL_SERVICES_QP, GENERAL_SERVICES_QUEUE_KEY, MAD_LEN};
+use super::deth::{Deth, DethRepr};
 use super::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, EthernetRepr};
 use super::icrc;
 use super::immediate::{Ieth, IethRepr, ImmDt, ImmDtRepr};
 use super::ipv4::{Ipv4, Ipv4Repr};
 use super::ipv6::{Ipv6, Ipv6Repr};
+use super::opcode::Opcode;
+use super::packet::UD_SEND_ONLY;
+use super::psn::Psn;
 use super::reth::{Reth, RethRepr};
 use super::udp::{PROTOCOL, ROCE_PORT, Udp, UdpRepr};
 
@@ -142,6 +147,36 @@ pub fn build(
     writer.take(pad)?.fill(0);
 
     let covered = frame.get(EthernetRepr::LEN..len - icrc::LEN)?;
+    let crc = icrc::of_packet(covered, if path.source.is_ipv4() { 4 } else { 6 });
+    icrc::put(crc, frame, len - icrc::LEN);
+    Some(len)
+}
+
+/// Writes a whole frame with a message of the communication manager to the start of `out`, and
+/// returns its length in bytes; see [`build`].
+pub fn build_cm(path: &Path, psn: Psn, mad: &CmMad, out: &mut [u8]) -> Option<usize> {
+    let mut datagram = [0; DethRepr::LEN + MAD_LEN];
+    let deth = DethRepr { queue_key: GENERAL_SERVICES_QUEUE_KEY, source_qp: GENERAL_SERVICES_QP };
+    deth.emit(&mut Deth::new_checked(&mut datagram[..]).ok()?);
+    datagram.get_mut(DethRepr::LEN..)?.copy_from_slice(&mad.to_bytes());
+    let bth = BthRepr {
+        opcode: Opcode::SendOnly,
+        solicited: false,
+        migration_request: false,
+        pad_count: 0,
+        partition_key: 0xffff,
+        fecn: false,
+        becn: false,
+        dest_qp: GENERAL_SERVICES_QP,
+        ack_request: false,
+        psn,
+    };
+    let len = build(path, &bth, &Extension::None, &datagram, out)?;
+    // An RC SEND differs from an unreliable datagram in its opcode only.
+    let (frame, ip) = (out.get_mut(..len)?, EthernetRepr::LEN);
+    let bth_at = ip + ip_header_len(path) + UdpRepr::LEN;
+    Bth::new_checked(frame.get_mut(bth_at..)?).ok()?.set_opcode(UD_SEND_ONLY);
+    let covered = frame.get(ip..len - icrc::LEN)?;
     let crc = icrc::of_packet(covered, if path.source.is_ipv4() { 4 } else { 6 });
     icrc::put(crc, frame, len - icrc::LEN);
     Some(len)

@@ -4,21 +4,30 @@
 //! the receiving queue pair has to judge (path MTU, order, rights) is not looked at: a responder
 //! answers such faults with a NAK, and we must not swallow them. Neither the IP checksum nor the
 //! ICRC is checked here; see [`super::icrc`] for why forwarding does not need to.
+//!
+//! Of other transports only what the engine's host must know is told apart: datagrams of the
+//! communication manager, and congestion notifications. Both are recognised by all that they must
+//! have; what only resembles them is [`NotRc::OtherTransport`] and passes.
 
 use core::net::IpAddr;
 
 use super::bth::{Bth, BthRepr};
+use super::cm;
+use super::deth::{Deth, DethRepr};
 use super::error::{Error, Header};
 use super::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, EthernetRepr};
 use super::icrc;
 use super::ipv4::{Ipv4, Ipv4Repr};
 use super::ipv6::{Ipv6, Ipv6Repr};
 use super::opcode::Opcode;
-use super::packet::{Classified, Ecn, Layout, NotRc};
+use super::packet::{CNP, Classified, CmLayout, Ecn, Layout, NotRc, Target, UD_SEND_ONLY};
+use super::psn::Qpn;
 use super::udp::{self, Udp, UdpRepr};
 
 /// Next header of a fragmented IPv6 packet.
 const IPV6_FRAGMENT: u8 = 44;
+/// Bytes behind the BTH of a congestion notification.
+const CNP_PAYLOAD: usize = 16;
 
 /// What the IP header says of a UDP datagram.
 struct Ip {
@@ -66,7 +75,7 @@ pub fn classify(frame: &[u8]) -> Result<Classified, Error> {
         _ => return Ok(Classified::Other(NotRc::NotIp)),
     });
     let (source_port, datagram) = or_other!(read_udp(frame, at, &ip));
-    let (bth, opcode) = or_other!(read_bth(datagram));
+    let (bth, opcode) = or_other!(read_bth(datagram, at, &ip, source_port));
     let (payload_len, pad) = check_payload(datagram, opcode, &bth)?;
 
     // The end is below 2^16: `read_udp` has checked it. So is all before the end.
@@ -183,18 +192,55 @@ fn read_udp<'a>(frame: &'a [u8], ip_at: usize, ip: &Ip) -> OrOther<(u16, &'a [u8
 
 /// Reads the base transport header at the start of a datagram's content.
 #[inline]
-fn read_bth(datagram: &[u8]) -> OrOther<(Bth<&[u8]>, Opcode)> {
+fn read_bth<'a>(
+    datagram: &'a [u8],
+    ip_at: usize,
+    ip: &Ip,
+    source_port: u16,
+) -> OrOther<(Bth<&'a [u8]>, Opcode)> {
     let view = Bth::new_checked(datagram)?;
     if view.version() != 0 {
         let found = u64::from(view.version());
         return Err(Error::unexpected(Header::Bth, "version", found, "0"));
     }
-    let byte = view.opcode();
-    match Opcode::from_byte(byte) {
+    match Opcode::from_byte(view.opcode()) {
         Some(opcode) => Ok(Ok((view, opcode))),
-        None if byte >> 5 == 0 => Ok(Err(NotRc::UnknownRcOpcode { opcode: byte })),
-        None => Ok(Err(NotRc::OtherTransport { opcode: byte })),
+        None => Ok(Err(not_rc(datagram, &view, ip_at, ip, source_port))),
     }
+}
+
+/// What a RoCEv2 packet is whose opcode is none of those handled.
+#[cold]
+fn not_rc(datagram: &[u8], bth: &Bth<&[u8]>, ip_at: usize, ip: &Ip, source_port: u16) -> NotRc {
+    let (source, destination, dest_qp) = (ip.source, ip.destination, bth.dest_qp());
+    let target = Target { source, destination, source_port, dest_qp };
+    match bth.opcode() {
+        CNP if datagram.len() == BthRepr::LEN + CNP_PAYLOAD + icrc::LEN => NotRc::Cnp(target),
+        UD_SEND_ONLY if is_cm(datagram, dest_qp) => {
+            let mad = ip.udp + UdpRepr::LEN + BthRepr::LEN + DethRepr::LEN;
+            NotRc::Cm(CmLayout {
+                ip: ip_at as u16,
+                ip_version: ip.version,
+                mad: mad as u16,
+                icrc: (mad + cm::MAD_LEN) as u16,
+                source,
+                destination,
+                source_port,
+            })
+        }
+        opcode if opcode >> 5 == 0 => NotRc::UnknownRcOpcode { opcode, target },
+        opcode => NotRc::OtherTransport { opcode },
+    }
+}
+
+/// Whether an unreliable datagram of one packet is one of the communication manager.
+fn is_cm(datagram: &[u8], dest_qp: Qpn) -> bool {
+    let [deth_at, mad_at] = [BthRepr::LEN, BthRepr::LEN + DethRepr::LEN];
+    let deth = datagram.get(deth_at..).and_then(|bytes| Deth::new_checked(bytes).ok());
+    dest_qp == cm::GENERAL_SERVICES_QP
+        && datagram.len() == mad_at + cm::MAD_LEN + icrc::LEN
+        && datagram.get(mad_at + cm::CLASS_AT) == Some(&cm::CLASS)
+        && deth.is_some_and(|deth| deth.queue_key() == cm::GENERAL_SERVICES_QUEUE_KEY)
 }
 
 /// Splits what follows the BTH into extension headers, payload, pad and ICRC, and checks that

@@ -27,6 +27,24 @@ pub enum Header {
     ImmDt,
     /// Invalidate extended transport header.
     Ieth,
+    /// Datagram extended transport header.
+    Deth,
+    /// Header of a management datagram.
+    Mad,
+    /// The connection manager's REQ.
+    CmReq,
+    /// The connection manager's MRA.
+    CmMra,
+    /// The connection manager's REJ.
+    CmRej,
+    /// The connection manager's REP.
+    CmRep,
+    /// The connection manager's RTU.
+    CmRtu,
+    /// The connection manager's DREQ.
+    CmDreq,
+    /// The connection manager's DREP.
+    CmDrep,
     /// What the headers carry, with its pad bytes.
     Payload,
     /// Invariant CRC.
@@ -47,6 +65,15 @@ impl Header {
             Self::AtomicAckEth => "AtomicAckETH",
             Self::ImmDt => "ImmDt",
             Self::Ieth => "IETH",
+            Self::Deth => "DETH",
+            Self::Mad => "MAD",
+            Self::CmReq => "CM REQ",
+            Self::CmMra => "CM MRA",
+            Self::CmRej => "CM REJ",
+            Self::CmRep => "CM REP",
+            Self::CmRtu => "CM RTU",
+            Self::CmDreq => "CM DREQ",
+            Self::CmDrep => "CM DREP",
             Self::Payload => "payload",
             Self::Icrc => "ICRC",
         }

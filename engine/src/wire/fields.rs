@@ -174,4 +174,72 @@ macro_rules! header_repr {
     };
 }
 
-pub(super) use {header_repr, header_view};
+/// Defines the view and the owned content of a header in which some values fill only a part of a
+/// byte: these follow after `@bits`, with the byte's offset and the mask of their bits.
+macro_rules! packed_repr {
+    (
+        $(#[$view_attr:meta])*
+        $view:ident,
+        $(#[$repr_attr:meta])*
+        $repr:ident, $header:ident, $len:expr;
+        $($(#[$doc:meta])* $get:ident, $set:ident: $ty:ty = $at:expr;)*
+        @bits
+        $($(#[$bits_doc:meta])* $bits_get:ident, $bits_set:ident = $byte:expr, $mask:expr;)*
+    ) => {
+        $crate::wire::fields::header_view! {
+            $(#[$view_attr])*
+            $view, $header, $len;
+            $($(#[$doc])* $get, $set: $ty = $at;)*
+        }
+
+        impl<T: AsRef<[u8]>> $view<T> {
+            $(
+                $(#[$bits_doc])*
+                pub fn $bits_get(&self) -> u8 {
+                    let mask: u8 = $mask;
+                    let byte: u8 = $crate::wire::fields::Field::get(self.bytes.as_ref(), $byte);
+                    (byte & mask) >> mask.trailing_zeros()
+                }
+            )*
+        }
+
+        impl<T: AsRef<[u8]> + AsMut<[u8]>> $view<T> {
+            $(
+                #[doc = concat!("Writes what [`Self::", stringify!($bits_get), "`] reads, ")]
+                #[doc = "of `value` as many bits as the field has."]
+                pub fn $bits_set(&mut self, value: u8) {
+                    let mask: u8 = $mask;
+                    let bits = value << mask.trailing_zeros();
+                    $crate::wire::fields::put_bits(self.bytes.as_mut(), $byte, mask, bits);
+                }
+            )*
+        }
+
+        $(#[$repr_attr])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub struct $repr {
+            $($(#[$doc])* pub $get: $ty,)*
+            $($(#[$bits_doc])* pub $bits_get: u8,)*
+        }
+
+        impl $repr {
+            /// Bytes of the header.
+            pub const LEN: usize = $len;
+
+            /// Reads the header. It never fails: every value of every field is allowed.
+            pub fn parse<T: AsRef<[u8]>>(
+                view: &$view<T>,
+            ) -> Result<Self, $crate::wire::error::Error> {
+                Ok(Self { $($get: view.$get(),)* $($bits_get: view.$bits_get(),)* })
+            }
+
+            /// Writes the header; bits that belong to none of the fields stay as they are.
+            pub fn emit<T: AsRef<[u8]> + AsMut<[u8]>>(&self, view: &mut $view<T>) {
+                $(view.$set(self.$get);)*
+                $(view.$bits_set(self.$bits_get);)*
+            }
+        }
+    };
+}
+
+pub(super) use {header_repr, header_view, packed_repr};

@@ -17,7 +17,7 @@ use super::bth::{BthRepr, CONGESTION_AT};
 use super::fields::Field;
 use super::ipv4::Ipv4Repr;
 use super::ipv6::Ipv6Repr;
-use super::packet::Layout;
+use super::packet::{CmLayout, Layout};
 use super::udp::UdpRepr;
 
 /// Bytes of the ICRC.
@@ -87,6 +87,13 @@ pub(super) fn of_packet(packet: &[u8], ip_version: u8) -> u32 {
 pub fn verify(frame: &[u8], layout: &Layout) -> bool {
     let at = usize::from(layout.icrc);
     frame.len() >= at + LEN && load(frame, at) == compute(frame, layout)
+}
+
+/// Whether the ICRC of a frame with a datagram of the communication manager is right.
+pub fn verify_cm(frame: &[u8], layout: &CmLayout) -> bool {
+    let at = usize::from(layout.icrc);
+    let covered = frame.get(layout.ip.into()..at).unwrap_or_default();
+    frame.len() >= at + LEN && load(frame, at) == of_packet(covered, layout.ip_version)
 }
 
 /// Computes the ICRC of a frame and stores it in the frame: for frames made here. One that is

@@ -11,6 +11,12 @@ use super::opcode::Opcode;
 use super::psn::{Psn, Qpn};
 use super::reth::{Reth, RethRepr};
 
+/// Opcode of an unreliable datagram of one packet (IBTA vol. 1, table 38): what the communication
+/// manager's messages are.
+pub const UD_SEND_ONLY: u8 = 0x64;
+/// Opcode of a congestion notification (RoCEv2 annex A17.9.3).
+pub const CNP: u8 = 0x81;
+
 /// Explicit congestion notification in the IP header (RFC 3168).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Ecn {
@@ -166,14 +172,61 @@ pub enum NotRc {
     Fragment,
     /// UDP to another port than 4791.
     OtherPort,
-    /// RoCEv2 of another transport: unreliable datagram, congestion notification (0x81), ...
+    /// A datagram of the communication manager, to queue pair 1.
+    Cm(CmLayout),
+    /// A congestion notification (CNP) for this queue pair: it is to send more slowly.
+    Cnp(Target),
+    /// RoCEv2 of another transport: unreliable datagram, extended reliable connected, ...
     OtherTransport {
         /// The opcode's byte.
         opcode: u8,
     },
-    /// RC, but an opcode that is reserved or not handled.
+    /// RC, but an opcode that is reserved or not handled (FLUSH, ATOMIC WRITE): nobody here can
+    /// tell how many PSNs it takes.
     UnknownRcOpcode {
         /// The opcode's byte.
         opcode: u8,
+        /// Where it goes.
+        target: Target,
     },
+}
+
+/// Where a RoCEv2 packet goes that is no RC packet that can be handled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Target {
+    /// IP source address.
+    pub source: IpAddr,
+    /// IP destination address.
+    pub destination: IpAddr,
+    /// UDP source port.
+    pub source_port: u16,
+    /// The queue pair that the packet is for.
+    pub dest_qp: Qpn,
+}
+
+/// Where everything is in one frame with a datagram of the communication manager. Offsets count
+/// from the frame's first byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct CmLayout {
+    /// Offset of the IP header: 14, or 18 in a tagged frame.
+    pub ip: u16,
+    /// 4 or 6.
+    pub ip_version: u8,
+    /// Offset of the management datagram, of [`MAD_LEN`](super::cm::MAD_LEN) bytes.
+    pub mad: u16,
+    /// Offset of the four bytes of ICRC, which end the packet.
+    pub icrc: u16,
+    /// IP source address.
+    pub source: IpAddr,
+    /// IP destination address.
+    pub destination: IpAddr,
+    /// UDP source port.
+    pub source_port: u16,
+}
+
+impl CmLayout {
+    /// The management datagram; empty if `frame` is shorter than the frame described.
+    pub fn mad<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        frame.get(self.mad.into()..self.icrc.into()).unwrap_or_default()
+    }
 }

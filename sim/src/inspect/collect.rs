@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use qpmux_engine::connections::{Config, Connection, Event, Learner};
+use qpmux_engine::wire::packet::{CNP, UD_SEND_ONLY};
 use qpmux_engine::wire::{Classified, Layout, NotRc, classify, icrc};
 
 use super::InspectOptions;
@@ -82,8 +83,10 @@ impl Collector {
                 self.take_rc(&layout, wire_len, frame);
             }
             Ok(Classified::Other(
-                NotRc::OtherTransport { opcode } | NotRc::UnknownRcOpcode { opcode },
+                NotRc::OtherTransport { opcode } | NotRc::UnknownRcOpcode { opcode, .. },
             )) => self.count_roce(opcode),
+            Ok(Classified::Other(NotRc::Cm(_))) => self.count_roce(UD_SEND_ONLY),
+            Ok(Classified::Other(NotRc::Cnp(_))) => self.count_roce(CNP),
             Ok(Classified::Other(other)) => {
                 *self.not_roce.entry(reason(other)).or_default() += 1;
             }
@@ -218,6 +221,9 @@ fn reason(other: NotRc) -> &'static str {
         NotRc::NotUdp => "not_udp",
         NotRc::Fragment => "fragment",
         NotRc::OtherPort => "other_port",
-        NotRc::OtherTransport { .. } | NotRc::UnknownRcOpcode { .. } => "other_roce",
+        NotRc::Cm(_)
+        | NotRc::Cnp(_)
+        | NotRc::OtherTransport { .. }
+        | NotRc::UnknownRcOpcode { .. } => "other_roce",
     }
 }

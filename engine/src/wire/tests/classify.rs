@@ -174,6 +174,12 @@ fn write() -> Vec<u8> {
     .frame()
 }
 
+/// Where a good RC frame goes.
+fn target(frame: &[u8]) -> Target {
+    let Layout { source, destination, source_port, dest_qp, .. } = layout(frame);
+    Target { source, destination, source_port, dest_qp }
+}
+
 /// The frame above with some bytes replaced.
 fn changed(changes: &[(usize, u8)]) -> Vec<u8> {
     let mut frame = write();
@@ -200,8 +206,11 @@ fn other_traffic_is_no_error() {
     assert_eq!(other(&[(36, 0)]), NotRc::OtherPort);
     assert_eq!(other(&[(42, 0x64)]), NotRc::OtherTransport { opcode: 0x64 });
     assert_eq!(other(&[(42, 0x81)]), NotRc::OtherTransport { opcode: 0x81 });
-    assert_eq!(other(&[(42, 0x15)]), NotRc::UnknownRcOpcode { opcode: 0x15 });
-    assert_eq!(other(&[(42, 0x1c)]), NotRc::UnknownRcOpcode { opcode: 0x1c });
+    for opcode in [0x15, 0x1c, 0x1d, 0x1f] {
+        let target = target(&write());
+        assert_eq!(other(&[(42, opcode)]), NotRc::UnknownRcOpcode { opcode, target });
+        assert_eq!(target.dest_qp, Qpn::new(17));
+    }
 }
 
 #[test]

@@ -13,10 +13,12 @@ use proptest::sample::select;
 use super::*;
 
 mod classify;
+mod cm;
 mod headers;
 mod icrc;
 mod opcode;
 mod psn;
+mod sizes;
 mod vectors;
 
 /// Everything that a frame is made from.
