@@ -34,6 +34,7 @@ mod frame;
 mod ids;
 mod mail;
 mod mux;
+mod names;
 mod out;
 mod recovery;
 mod time;

@@ -1,0 +1,56 @@
+//! The names of what is counted, for every host: reports, metrics, logs.
+
+use crate::counters::{Counters, DeclineReason, DropReason, GeneratedKind};
+
+/// Names and counts, without the zeros.
+fn by_name<T: Copy>(
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+    count: impl Fn(T) -> u64,
+) -> impl Iterator<Item = (&'static str, u64)> {
+    all.iter().map(move |&each| (name(each), count(each))).filter(|(_, count)| *count > 0)
+}
+
+/// Pairs each field with its name; a field that is not named does not compile.
+macro_rules! totals {
+    ($counters:expr, { $($field:ident),* $(,)? }) => {{
+        let Counters { drops: _, generated: _, declined: _, $($field),* } = $counters;
+        [$((stringify!($field), *$field)),*]
+    }};
+}
+
+impl Counters {
+    /// Every counter that is one number.
+    pub fn totals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let totals = totals!(self, {
+            requests,
+            completed,
+            keyed,
+            mapped,
+            passed,
+            fence_waits,
+            server_waits,
+            read_repeats,
+            timeouts,
+            server_naks,
+            server_qps_lost,
+            out_of_service,
+        });
+        totals.into_iter()
+    }
+
+    /// Frames dropped, by reason, without the zeros.
+    pub fn drops_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        by_name(DropReason::ALL, DropReason::name, |reason| self.dropped(reason))
+    }
+
+    /// Packets made, by kind, without the zeros.
+    pub fn generated_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        by_name(GeneratedKind::ALL, GeneratedKind::name, |kind| self.generated(kind))
+    }
+
+    /// Keyed messages declined, by reason, without the zeros.
+    pub fn declined_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        by_name(DeclineReason::ALL, DeclineReason::name, |reason| self.declined(reason))
+    }
+}

@@ -1,0 +1,279 @@
+//! The configuration file: TOML, every key known, every limit checked before anything starts.
+
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use qpmux_engine::policy::{self, Directory, Policy};
+use qpmux_engine::{BURST_MAX, BuildError, Config, Engine, ShardId};
+use qpmux_workloads::{ProfileError, load_profile};
+use serde::Deserialize;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{0}")]
+    Read(#[from] std::io::Error),
+    /// Not TOML, or with keys or values that there are not. Says the line.
+    #[error("{0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A value that cannot be.
+    #[error("{key} is {found}, must be {expected}")]
+    Value {
+        /// Table and key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// The application profile cannot be used.
+    #[error("policy.profile: {0}")]
+    Profile(#[from] ProfileError),
+    /// No engine can be built with these limits.
+    #[error("limits: {0}")]
+    Engine(#[from] BuildError),
+}
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Towards the clients.
+    pub client: PortSettings,
+    /// Towards the servers.
+    pub server: PortSettings,
+    /// What the engine does.
+    #[serde(default)]
+    pub policy: PolicySettings,
+    /// How much of everything.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// One side.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortSettings {
+    /// Name of the network interface.
+    pub interface: String,
+}
+
+/// What the engine does. The defaults pass everything untouched.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicySettings {
+    map: Map,
+    key_map: KeyMap,
+    server_qps: ServerQps,
+    order: Order,
+    profile: String,
+}
+
+impl Default for PolicySettings {
+    fn default() -> Self {
+        PolicySettings {
+            map: Map::None,
+            key_map: KeyMap::Modulo,
+            server_qps: ServerQps::All(All::All),
+            order: Order::Fenced,
+            profile: "kv".to_owned(),
+        }
+    }
+}
+
+/// As `--map` of `qpmux replay`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Map {
+    None,
+    Writes,
+}
+
+/// As `--key-map` of `qpmux replay`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum KeyMap {
+    Modulo,
+    Hash,
+    ByConnection,
+}
+
+/// As `--order` of `qpmux replay`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Order {
+    Fenced,
+    Keyed,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged, expecting = "must be a number from 1 on, or \"all\"")]
+enum ServerQps {
+    All(All),
+    Number(NonZeroU32),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum All {
+    All,
+}
+
+/// How much of everything. Memory: `frames` times `frame_len_max`, and what the engine's limits
+/// cost (see [`Config`]).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Buffers for frames. By default as many as requests and responses can be kept, and a burst
+    /// from each side: they cannot run out.
+    frames: Option<u32>,
+    /// Longest frame in bytes, with a VLAN tag, without frame check sequence.
+    frame_len_max: usize,
+    /// Buffer in the kernel, of each interface and direction, in bytes.
+    socket_buffer_bytes: usize,
+    requests_max: u32,
+    held_responses_max: u32,
+    client_window_max: u32,
+    server_window_max: u32,
+    atomic_results: u32,
+    server_timeout_ns: u64,
+    server_retries_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let engine = Config::default();
+        Limits {
+            frames: None,
+            frame_len_max: engine.frame_len_max,
+            socket_buffer_bytes: 16 << 20,
+            // 10,368 frames of 9,216 bytes: 96 MB.
+            requests_max: 8_192,
+            held_responses_max: 2_048,
+            client_window_max: engine.client_window_max,
+            server_window_max: engine.server_window_max,
+            atomic_results: engine.atomic_results,
+            server_timeout_ns: engine.server_timeout_ns,
+            server_retries_max: engine.server_retries_max,
+        }
+    }
+}
+
+/// Longest frame that anything is made for: a jumbo frame of common network cards.
+const FRAME_LEN_MAX: usize = 9_216;
+/// Most buffers.
+const FRAMES_MAX: u32 = 1 << 24;
+
+impl Settings {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Settings, ConfigError> {
+        Settings::parse(&fs::read_to_string(path)?)
+    }
+
+    /// From the text of a file.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn parse(text: &str) -> Result<Settings, ConfigError> {
+        let settings: Settings = toml::from_str(text)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let value = |key, found: &dyn ToString, expected: &str| {
+            Err(ConfigError::Value { key, found: found.to_string(), expected: expected.to_owned() })
+        };
+        if self.client.interface == self.server.interface {
+            let expected = "another interface than client.interface";
+            return value("server.interface", &self.server.interface, expected);
+        }
+        let limits = &self.limits;
+        if !(1_518..=FRAME_LEN_MAX).contains(&limits.frame_len_max) {
+            return value("limits.frame_len_max", &limits.frame_len_max, "1,518 to 9,216");
+        }
+        if !(1 << 16..=1 << 30).contains(&limits.socket_buffer_bytes) {
+            let expected = "65,536 to 1,073,741,824";
+            return value("limits.socket_buffer_bytes", &limits.socket_buffer_bytes, expected);
+        }
+        if !(4 * BURST_MAX as u32..=FRAMES_MAX).contains(&self.frames()) {
+            return value("limits.frames", &self.frames(), "256 to 16,777,216");
+        }
+        Ok(())
+    }
+
+    /// Number of buffers.
+    #[must_use]
+    pub fn frames(&self) -> u32 {
+        let limits = &self.limits;
+        let kept = limits.requests_max.saturating_add(limits.held_responses_max);
+        limits.frames.unwrap_or(kept.saturating_add(2 * BURST_MAX as u32))
+    }
+
+    /// Longest frame, in bytes.
+    #[must_use]
+    pub fn frame_len_max(&self) -> usize {
+        self.limits.frame_len_max
+    }
+
+    /// Buffer in the kernel, of each interface and direction, in bytes.
+    #[must_use]
+    pub fn socket_buffer_bytes(&self) -> usize {
+        self.limits.socket_buffer_bytes
+    }
+
+    fn policy(&self) -> Result<Policy, ConfigError> {
+        let policy = &self.policy;
+        Ok(Policy {
+            map: match policy.map {
+                Map::None => policy::Map::None,
+                Map::Writes => policy::Map::Writes,
+            },
+            key_map: match policy.key_map {
+                KeyMap::Modulo => policy::KeyMap::Modulo,
+                KeyMap::Hash => policy::KeyMap::Hash,
+                KeyMap::ByConnection => policy::KeyMap::ByConnection,
+            },
+            server_qps: match policy.server_qps {
+                ServerQps::All(All::All) => 0,
+                ServerQps::Number(number) => number.get(),
+            },
+            order: match policy.order {
+                Order::Fenced => policy::Order::Fenced,
+                Order::Keyed => policy::Order::Keyed,
+            },
+            profile: load_profile(&policy.profile)?,
+            message_packets_max: 1,
+        })
+    }
+
+    fn engine_config(&self) -> Config {
+        let limits = &self.limits;
+        Config {
+            client_window_max: limits.client_window_max,
+            requests_max: limits.requests_max,
+            held_responses_max: limits.held_responses_max,
+            atomic_results: limits.atomic_results,
+            server_window_max: limits.server_window_max,
+            server_timeout_ns: limits.server_timeout_ns,
+            server_retries_max: limits.server_retries_max,
+            frame_len_max: limits.frame_len_max,
+        }
+    }
+
+    /// The engine of this configuration. It knows no connection: every frame passes.
+    ///
+    /// # Errors
+    /// When the profile cannot be read, or a limit is out of its range.
+    pub fn engine(&self) -> Result<Engine, ConfigError> {
+        let policy = self.policy()?;
+        let directory = Directory::new(Vec::new(), Vec::new(), Vec::new(), &policy)
+            .map_err(BuildError::Directory)?;
+        Ok(Engine::new(self.engine_config(), policy, directory, ShardId(0), 1)?)
+    }
+}

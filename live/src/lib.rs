@@ -1,0 +1,22 @@
+//! The engine between two Linux network interfaces.
+//!
+//! ```text
+//!  clients ── interface ─> port ─┐                          ┌─> port ── interface ── servers
+//!                                ├─> host: pool, engine, out ┤
+//!                         port <─┘                          └── port <─
+//! ```
+//!
+//! [`host`] is the loop, and reads as the simulator's: a burst in, the engine, actions out in
+//! their order. It is generic over [`port`]; [`packet`] is the port of a real interface.
+
+pub mod cli;
+pub mod config;
+pub mod host;
+pub mod packet;
+pub mod pool;
+pub mod port;
+pub mod report;
+pub mod wait;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! What was counted, as one JSON document: the engine's names are those of `qpmux replay --json`.
+
+use std::collections::BTreeMap;
+
+use qpmux_engine::{Nanos, Side};
+use serde::Serialize;
+
+use crate::host::{Host, PortCounters};
+use crate::port::Port;
+
+type Named = BTreeMap<&'static str, u64>;
+
+/// The counters of a run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The engine's single numbers.
+    #[serde(flatten)]
+    pub totals: Named,
+    /// Messages with a key that stayed on their client's own server queue pair, by reason.
+    pub declined: Named,
+    /// Packets that the engine made, by kind.
+    pub generated: Named,
+    /// Packets that the engine did not pass on, by reason.
+    pub drops: Named,
+    /// Server queue pairs that carried a request.
+    pub server_qps_used: usize,
+    /// Those of them that carried requests of others than their owner.
+    pub server_qps_hosting: usize,
+    /// What is still open.
+    pub open: Open,
+    /// The two interfaces.
+    pub ports: Ports,
+    /// Contradictions between engine and host: defects.
+    pub broken: u64,
+    /// How long it ran, in nanoseconds.
+    pub duration_ns: u64,
+}
+
+/// What is open: nothing at rest.
+#[derive(Debug, Serialize)]
+pub struct Open {
+    /// Buffers that the engine keeps.
+    pub buffers: usize,
+    /// Requests of clients.
+    pub client_requests: usize,
+    /// Requests to servers.
+    pub server_requests: usize,
+}
+
+/// Both interfaces.
+#[derive(Debug, Serialize)]
+pub struct Ports {
+    /// Towards the clients.
+    pub client: PortReport,
+    /// Towards the servers.
+    pub server: PortReport,
+}
+
+/// One interface.
+#[derive(Debug, Serialize)]
+pub struct PortReport {
+    /// What it did.
+    #[serde(flatten)]
+    pub counters: PortCounters,
+    /// Frames that the kernel lost because the loop did not keep up.
+    pub receive_missed: u64,
+}
+
+impl Report {
+    /// What `host` has counted until `now`.
+    pub fn of<P: Port>(host: &mut Host<P>, now: Nanos) -> Report {
+        let mut port = |side| {
+            let (counters, receive_missed) = host.port_counters(side);
+            PortReport { counters, receive_missed }
+        };
+        let ports = Ports { client: port(Side::Client), server: port(Side::Server) };
+        let engine = host.engine();
+        let counters = engine.counters();
+        let (client_requests, server_requests) = engine.open_requests();
+        Report {
+            totals: counters.totals().collect(),
+            declined: counters.declined_by_name().collect(),
+            generated: counters.generated_by_name().collect(),
+            drops: counters.drops_by_name().collect(),
+            server_qps_used: engine.server_qps().filter(|qp| qp.carried).count(),
+            server_qps_hosting: engine.server_qps().filter(|qp| qp.hosted).count(),
+            open: Open { buffers: host.kept(), client_requests, server_requests },
+            ports,
+            broken: host.broken(),
+            duration_ns: now.0,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The loop with translated connections: every action of the engine, also over a wire that loses.
+
+use std::net::Ipv4Addr;
+
+use qpmux_engine::policy::{Connection, Endpoint, Map, PathFacts, Region, Start};
+use qpmux_engine::wire::{Classified, ClientPsn, Msn, Psn, classify};
+use qpmux_engine::{DomainId, Nanos, ShardId};
+use qpmux_sim::memory::{EffectLog, Memory, check};
+use qpmux_sim::rc::{Link, Requester, RequesterConfig, Responder, ResponderConfig, Verb, Wire};
+
+use super::{MemoryPort, engine, host};
+use crate::host::Host;
+use crate::report::Report;
+
+const RKEY: u32 = 0x1234;
+const BASE: u64 = 0x10_0000;
+const LENGTH: u64 = 0x10_0000;
+const RECORD: usize = 1_024;
+const CLIENTS: u32 = 4;
+const VERBS: u64 = 30;
+
+/// Clients and server queue pairs at the two ports of a host.
+struct Bench {
+    host: Host<MemoryPort>,
+    client: MemoryPort,
+    server: MemoryPort,
+    requesters: Vec<Requester>,
+    responders: Vec<Responder>,
+    memory: Memory,
+    log: EffectLog,
+    completed: u64,
+    /// Every so many frames one is lost, on either side; 0 is none.
+    lose_every: u64,
+    travelled: u64,
+}
+
+fn links(i: u32) -> (Link, Link) {
+    let (client, server) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+    let link = |host, qpn, peer, peer_qpn| Link {
+        wire: Wire::LOSSY,
+        ..Link::new(host, qpn, peer, peer_qpn)
+    };
+    (link(client, 100 + i, server, 200 + i), link(server, 200 + i, client, 100 + i))
+}
+
+fn connection(i: u32) -> Connection {
+    let (client, server) = links(i);
+    let end =
+        |link: &Link| Endpoint { mac: link.path.source_mac, ip: link.path.source, qpn: link.qpn };
+    let facts = |link: &Link| PathFacts {
+        source_port: link.path.source_port,
+        traffic_class: link.path.traffic_class,
+        hop_limit: link.path.hop_limit,
+        migration_request: link.migration_request,
+        partition_key: link.partition_key,
+    };
+    Connection {
+        client: end(&client),
+        server: end(&server),
+        request: facts(&client),
+        response: facts(&server),
+        start: Start {
+            psn: ClientPsn::from_wire(Psn::new(1_000 * i)),
+            msn: Msn::new(0),
+            credits: 31,
+        },
+        path_mtu: 1_024,
+        depth: 16,
+        domain: DomainId(0),
+        shard: ShardId(0),
+    }
+}
+
+impl Bench {
+    fn new(lose_every: u64) -> Bench {
+        let region =
+            Region { domain: DomainId(0), remote_key: RKEY, start: BASE, end: BASE + LENGTH };
+        let engine = engine(Map::Writes, (0..CLIENTS).map(connection).collect(), vec![region]);
+        let (host, client, server) = host(engine, 1_024);
+        let start = |i: u32| Psn::new(1_000 * i);
+        let requester = |i| Requester::new(RequesterConfig::new(links(i).0, start(i)));
+        let memory = qpmux_sim::rc::Region::new(RKEY, BASE, LENGTH);
+        let responder =
+            |i| Responder::new(ResponderConfig::new(links(i).1, start(i), vec![memory]));
+        Bench {
+            host,
+            client,
+            server,
+            requesters: (0..CLIENTS).map(requester).collect(),
+            responders: (0..CLIENTS).map(responder).collect(),
+            memory: Memory::new(),
+            log: EffectLog::new(),
+            completed: 0,
+            lose_every,
+            travelled: 0,
+        }
+    }
+
+    /// WRITE a record of some key, swap the key's head word, READ a record; nothing waits.
+    fn post(&mut self) {
+        for (i, requester) in self.requesters.iter_mut().enumerate() {
+            for n in 0..VERBS / 3 {
+                let key = n % 5;
+                let slot = BASE + 0x1000 + (i as u64 * VERBS + n) * RECORD as u64;
+                let mut record = vec![n as u8; RECORD];
+                record[..8].copy_from_slice(&key.to_le_bytes());
+                requester.post(Verb::write(slot, RKEY, &record));
+                let address = BASE + 8 * key;
+                requester.post(Verb::CompareSwap { address, rkey: RKEY, compare: 0, swap: slot });
+                requester.post(Verb::Read { address: slot, rkey: RKEY, length: 2_048 });
+            }
+        }
+    }
+
+    fn survives(&mut self) -> bool {
+        self.travelled += 1;
+        self.lose_every == 0 || !self.travelled.is_multiple_of(self.lose_every)
+    }
+
+    /// One step of everybody.
+    fn step(&mut self, now: u64) {
+        let mut buffer = vec![0; 4_096];
+        for i in 0..CLIENTS as usize {
+            while let Some(len) = self.requesters[i].poll_transmit(now, &mut buffer) {
+                if self.survives() {
+                    self.client.put(&buffer[..len]);
+                }
+            }
+            while let Some(len) = self.responders[i].poll_transmit(now, &mut buffer) {
+                if self.survives() {
+                    self.server.put(&buffer[..len]);
+                }
+            }
+        }
+        self.host.turn(Nanos(now));
+        for frame in self.client.take_sent() {
+            if let Some(i) = self.destination(&frame, 100) {
+                self.requesters[i].handle_frame(now, &frame);
+            }
+        }
+        for frame in self.server.take_sent() {
+            if let Some(i) = self.destination(&frame, 200) {
+                self.responders[i].handle_frame(now, &frame, &mut self.memory, &mut self.log);
+            }
+        }
+        for requester in &mut self.requesters {
+            requester.handle_timeout(now);
+            while requester.poll_completion().is_some() {
+                self.completed += 1;
+            }
+        }
+    }
+
+    /// Where a frame goes, if it is not lost.
+    fn destination(&mut self, frame: &[u8], first: u32) -> Option<usize> {
+        let Ok(Classified::Rc(layout)) = classify(frame) else { panic!("not a RoCE frame") };
+        self.survives().then(|| (layout.dest_qp.value() - first) as usize)
+    }
+
+    /// Runs until all is complete, and checks what everybody saw.
+    fn run(&mut self) -> Report {
+        self.post();
+        let mut now = 0;
+        while self.completed < u64::from(CLIENTS) * VERBS {
+            now += 20_000;
+            assert!(now < 20_000_000_000, "{} completed", self.completed);
+            self.step(now);
+        }
+        for _ in 0..500 {
+            now += 1_000_000;
+            self.step(now);
+        }
+        for requester in &self.requesters {
+            assert!(requester.violations().is_empty(), "{}", requester.violations());
+        }
+        for responder in &self.responders {
+            assert!(responder.violations().is_empty(), "{}", responder.violations());
+        }
+        check(&Memory::new(), &self.log, &self.memory).unwrap();
+        Report::of(&mut self.host, Nanos(now))
+    }
+}
+
+#[test]
+fn translated_connections_complete_and_leave_nothing_behind() {
+    let report = Bench::new(0).run();
+    assert_eq!((report.open.buffers, report.broken), (0, 0));
+    assert_eq!((report.open.client_requests, report.open.server_requests), (0, 0));
+    assert_eq!(report.totals["requests"], u64::from(CLIENTS) * VERBS);
+    assert_eq!(report.totals["completed"], report.totals["requests"]);
+    assert!(report.totals["mapped"] > 0 && report.totals["fence_waits"] > 0, "{report:?}");
+    assert_eq!((report.server_qps_used, report.server_qps_hosting), (4, 1));
+    assert!(report.generated["ack"] > 0);
+}
+
+#[test]
+fn what_is_lost_is_repaired_from_kept_buffers() {
+    let report = Bench::new(17).run();
+    assert_eq!((report.open.buffers, report.broken), (0, 0));
+    assert_eq!(report.totals["completed"], u64::from(CLIENTS) * VERBS);
+    assert!(report.generated["repair"] > 0 && report.totals["timeouts"] > 0, "{report:?}");
+}
+
+#[test]
+fn the_report_has_the_names_of_replay() {
+    let report = serde_json::to_value(Bench::new(0).run()).unwrap();
+    for name in ["requests", "completed", "mapped", "passed", "drops", "server_qps_hosting"] {
+        assert!(report.get(name).is_some(), "{name} is missing");
+    }
+    assert!(report["ports"]["client"]["received"].as_u64() > Some(0));
+    assert_eq!(report["ports"]["server"]["receive_missed"], 0);
+}

@@ -1,0 +1,55 @@
+//! Waiting: for a frame, for a deadline, for the signal to stop.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeSpec;
+
+/// SIGINT and SIGTERM as something to wait for, so that none comes between two looks at a flag.
+#[derive(Debug)]
+pub struct Waiter {
+    signals: SignalFd,
+}
+
+/// Why the wait is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wake {
+    /// A frame may wait, or the time has passed.
+    Work,
+    /// The process is asked to stop.
+    Stop(&'static str),
+}
+
+impl Waiter {
+    /// Takes SIGINT and SIGTERM over. Threads that are started later must not unblock them.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn new() -> io::Result<Waiter> {
+        let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+        signals.thread_block()?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Waiter { signals: SignalFd::with_flags(&signals, flags)? })
+    }
+
+    /// Waits until a port has a frame, `at_most` has passed (`None`: for ever), or a signal.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn wait(&self, ports: [BorrowedFd<'_>; 2], at_most: Option<Duration>) -> io::Result<Wake> {
+        let [client, server] = ports.map(|port| PollFd::new(port, PollFlags::POLLIN));
+        let mut files = [client, server, PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        match ppoll(&mut files, at_most.map(TimeSpec::from_duration), None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let told = self.signals.read_signal()?.map(|signal| signal.ssi_signo as i32);
+        let signal = told.and_then(|number| Signal::try_from(number).ok());
+        Ok(signal.map_or(Wake::Work, |signal| Wake::Stop(signal.as_str())))
+    }
+}
