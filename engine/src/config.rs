@@ -27,6 +27,26 @@ pub struct Config {
     /// Timeouts without any progress after which a server queue pair is given up. Default 7,
     /// the largest retry count of a queue pair (IBTA vol. 1, 11.6.2).
     pub server_retries_max: u32,
+    /// Connections at a time, those known from the start included. About 600 bytes each. Default
+    /// 4,096.
+    pub connections_max: u32,
+    /// Servers (and protection domains) met later. Default 64.
+    pub domains_max: u32,
+    /// Path MTU of connections whose packets do not show it, in bytes; `None`: such connections
+    /// are not translated. Default `None`.
+    pub path_mtu: Option<u16>,
+    /// READs and atomics that learnt server queue pairs take at a time (max_dest_rd_atomic);
+    /// `None`: the most that were seen outstanding. Default `None`.
+    pub depth: Option<u16>,
+    /// Time that a connection is given to pause by itself before its requests are held for the
+    /// flip into translation, and that they are then held at most, in nanoseconds. Default 10 ms.
+    pub flip_wait_ns: u64,
+    /// Times that a server queue pair is emptied of guests for a request of its owner before it
+    /// hosts no more. Default 3.
+    pub disturbances_max: u32,
+    /// Memory keys, and server queue pairs times memory keys, whose rights are remembered. 32 and
+    /// 12 bytes each. Default 16,384.
+    pub grants_max: u32,
     /// Longest frame, in bytes. 128 bytes of tables per byte. Default 9,216.
     pub frame_len_max: usize,
 }
@@ -41,10 +61,20 @@ impl Default for Config {
             server_window_max: 256,
             server_timeout_ns: 4_000_000,
             server_retries_max: 7,
+            connections_max: 4_096,
+            domains_max: 64,
+            path_mtu: None,
+            depth: None,
+            flip_wait_ns: 10_000_000,
+            disturbances_max: 3,
+            grants_max: 16_384,
             frame_len_max: 9_216,
         }
     }
 }
+
+/// Path MTUs that InfiniBand has, in bytes (IBTA vol. 1, 9.4.3).
+const PATH_MTUS: [u16; 5] = [256, 512, 1024, 2048, 4096];
 
 /// A configuration that no engine can be built for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,6 +122,14 @@ impl Config {
             1 << 20,
             "at most 1,048,576",
         )?;
+        range("connections_max", self.connections_max.into(), 0, 1 << 24, "at most 16,777,216")?;
+        range("domains_max", self.domains_max.into(), 0, 1 << 16, "at most 65,536")?;
+        range("grants_max", self.grants_max.into(), 0, 1 << 26, "at most 67,108,864")?;
+        if let Some(path_mtu) = self.path_mtu.filter(|mtu| !PATH_MTUS.contains(mtu)) {
+            let found = path_mtu.into();
+            let expected = "256, 512, 1024, 2048 or 4096";
+            return Err(ConfigError { field: "path_mtu", found, expected });
+        }
         range("frame_len_max", self.frame_len_max as u64, 128, 65_535, "128 to 65,535")
     }
 }

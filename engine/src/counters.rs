@@ -94,8 +94,17 @@ pub struct Counters {
     pub keyed: u64,
     /// Messages sent through the server queue pair of their place.
     pub mapped: u64,
+    /// Keyed messages that ran alone on their client's own server queue pair, because it was not
+    /// certain that the server queue pair of their place accepts them.
+    pub alone: u64,
     /// Frames passed untouched.
     pub passed: u64,
+    /// Connections learnt from their traffic.
+    pub learnt: u64,
+    /// Connections that went over into translation.
+    pub flips: u64,
+    /// Times that a server queue pair was emptied of guests for a request of its owner.
+    pub emptied: u64,
     /// Requests that waited for the client's earlier ones ([`crate::policy::Order::Fenced`]).
     pub fence_waits: u64,
     /// Requests that waited for room on their server queue pair.
@@ -171,7 +180,11 @@ impl Counters {
         self.completed += other.completed;
         self.keyed += other.keyed;
         self.mapped += other.mapped;
+        self.alone += other.alone;
         self.passed += other.passed;
+        self.learnt += other.learnt;
+        self.flips += other.flips;
+        self.emptied += other.emptied;
         self.fence_waits += other.fence_waits;
         self.server_waits += other.server_waits;
         self.read_repeats += other.read_repeats;

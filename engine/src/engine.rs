@@ -1,20 +1,28 @@
 //! One shard of the middlebox: takes what comes in to the half that it concerns.
 
 use core::fmt;
+use core::net::IpAddr;
 
 use crate::config::{Config, ConfigError};
+use crate::connections::{self, Learner};
 use crate::counters::{Counters, DropReason};
 use crate::frame::{Frame, Side};
-use crate::ids::{ClientId, ServerQpId, ShardId};
+use crate::ids::{ClientId, DomainId, ServerQpId, ShardId};
 use crate::mail::{Completion, Mail, Outcome};
 use crate::mux::client::Clients;
-use crate::mux::lookup::FlowTable;
+use crate::mux::lookup::{FlowTable, request_flow, response_flow};
 use crate::mux::server::Servers;
+use crate::mux::watch::Watches;
 use crate::mux::work::WorkRing;
 use crate::out::{Action, Out};
-use crate::policy::{Directory, DirectoryError, Map, Policy};
+use crate::policy::{
+    Connection, Directory, DirectoryError, Endpoint, Map, PathFacts, Policy, Start, TrustBy,
+};
 use crate::time::Nanos;
-use crate::wire::{Classified, Layout, PatchTables, classify, icrc};
+use crate::wire::{Classified, ClientPsn, Layout, Msn, PatchTables, classify, icrc};
+
+/// Places per server where all server queue pairs may host and their number changes.
+const PLACES_ALL: u32 = 64;
 
 /// Frames that one call takes at most.
 pub const BURST_MAX: usize = 64;
@@ -35,6 +43,8 @@ pub enum BuildError {
     Config(ConfigError),
     /// The connections contradict each other.
     Directory(DirectoryError),
+    /// An engine that learns from observation has all connections to itself.
+    LearningShards,
     /// A connection is given to a shard that does not exist.
     Shard {
         /// The shard.
@@ -49,6 +59,9 @@ impl fmt::Display for BuildError {
         match self {
             BuildError::Config(error) => write!(f, "configuration: {error}"),
             BuildError::Directory(error) => error.fmt(f),
+            BuildError::LearningShards => {
+                f.write_str("trust by observation works on one shard only")
+            }
             BuildError::Shard { found, shards } => {
                 write!(f, "a connection belongs to shard {found}, but there are {shards}")
             }
@@ -82,6 +95,11 @@ pub struct Engine {
     pub(crate) icrc: PatchTables,
     pub(crate) clients: Clients,
     pub(crate) servers: Servers,
+    pub(crate) watches: Watches,
+    /// Clients whose oldest request waits for its place.
+    pub(crate) parked: WorkRing,
+    /// Learns connections, if the engine is to.
+    learner: Option<Learner>,
     /// Server queue pairs whose next waiting frame was recalled, in the order of the recalls.
     pub(crate) recalls: WorkRing,
     /// No deadline is before this.
@@ -103,19 +121,42 @@ impl Engine {
         shards: u8,
     ) -> Result<Engine, BuildError> {
         config.check().map_err(BuildError::Config)?;
+        let learns = policy.trust == TrustBy::Observation;
+        if learns && shards > 1 {
+            return Err(BuildError::LearningShards);
+        }
+        let spare = if learns { config.connections_max as usize } else { 0 };
+        let connections_max = directory.len().max(spare);
+        let mut directory = directory;
+        directory.reserve(connections_max);
+        if learns {
+            directory.trust.reserve(config.grants_max as usize, config.grants_max as usize);
+            let per_domain = if policy.server_qps == 0 { PLACES_ALL } else { policy.server_qps };
+            directory.places.reserve(config.domains_max as usize, per_domain);
+        }
         let connections = directory.connections();
         if let Some(stray) = connections.iter().find(|c| c.shard.0 >= shards.max(1)) {
             return Err(BuildError::Shard { found: stray.shard.0, shards });
         }
-        let requests = FlowTable::requests(connections).map_err(BuildError::Directory)?;
-        let responses = FlowTable::responses(connections).map_err(BuildError::Directory)?;
+        let flows = |made: Result<FlowTable, DirectoryError>| made.map_err(BuildError::Directory);
+        let requests = flows(FlowTable::requests(connections, connections_max))?;
+        let responses = flows(FlowTable::responses(connections, connections_max))?;
+        let learner = learns.then(|| {
+            Learner::new(connections::Config {
+                connections_max: config.connections_max,
+                ..connections::Config::default()
+            })
+        });
         Ok(Engine {
             shard,
             counters: Counters::default(),
             icrc: PatchTables::new(config.frame_len_max),
-            clients: Clients::new(&config, connections),
-            servers: Servers::new(&config, connections, u32::from(shards.max(1))),
-            recalls: WorkRing::new(connections.len()),
+            clients: Clients::new(&config, connections, connections_max),
+            servers: Servers::new(&config, connections, connections_max, u32::from(shards.max(1))),
+            watches: Watches::new(connections_max),
+            parked: WorkRing::new(connections_max),
+            recalls: WorkRing::new(connections_max),
+            learner,
             earliest: Nanos::NEVER,
             requests,
             responses,
@@ -240,7 +281,7 @@ impl Engine {
                     self.servers.work.push(server);
                 }
             } else if let Some(client) = self.clients.work.pop() {
-                if !self.run_client(ClientId(client), out) {
+                if !self.run_client(now, ClientId(client), out) {
                     self.clients.work.push(client);
                 }
             } else {
@@ -264,7 +305,10 @@ impl Engine {
             (Side::Server, false) => self.responses.get(&layout),
             (Side::Client, false) | (Side::Server, true) => None,
         };
-        let Some(connection) = found else { return self.pass(frame, out) };
+        let Some(connection) = found else {
+            self.learn(now, frame, &layout);
+            return self.pass(frame, out);
+        };
         let id = ClientId(connection);
         match self.shard_of(id) {
             Some(shard) if shard != self.shard => {
@@ -294,6 +338,56 @@ impl Engine {
         }
     }
 
+    /// Watches a packet of no known connection.
+    fn learn(&mut self, now: Nanos, frame: &Frame<'_>, layout: &Layout) {
+        let Some(learner) = self.learner.as_mut() else { return };
+        if !icrc::verify(frame.bytes(), layout) {
+            return;
+        }
+        learner.observe(now.0, layout, frame.bytes());
+        while let Some(event) = self.learner.as_mut().and_then(Learner::poll_event) {
+            if let connections::Event::ConnectionLearnt(learnt) = event {
+                self.adopt(&learnt);
+            }
+        }
+    }
+
+    /// A learnt connection is watched from now on, until it can be translated.
+    fn adopt(&mut self, learnt: &connections::Connection) {
+        let end = |end: &connections::Endpoint| Endpoint { mac: end.mac, ip: end.ip, qpn: end.qpn };
+        let facts = |source_port| PathFacts {
+            source_port,
+            traffic_class: 0,
+            hop_limit: 64,
+            migration_request: false,
+            partition_key: 0xffff,
+        };
+        let connection = Connection {
+            client: end(&learnt.client),
+            server: end(&learnt.server),
+            request: facts(learnt.source_port_request),
+            response: facts(learnt.source_port_response),
+            start: Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 31 },
+            path_mtu: 256,
+            depth: 0,
+            domain: self.domain_of(learnt.server.ip),
+            shard: self.shard,
+        };
+        let Ok(id) = self.directory.add(connection) else { return };
+        self.requests.insert(request_flow(&connection), id.0);
+        self.responses.insert(response_flow(&connection), id.0);
+        self.directory.places.add_domain(connection.domain);
+        self.counters.learnt += 1;
+    }
+
+    /// One domain per server address: traffic does not show protection domains.
+    fn domain_of(&self, server: IpAddr) -> DomainId {
+        let connections = self.directory.connections();
+        let known = connections.iter().find(|c| c.server.ip == server).map(|c| c.domain);
+        let next = connections.iter().map(|c| c.domain.0 + 1).max().unwrap_or(0);
+        known.unwrap_or(DomainId(next))
+    }
+
     fn on_letter(&mut self, now: Nanos, letter: &mut Letter<'_>, out: &mut Out) {
         let Some(frame) = letter.frame.as_mut() else {
             if let Mail::Completion(completion) = &letter.mail {
@@ -312,7 +406,7 @@ impl Engine {
             Mail::Request(request) => self.on_request(now, request, frame, &layout, out),
             Mail::Completion(Completion { outcome: Outcome::ReadPart { index }, .. }) => {
                 if let Mail::Completion(completion) = &letter.mail {
-                    self.on_read_part(completion, index, frame, &layout, out);
+                    self.on_read_part(now, completion, index, frame, &layout, out);
                 }
             }
             Mail::Completion(_) | Mail::Foreign { .. } => {

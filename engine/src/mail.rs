@@ -5,6 +5,7 @@
 
 use crate::frame::Side;
 use crate::ids::{ClientId, ServerQpId};
+use crate::policy::Access;
 use crate::wire::NakCode;
 
 /// A client's slot, named across shards. A slot that was given to another request in between
@@ -45,6 +46,10 @@ pub struct Request {
     pub packets: u32,
     /// The last (or only) packet of its message.
     pub ends_message: bool,
+    /// No guest may be bound on the server queue pair while this is: it consumes a receive buffer,
+    /// is long, or is not certain to be accepted.
+    pub exclusive: bool,
+    pub(crate) access: Option<Access>,
 }
 
 /// What completes a request.

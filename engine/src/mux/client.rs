@@ -8,14 +8,16 @@ use super::work::WorkRing;
 use crate::frame::Token;
 use crate::ids::ServerQpId;
 use crate::mail::Kind;
-use crate::policy::Connection;
+use crate::policy::{Access, Connection, PlaceId, Start};
 use crate::wire::{ClientPsn, Msn, NakCode, Opcode};
 use crate::{ClientId, Config};
 
 /// Whether a connection is served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Service {
-    /// It is.
+    /// It is not translated yet: its packets pass, and are watched.
+    Watching,
+    /// It is translated.
     Active,
     /// It is silent: requests are dropped, late answers go nowhere.
     Stopped,
@@ -45,7 +47,7 @@ pub(crate) struct Client {
     pub(crate) completed_end: ClientPsn,
     /// The newest released PSN that is no READ's and no atomic's: an acknowledgement of a READ
     /// or an atomic would complete it without its data.
-    pub(crate) last_plain: ClientPsn,
+    pub(crate) last_plain: Option<ClientPsn>,
     pub(crate) gap: Gap,
     /// Acknowledgement of `last_plain` owed to the client.
     pub(crate) ack_due: bool,
@@ -73,15 +75,20 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn new(id: ClientId, connection: &Connection) -> Client {
-        let start = &connection.start;
+    /// A client whose connection is not translated yet.
+    pub(crate) fn watched(id: ClientId) -> Client {
+        let start = Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 31 };
+        Client { service: Service::Watching, ..Client::started(id, &start) }
+    }
+
+    fn started(id: ClientId, start: &Start) -> Client {
         Client {
             service: Service::Active,
             expected: start.psn,
             accepted_msn: start.msn,
             completed_msn: start.msn,
             completed_end: start.psn,
-            last_plain: start.psn.sub(1),
+            last_plain: None,
             gap: Gap::None,
             ack_due: false,
             repeat_ack_due: false,
@@ -106,12 +113,26 @@ pub(crate) enum State {
     Held(Token),
     /// Handed to the owner of its server queue pair.
     Issued,
+    /// It passed untouched, before the connection was translated.
+    Passed,
     /// Its result is here.
     Ready,
     /// The server refused it.
     Refused(NakCode),
     /// Its server queue pair was given up: its outcome is unknown, its client hears nothing.
     Lost,
+}
+
+/// Which server queue pair a request goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// Its client's own.
+    Own,
+    /// The one that holds this place.
+    Place(PlaceId),
+    /// Its client's own, while nothing of this place is on its way: it is not certain that the
+    /// one that holds the place would accept it.
+    Alone(PlaceId),
 }
 
 /// One open request of a client: one packet, and for a READ the PSNs of its response.
@@ -124,7 +145,13 @@ pub(crate) struct ClientSlot {
     pub(crate) kind: Kind,
     pub(crate) opcode: Opcode,
     pub(crate) ends_message: bool,
+    pub(crate) way: Way,
+    /// The server queue pair that it was handed to.
     pub(crate) target: ServerQpId,
+    /// Alone on its client's own server queue pair, if that hosts others.
+    pub(crate) exclusive: bool,
+    /// Server memory that it reaches, if any.
+    pub(crate) access: Option<Access>,
     pub(crate) state: State,
     /// Value that an atomic's word had before.
     pub(crate) original: u64,
@@ -153,7 +180,12 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn new(config: &Config, connections: &[Connection]) -> Clients {
+    /// For the connections known from the start and those learnt later, so many in all.
+    pub(crate) fn new(
+        config: &Config,
+        connections: &[Connection],
+        connections_max: usize,
+    ) -> Clients {
         let blank = ClientSlot {
             psn: ClientPsn::default(),
             packets: 0,
@@ -161,7 +193,10 @@ impl Clients {
             kind: Kind::Plain,
             opcode: Opcode::SendOnly,
             ends_message: true,
+            way: Way::Own,
             target: ServerQpId(0),
+            exclusive: false,
+            access: None,
             state: State::Ready,
             original: 0,
             parts: 0,
@@ -169,16 +204,18 @@ impl Clients {
         };
         let results_per_client = config.atomic_results as usize;
         Clients {
-            states: connections
-                .iter()
-                .enumerate()
-                .map(|(i, connection)| Client::new(ClientId(i as u32), connection))
+            states: (0..connections_max)
+                .map(|i| {
+                    let id = ClientId(i as u32);
+                    let known = connections.get(i);
+                    known.map_or(Client::watched(id), |known| Client::started(id, &known.start))
+                })
                 .collect(),
             slots: Slab::new(config.requests_max, blank),
             held: Slab::new(config.held_responses_max, Token(0)),
-            results: vec![None; connections.len() * results_per_client].into(),
+            results: vec![None; connections_max * results_per_client].into(),
             results_per_client,
-            work: WorkRing::new(connections.len()),
+            work: WorkRing::new(connections_max),
         }
     }
 

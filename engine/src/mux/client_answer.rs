@@ -9,12 +9,16 @@ use crate::frame::{Frame, Side};
 use crate::ids::ClientId;
 use crate::mail::{Completion, Kind, Outcome};
 use crate::out::{Action, Out};
+use crate::time::Nanos;
 use crate::wire::{AethRepr, ClientPsn, Layout, Syndrome};
 
 impl Engine {
     /// News of a request whose answer carries no frame.
     pub(crate) fn on_completion(&mut self, completion: &Completion) {
         let Some(slot) = self.clients.slots.resolve(completion.slot) else { return };
+        if !matches!(completion.outcome, Outcome::NotReady { .. }) {
+            self.leave_slot(completion.client, slot);
+        }
         let Some(record) = self.clients.slots.get_mut(slot) else { return };
         match completion.outcome {
             Outcome::Acknowledged => record.state = State::Ready,
@@ -52,6 +56,7 @@ impl Engine {
     /// One packet of a READ's response, in order, in hand: rewritten now, sent now or held.
     pub(crate) fn on_read_part(
         &mut self,
+        now: Nanos,
         completion: &Completion,
         index: u32,
         frame: &mut Frame<'_>,
@@ -62,15 +67,21 @@ impl Engine {
         let Some(slot) = self.clients.slots.resolve(completion.slot) else {
             return self.drop_frame(frame, DropReason::OutOfService, out);
         };
-        self.run_client(id, out);
+        self.run_client(now, id, out);
         let (Some(client), Some(record)) = (self.clients.get(id), self.clients.slots.get(slot))
         else {
             return self.drop_frame(frame, DropReason::OutOfService, out);
         };
-        if client.service == Service::Stopped || index != record.parts {
-            self.stop_client(id);
+        if client.service == Service::Stopped {
+            if record.parts + 1 == record.packets {
+                self.leave_slot(id, slot);
+            }
+            record_part(self.clients.slots.get_mut(slot));
+            self.clients.work.push(id.0);
             return self.drop_frame(frame, DropReason::OutOfService, out);
         }
+        let last = record.parts + 1 == record.packets;
+        debug_assert_eq!(index, record.parts, "parts come in order");
         // A repeated READ raises no count; everything before it is complete when it is sent.
         let repeated = record.psn.is_before(client.completed_end);
         let msn = if repeated { client.completed_msn } else { record.msn };
@@ -79,6 +90,9 @@ impl Engine {
         let aeth = layout.opcode.has_aeth().then_some(AethRepr { syndrome, msn });
         self.rewrite_response(id, psn, aeth, frame, layout);
         let first = client_head(self.clients.get(id)) == Some(slot);
+        if last {
+            self.leave_slot(id, slot);
+        }
         let complete = record_part(self.clients.slots.get_mut(slot));
         let nothing_held = self.clients.slots.get(slot).is_some_and(|r| r.held.is_empty());
         let token = frame.token();
@@ -131,7 +145,7 @@ impl Engine {
 
     /// Releases what is complete, in order; then hands over what waited for that.
     /// `false` if `out` has no room left.
-    pub(crate) fn run_client(&mut self, id: ClientId, out: &mut Out) -> bool {
+    pub(crate) fn run_client(&mut self, now: Nanos, id: ClientId, out: &mut Out) -> bool {
         loop {
             if !out.has_room() {
                 return false;
@@ -139,6 +153,7 @@ impl Engine {
             let Some(client) = self.clients.get(id) else { return true };
             let more = match client.service {
                 Service::Stopped => self.clear_step(id, out),
+                Service::Watching => self.undrain_step(now, id, out),
                 Service::Active => {
                     self.release_step(id, out)
                         || self.acknowledge(id, out)
@@ -165,7 +180,7 @@ impl Engine {
             // Acknowledged together with the ones behind it that are complete as well.
             if let Some(client) = self.clients.get_mut(id) {
                 client.ack_due = true;
-                client.last_plain = record.psn;
+                client.last_plain = Some(record.psn);
             }
             self.close_slot(id, slot, &record, repeated);
             return true;
@@ -235,11 +250,10 @@ impl Engine {
     /// Sends the acknowledgement that is due. `false` if none is.
     fn acknowledge(&mut self, id: ClientId, out: &mut Out) -> bool {
         let Some(client) = self.clients.get_mut(id) else { return false };
-        if !core::mem::take(&mut client.ack_due) {
-            return false;
-        }
+        let due = core::mem::take(&mut client.ack_due);
+        let Some(psn) = client.last_plain.filter(|_| due) else { return false };
         let answer = Answer {
-            psn: client.last_plain,
+            psn,
             msn: client.completed_msn,
             syndrome: Syndrome::Ack { credits: client.credits },
             original: None,
@@ -293,8 +307,15 @@ impl Engine {
             out.push(Action::Release(part));
             return true;
         }
-        if let Some(&ClientSlot { state: State::Held(token), .. }) = self.clients.slots.get(slot) {
-            out.push(Action::Release(token));
+        let Some(&record) = self.clients.slots.get(slot) else { return false };
+        match record.state {
+            // What is bound is finished first.
+            State::Issued => return false,
+            State::Held(token) => {
+                out.push(Action::Release(token));
+                self.leave(id, record.way);
+            }
+            _ => {}
         }
         let Some(client) = self.clients.states.get_mut(id.index()) else { return false };
         let queue = if client.repeats.is_empty() { &mut client.queue } else { &mut client.repeats };

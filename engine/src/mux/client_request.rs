@@ -1,15 +1,15 @@
 //! A client's packet comes in: next, repeated or after a gap; where it goes, and whether now.
 
-use super::client::{ClientSlot, Gap, Service, State};
+use super::client::{ClientSlot, Gap, Service, State, Way};
 use super::generate;
 use super::slab::Queue;
 use crate::counters::{DeclineReason, DropReason};
 use crate::engine::Engine;
 use crate::frame::Frame;
-use crate::ids::{ClientId, ServerQpId};
+use crate::ids::ClientId;
 use crate::mail::{Kind, Mail, Request};
 use crate::out::{Action, Out};
-use crate::policy::{Access, KeyMap, KeyOf, Order, Place, Rights};
+use crate::policy::{Access, Fit, KeyMap, KeyOf, Order, Rights, TrustBy};
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Layout, Opcode, Syndrome};
 
@@ -20,29 +20,19 @@ const READ_PACKETS_MAX: u32 = 1 << 22;
 /// A request's way.
 #[derive(Clone, Copy)]
 struct Route {
-    target: ServerQpId,
+    way: Way,
     key: KeyOf,
-    verdict: Verdict,
-}
-
-/// What the policy says about a request.
-#[derive(Clone, Copy)]
-enum Verdict {
-    /// It has no reason to leave its client's own server queue pair.
-    Own,
-    /// It goes to the host of its place.
-    Mapped,
-    /// It would, but must stay.
-    Declined(DeclineReason),
+    /// Why it stays on its client's own server queue pair although it has a key.
+    declined: Option<DeclineReason>,
 }
 
 /// A request's size and kind, as its headers say.
 #[derive(Clone, Copy)]
-struct Shape {
-    kind: Kind,
-    packets: u32,
+pub(super) struct Shape {
+    pub(super) kind: Kind,
+    pub(super) packets: u32,
     /// Bytes of server memory, zero for what has no RETH and no AtomicETH.
-    access: Option<Access>,
+    pub(super) access: Option<Access>,
 }
 
 impl Engine {
@@ -56,8 +46,10 @@ impl Engine {
         out: &mut Out,
     ) {
         let Some(client) = self.clients.get(id) else { return self.pass(frame, out) };
-        if client.service == Service::Stopped {
-            return self.drop_frame(frame, DropReason::OutOfService, out);
+        match client.service {
+            Service::Watching => return self.on_watched_request(now, id, frame, layout, out),
+            Service::Stopped => return self.drop_frame(frame, DropReason::OutOfService, out),
+            Service::Active => {}
         }
         let psn = ClientPsn::from_wire(layout.psn);
         if psn == client.expected {
@@ -83,7 +75,7 @@ impl Engine {
         }
     }
 
-    fn on_next(
+    pub(super) fn on_next(
         &mut self,
         now: Nanos,
         id: ClientId,
@@ -99,7 +91,7 @@ impl Engine {
             return self.drop_frame(frame, DropReason::ClientWindow, out);
         }
         let route = self.route(id, frame, layout, &shape);
-        let Some(slot) = self.open_slot(id, layout, &shape, route.target) else {
+        let Some(slot) = self.open_slot(id, layout, &shape, route.way) else {
             return self.drop_frame(frame, DropReason::TableFull, out);
         };
         self.count_route(id, &route, shape.kind);
@@ -120,7 +112,7 @@ impl Engine {
     }
 
     /// What kind of request this is and how many PSNs it takes; `None` if its headers cannot be.
-    fn shape(&self, id: ClientId, frame: &Frame<'_>, layout: &Layout) -> Option<Shape> {
+    pub(super) fn shape(&self, id: ClientId, frame: &Frame<'_>, layout: &Layout) -> Option<Shape> {
         let bytes = frame.bytes();
         let path_mtu = u32::from(self.directory.client(id)?.path_mtu);
         let reth = |right| {
@@ -152,12 +144,12 @@ impl Engine {
     }
 
     /// Which server queue pair the request goes to, and what the policy says about it.
-    fn route(&self, id: ClientId, frame: &Frame<'_>, layout: &Layout, shape: &Shape) -> Route {
-        let own = Route { target: id.own_server_qp(), key: KeyOf::Keyless, verdict: Verdict::Own };
-        let Some(client) = self.clients.get(id) else { return own };
+    fn route(&mut self, id: ClientId, frame: &Frame<'_>, layout: &Layout, shape: &Shape) -> Route {
+        let own = Route { way: Way::Own, key: KeyOf::Keyless, declined: None };
+        let Some(&client) = self.clients.get(id) else { return own };
         let key = self.policy.profile.key_of(layout, frame.bytes(), client.last_key);
         let own = Route { key, ..own };
-        let declined = |reason| Route { verdict: Verdict::Declined(reason), ..own };
+        let declined = |reason| Route { declined: Some(reason), ..own };
         let place_of = match key {
             KeyOf::Known(key) => key,
             _ if self.policy.key_map == KeyMap::ByConnection => 0,
@@ -170,12 +162,19 @@ impl Engine {
                 && shape.packets <= self.policy.message_packets_max
         });
         let Some(access) = access else { return declined(DeclineReason::TooLong) };
-        if !is_sound(&access, layout) {
-            return declined(DeclineReason::NotTrusted);
-        }
-        match self.directory.place(self.policy.key_map, id, place_of, &access, shape.packets) {
-            Place::Host(target) => Route { target, key, verdict: Verdict::Mapped },
-            Place::Declined(reason) => declined(reason),
+        let Some(place) = self.directory.place_of(self.policy.key_map, id, place_of) else {
+            return declined(DeclineReason::NoPlace);
+        };
+        let Some(host) = self.host_of(place, id) else {
+            return declined(DeclineReason::NoPlace);
+        };
+        let fit = self.directory.fit(id, host, &access, shape.packets);
+        let alone = self.policy.trust == TrustBy::Observation;
+        match fit {
+            Fit::Certain if is_sound(&access, layout) => Route { way: Way::Place(place), ..own },
+            Fit::Never(reason) => declined(reason),
+            Fit::Certain | Fit::NotTrusted if alone => Route { way: Way::Alone(place), ..own },
+            Fit::Certain | Fit::NotTrusted => declined(DeclineReason::NotTrusted),
         }
     }
 
@@ -188,19 +187,36 @@ impl Engine {
         }
         let keyed = route.key != KeyOf::Keyless;
         self.counters.keyed += u64::from(keyed);
-        match route.verdict {
-            Verdict::Mapped => self.counters.mapped += 1,
-            Verdict::Declined(reason) if keyed => self.counters.declined.count(reason as usize),
-            Verdict::Declined(_) | Verdict::Own => {}
+        match (route.way, route.declined) {
+            (Way::Place(_), _) => self.counters.mapped += 1,
+            (Way::Alone(_), _) => self.counters.alone += 1,
+            (Way::Own, Some(reason)) if keyed => self.counters.declined.count(reason as usize),
+            (Way::Own, _) => {}
         }
     }
 
-    fn open_slot(
+    /// Whether the owner's request may only be on its server queue pair while no guest is: it
+    /// consumes a receive buffer, is long, or is not certain to be accepted. The rest of a
+    /// message that has begun follows its first packet.
+    fn is_exclusive(&self, id: ClientId, layout: &Layout, shape: &Shape) -> bool {
+        let Some(connection) = self.directory.client(id) else { return false };
+        if !layout.opcode.starts_message() {
+            return false;
+        }
+        let certain = shape.access.is_some_and(|access| {
+            is_mappable(layout.opcode)
+                && is_sound(&access, layout)
+                && self.directory.trust.allows(connection.domain, id.own_server_qp(), &access)
+        });
+        !certain
+    }
+
+    pub(super) fn open_slot(
         &mut self,
         id: ClientId,
         layout: &Layout,
         shape: &Shape,
-        target: ServerQpId,
+        way: Way,
     ) -> Option<u32> {
         let client = self.clients.get(id)?;
         self.clients.slots.insert(ClientSlot {
@@ -210,7 +226,10 @@ impl Engine {
             kind: shape.kind,
             opcode: layout.opcode,
             ends_message: layout.opcode.ends_message(),
-            target,
+            way,
+            target: id.own_server_qp(),
+            exclusive: way == Way::Own && self.is_exclusive(id, layout, shape),
+            access: shape.access,
             state: State::Issued,
             original: 0,
             parts: 0,
@@ -250,25 +269,35 @@ impl Engine {
     ///
     /// One client's requests for one server queue pair are executed in order there. Where the
     /// target changes, or a READ's response is long (what comes early must be held), it waits
-    /// until it is the client's oldest.
-    fn may_issue(&self, id: ClientId, slot: u32) -> bool {
+    /// until it is the client's oldest. So does a request that the guests of its own server
+    /// queue pair have to leave for, and one that must run alone.
+    fn may_issue(&mut self, id: ClientId, slot: u32) -> bool {
+        if self.watches.is_draining(id) {
+            return false;
+        }
+        self.resolve(id, slot);
         let (Some(client), Some(record)) = (self.clients.get(id), self.clients.slots.get(slot))
         else {
             return false;
         };
-        if client.queue.head() == Some(slot) {
-            return true;
-        }
-        let same_target = record.target == client.target;
-        match self.policy.order {
-            Order::Fenced => same_target,
-            Order::Keyed => same_target || record.kind != Kind::Read || record.packets == 1,
-        }
+        let (oldest, target) = (client.queue.head() == Some(slot), client.target);
+        let record = *record;
+        let in_order = match self.policy.order {
+            _ if oldest => true,
+            _ if record.exclusive && self.is_host(id.own_server_qp()) => false,
+            _ if matches!(record.way, Way::Alone(_)) => false,
+            Order::Fenced => record.target == target,
+            Order::Keyed => {
+                record.target == target || record.kind != Kind::Read || record.packets == 1
+            }
+        };
+        in_order && self.may_enter(id, &record)
     }
 
     /// The message that hands a request over; its slot is then [`State::Issued`].
     fn request_of(&mut self, id: ClientId, slot: u32) -> Option<Request> {
         let name = self.clients.slots.reference(slot);
+        let hosts = self.is_host(id.own_server_qp());
         let record = self.clients.slots.get_mut(slot)?;
         record.state = State::Issued;
         let request = Request {
@@ -278,7 +307,11 @@ impl Engine {
             kind: record.kind,
             packets: record.packets,
             ends_message: record.ends_message,
+            exclusive: record.exclusive && hosts,
+            access: record.access,
         };
+        let way = record.way;
+        self.enter(way);
         self.clients.get_mut(id)?.target = request.server_qp;
         Some(request)
     }
@@ -380,7 +413,7 @@ impl Engine {
         }
         // Behind the repeated READs: answering it first would tell the client that they failed.
         let shape = Shape { kind: Kind::Atomic, packets: 1, access: None };
-        let Some(slot) = self.open_slot(id, layout, &shape, id.own_server_qp()) else { return };
+        let Some(slot) = self.open_slot(id, layout, &shape, Way::Own) else { return };
         if let Some(record) = self.clients.slots.get_mut(slot) {
             record.state = State::Ready;
             record.original = result.original;
@@ -407,21 +440,18 @@ impl Engine {
         if self.clients.get(id).is_none_or(|client| client.open >= window) {
             return self.drop_frame(frame, DropReason::ClientWindow, out);
         }
-        let target = self.route(id, frame, layout, &shape).target;
-        let Some(slot) = self.open_slot(id, layout, &shape, target) else {
+        // To its own server queue pair: what it reads was complete when it was answered first.
+        let Some(slot) = self.open_slot(id, layout, &shape, Way::Own) else {
             return self.drop_frame(frame, DropReason::TableFull, out);
         };
         self.counters.read_repeats += 1;
         self.queue_repeat(id, slot);
-        let name = self.clients.slots.reference(slot);
-        let request = Request {
-            client: id,
-            slot: name,
-            server_qp: target,
-            kind: Kind::Read,
-            packets: shape.packets,
-            ends_message: true,
-        };
+        let target = self.clients.get(id).map(|client| client.target);
+        let Some(request) = self.request_of(id, slot) else { return };
+        // It is no part of the client's order.
+        if let (Some(client), Some(target)) = (self.clients.get_mut(id), target) {
+            client.target = target;
+        }
         self.hand_over(now, request, frame, layout, out);
     }
 

@@ -7,6 +7,9 @@ use core::net::IpAddr;
 use crate::policy::{Connection, DirectoryError};
 use crate::wire::{Layout, Qpn};
 
+/// Source, destination and destination queue pair of one direction.
+pub(crate) type Flow = (IpAddr, IpAddr, Qpn);
+
 const EMPTY: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
@@ -26,20 +29,27 @@ pub(crate) struct FlowTable {
 
 impl FlowTable {
     /// The table of packets towards the servers.
-    pub(crate) fn requests(connections: &[Connection]) -> Result<FlowTable, DirectoryError> {
-        FlowTable::new(connections, |c| (c.client.ip, c.server.ip, c.server.qpn))
+    pub(crate) fn requests(
+        connections: &[Connection],
+        connections_max: usize,
+    ) -> Result<FlowTable, DirectoryError> {
+        FlowTable::new(connections, connections_max, request_flow)
     }
 
     /// The table of packets towards the clients.
-    pub(crate) fn responses(connections: &[Connection]) -> Result<FlowTable, DirectoryError> {
-        FlowTable::new(connections, |c| (c.server.ip, c.client.ip, c.client.qpn))
+    pub(crate) fn responses(
+        connections: &[Connection],
+        connections_max: usize,
+    ) -> Result<FlowTable, DirectoryError> {
+        FlowTable::new(connections, connections_max, response_flow)
     }
 
     fn new(
         connections: &[Connection],
-        flow: impl Fn(&Connection) -> (IpAddr, IpAddr, Qpn),
+        connections_max: usize,
+        flow: impl Fn(&Connection) -> Flow,
     ) -> Result<FlowTable, DirectoryError> {
-        let size = (connections.len() * 4).next_power_of_two().max(16);
+        let size = (connections.len().max(connections_max) * 4).next_power_of_two().max(16);
         let nowhere = IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
         let blank = Entry {
             source: nowhere,
@@ -49,16 +59,24 @@ impl FlowTable {
         };
         let mut table = FlowTable { entries: vec![blank; size].into(), mask: size - 1 };
         for (i, connection) in connections.iter().enumerate() {
-            let (source, destination, dest_qp) = flow(connection);
-            let at = table.find(source, destination, dest_qp);
-            match table.entries.get_mut(at) {
-                Some(entry) if entry.connection == EMPTY => {
-                    *entry = Entry { source, destination, dest_qp, connection: i as u32 };
-                }
-                _ => return Err(DirectoryError::Duplicate { connection: i }),
+            if !table.insert(flow(connection), i as u32) {
+                return Err(DirectoryError::Duplicate { connection: i });
             }
         }
         Ok(table)
+    }
+
+    /// Adds a flow; `false` if it is there already.
+    pub(crate) fn insert(&mut self, flow: Flow, connection: u32) -> bool {
+        let (source, destination, dest_qp) = flow;
+        let at = self.find(source, destination, dest_qp);
+        match self.entries.get_mut(at) {
+            Some(entry) if entry.connection == EMPTY => {
+                *entry = Entry { source, destination, dest_qp, connection };
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The entry of the flow, or the empty one where it would be.
@@ -82,6 +100,16 @@ impl FlowTable {
         let at = self.find(layout.source, layout.destination, layout.dest_qp);
         self.entries.get(at).map(|e| e.connection).filter(|connection| *connection != EMPTY)
     }
+}
+
+/// The flow of packets towards the server.
+pub(crate) fn request_flow(c: &Connection) -> Flow {
+    (c.client.ip, c.server.ip, c.server.qpn)
+}
+
+/// The flow of packets towards the client.
+pub(crate) fn response_flow(c: &Connection) -> Flow {
+    (c.server.ip, c.client.ip, c.client.qpn)
 }
 
 fn hash(source: IpAddr, destination: IpAddr, dest_qp: Qpn) -> usize {

@@ -10,4 +10,6 @@ mod rewrite;
 pub(crate) mod server;
 mod server_response;
 pub(crate) mod slab;
+pub(crate) mod watch;
+mod way;
 pub(crate) mod work;

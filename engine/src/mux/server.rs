@@ -2,6 +2,7 @@
 //! room, get their PSN, and stay until they are complete.
 
 use alloc::boxed::Box;
+use alloc::vec;
 
 use super::rewrite::{Become, rewrite};
 use super::slab::{Queue, Slab};
@@ -15,7 +16,7 @@ use crate::mail::{Completion, Kind, Mail, Outcome, Request};
 use crate::out::{Action, Out};
 use crate::policy::Connection;
 use crate::time::Nanos;
-use crate::wire::{Layout, ServerPsn};
+use crate::wire::{ClientPsn, Layout, ServerPsn};
 
 /// PSNs between the oldest open and the next: half the sequence space, less one
 /// (IBTA vol. 1, 9.7.2).
@@ -51,15 +52,21 @@ pub(crate) struct ServerQp {
     /// When the oldest open request is sent again.
     pub(crate) deadline: Nanos,
     pub(crate) retries: u32,
+    /// The connection is translated.
+    pub(crate) started: bool,
+    /// A request of the owner that guests must not share the queue pair with waits or is open.
+    pub(crate) exclusive: bool,
+    /// Such requests so far; beyond the limit the queue pair hosts no more.
+    pub(crate) disturbances: u32,
+    pub(crate) retired: bool,
     pub(crate) lost: bool,
     pub(crate) carried: bool,
     pub(crate) hosted: bool,
 }
 
 impl ServerQp {
-    fn new(connection: &Connection) -> ServerQp {
-        // Both sides start with the same numbers: they differ from the first guest on.
-        let psn = ServerPsn::from_wire(connection.start.psn.to_wire());
+    fn new() -> ServerQp {
+        let psn = ServerPsn::new(0);
         ServerQp {
             next: psn,
             acknowledged: psn,
@@ -76,10 +83,23 @@ impl ServerQp {
             not_ready_until: None,
             deadline: Nanos::NEVER,
             retries: 0,
+            started: false,
+            exclusive: false,
+            disturbances: 0,
+            retired: false,
             lost: false,
             carried: false,
             hosted: false,
         }
+    }
+
+    /// The connection is translated from here on. Both sides start with the same number: they
+    /// differ from the first guest on.
+    pub(crate) fn start(&mut self, psn: ClientPsn) {
+        let psn = ServerPsn::from_wire(psn.to_wire());
+        self.next = psn;
+        self.acknowledged = psn;
+        self.started = true;
     }
 }
 
@@ -106,7 +126,17 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    pub(crate) fn new(config: &Config, connections: &[Connection], shards: u32) -> Servers {
+    /// For the connections known from the start and those learnt later, so many in all.
+    pub(crate) fn new(
+        config: &Config,
+        connections: &[Connection],
+        connections_max: usize,
+        shards: u32,
+    ) -> Servers {
+        let mut states = vec![ServerQp::new(); connections_max];
+        for (state, connection) in states.iter_mut().zip(connections) {
+            state.start(connection.start.psn);
+        }
         let blank = ServerSlot {
             request: Request {
                 client: ClientId(0),
@@ -115,6 +145,8 @@ impl Servers {
                 kind: Kind::Plain,
                 packets: 0,
                 ends_message: true,
+                exclusive: false,
+                access: None,
             },
             psn: ServerPsn::default(),
             token: Token(0),
@@ -123,10 +155,10 @@ impl Servers {
             arrival: 0,
         };
         Servers {
-            states: connections.iter().map(ServerQp::new).collect(),
+            states: states.into(),
             // Everything that is open anywhere may be meant for this shard's queue pairs.
             slots: Slab::new(config.requests_max.saturating_mul(shards), blank),
-            work: WorkRing::new(connections.len()),
+            work: WorkRing::new(connections_max),
             arrivals: 0,
         }
     }
@@ -159,6 +191,9 @@ impl Engine {
         // The rest of a message that has begun does not wait behind others: they wait for it.
         let waiting = !server.waiting_own.is_empty()
             || (server.in_message != Some(request.client) && !server.waiting_guests.is_empty());
+        if request.exclusive {
+            self.note_exclusive(id);
+        }
         let Some(slot) = self.open_server_slot(request, frame.token()) else {
             self.drop_frame(frame, DropReason::TableFull, out);
             return self.complete(&request, Outcome::Lost, out);
@@ -174,6 +209,9 @@ impl Engine {
     pub(crate) fn on_held_request(&mut self, request: Request, token: Token, out: &mut Out) {
         let id = request.server_qp;
         let lost = self.servers.get(id).is_none_or(|server| server.lost);
+        if request.exclusive {
+            self.note_exclusive(id);
+        }
         match self.open_server_slot(request, token) {
             Some(slot) if !lost => self.wait(id, slot),
             slot => {
@@ -184,6 +222,14 @@ impl Engine {
                 self.complete(&request, Outcome::Lost, out);
             }
         }
+    }
+
+    /// Guests are bound no more until the owner's request is complete.
+    fn note_exclusive(&mut self, id: ServerQpId) {
+        if let Some(server) = self.servers.get_mut(id) {
+            server.exclusive = true;
+        }
+        self.note_disturbance(id);
     }
 
     fn open_server_slot(&mut self, request: Request, token: Token) -> Option<u32> {
@@ -217,7 +263,11 @@ impl Engine {
         let in_turn = server.in_message.is_none_or(|client| client == request.client);
         let depth = u32::from(connection.depth.max(1));
         let fits_depth = request.kind == Kind::Plain || server.open_reads < depth;
+        let guest = request.client != id.owner();
+        let alone =
+            if guest { !server.exclusive } else { !request.exclusive || server.open.is_empty() };
         !server.lost
+            && alone
             && server.repair.is_none()
             && server.not_ready_until.is_none()
             && in_turn
@@ -235,6 +285,7 @@ impl Engine {
         };
         let own_first = match server.in_message {
             Some(client) => client == id.owner(),
+            None if server.exclusive => true,
             None => arrival(own) < arrival(guest),
         };
         let slot = if own_first { own } else { guest }?;

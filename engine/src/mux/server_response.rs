@@ -20,6 +20,9 @@ impl Engine {
         out: &mut Out,
     ) {
         let Some(server) = self.servers.get(id) else { return self.pass(frame, out) };
+        if !server.started {
+            return self.on_watched_response(id.owner(), frame, layout, out);
+        }
         if server.lost {
             return self.drop_frame(frame, DropReason::OutOfService, out);
         }
@@ -156,7 +159,7 @@ impl Engine {
             }
             _ => {
                 self.mark_done(slot, record.request.packets);
-                self.on_read_part(&completion, index, frame, layout, out);
+                self.on_read_part(now, &completion, index, frame, layout, out);
             }
         }
     }
@@ -242,6 +245,7 @@ impl Engine {
             return false;
         }
         self.close_server_slot(id, slot);
+        self.observe_access(record.request.client, id, record.request.access);
         self.note_progress(now, id);
         out.push(Action::Release(record.token));
         if plain {
@@ -267,6 +271,10 @@ impl Engine {
         server.open_span = server.open_span.saturating_sub(record.request.packets);
         server.open_reads =
             server.open_reads.saturating_sub(u32::from(record.request.kind != Kind::Plain));
+        let finished = server.open.is_empty() && server.waiting_own.is_empty();
+        if server.exclusive && finished && server.in_message.is_none() {
+            server.exclusive = false;
+        }
         self.servers.slots.remove(slot);
     }
 }

@@ -1,10 +1,10 @@
 //! What every shard knows of every connection: addresses, owner, places, rights.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
+use super::places::{PlaceId, Places};
 use super::trust::{Access, Trust};
 use super::{Grant, KeyMap, Map, Policy, Region, Rights};
 use crate::counters::DeclineReason;
@@ -88,6 +88,8 @@ pub enum DirectoryError {
     },
     /// More connections than an index can name (2^31).
     TooMany,
+    /// No room for another connection.
+    Full,
 }
 
 impl fmt::Display for DirectoryError {
@@ -101,26 +103,28 @@ impl fmt::Display for DirectoryError {
                 "connection {connection}: path MTU {found}, must be 256, 512, 1024, 2048 or 4096"
             ),
             DirectoryError::TooMany => f.write_str("more connections than 2^31"),
+            DirectoryError::Full => f.write_str("no room for another connection"),
         }
     }
 }
 
 impl core::error::Error for DirectoryError {}
 
-/// All connections, as every shard knows them. It does not change during a run.
+/// All connections, as every shard knows them.
 #[derive(Clone, Debug)]
 pub struct Directory {
-    connections: Box<[Connection]>,
-    trust: Trust,
-    /// Hosts by place, for each domain in order.
-    places: Box<[(DomainId, Box<[ServerQpId]>)]>,
+    connections: Vec<Connection>,
+    pub(crate) trust: Trust,
+    pub(crate) places: Places,
 }
 
-/// A request's way, as the policy wants it.
+/// How sure it is that a host takes an access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    Host(ServerQpId),
-    Declined(DeclineReason),
+pub(crate) enum Fit {
+    Certain,
+    /// It would fit, but memory key, right or range are not known for both queue pairs.
+    NotTrusted,
+    Never(DeclineReason),
 }
 
 impl Directory {
@@ -144,8 +148,40 @@ impl Directory {
             return Err(DirectoryError::PathMtu { connection, found });
         }
         let trust = Trust::new(regions, grants);
-        let places = places(&connections, &trust, policy);
-        Ok(Directory { connections: connections.into(), trust, places })
+        let places = Places::fixed(core::iter::empty());
+        let mut directory = Directory { connections, trust, places };
+        if policy.map != Map::None {
+            directory.places = fixed_places(&directory, policy);
+        }
+        Ok(directory)
+    }
+
+    /// A directory that is empty at first, for an engine that learns.
+    #[must_use]
+    pub fn empty() -> Directory {
+        Directory {
+            connections: Vec::new(),
+            trust: Trust::new(Vec::new(), Vec::new()),
+            places: Places::fixed(core::iter::empty()),
+        }
+    }
+
+    /// Makes room for connections that are learnt later.
+    pub(crate) fn reserve(&mut self, connections_max: usize) {
+        self.connections.reserve_exact(connections_max.saturating_sub(self.connections.len()));
+    }
+
+    /// Adds a connection, if there is room.
+    pub(crate) fn add(&mut self, connection: Connection) -> Result<ClientId, DirectoryError> {
+        if self.connections.len() == self.connections.capacity() {
+            return Err(DirectoryError::Full);
+        }
+        self.connections.push(connection);
+        Ok(ClientId((self.connections.len() - 1) as u32))
+    }
+
+    pub(crate) fn client_mut(&mut self, id: ClientId) -> Option<&mut Connection> {
+        self.connections.get_mut(id.index())
     }
 
     /// Number of connections.
@@ -167,8 +203,8 @@ impl Directory {
     }
 
     /// The server queue pairs that may carry several clients' requests, by domain and place.
-    pub fn hosts(&self) -> impl Iterator<Item = (DomainId, &[ServerQpId])> {
-        self.places.iter().map(|(domain, hosts)| (*domain, hosts.as_ref()))
+    pub fn hosts(&self) -> impl Iterator<Item = (DomainId, ServerQpId)> {
+        self.places.hosts()
     }
 
     pub(crate) fn client(&self, id: ClientId) -> Option<&Connection> {
@@ -179,71 +215,68 @@ impl Directory {
         self.connections.get(id.index())
     }
 
-    /// The host of `key`, if `access` is certain to be accepted there.
-    pub(crate) fn place(
+    /// The place of a key, if the client's server has places.
+    pub(crate) fn place_of(&self, map: KeyMap, client: ClientId, key: u64) -> Option<PlaceId> {
+        let own = self.client(client)?;
+        let (first, count) = self.places.range(own.domain)?;
+        Some(PlaceId(first + map.place(key, client.0, count)))
+    }
+
+    /// How sure it is that `host` takes a client's access of so many packets.
+    pub(crate) fn fit(
         &self,
-        map: KeyMap,
         client: ClientId,
-        key: u64,
+        host: ServerQpId,
         access: &Access,
-        parts: u32,
-    ) -> Place {
-        let Some(own) = self.client(client) else { return Place::Declined(DeclineReason::NoPlace) };
-        let hosts = self.places.iter().find(|(domain, _)| *domain == own.domain);
-        let Some((_, hosts)) = hosts else { return Place::Declined(DeclineReason::NoPlace) };
-        let index = map.place(key, client.0, hosts.len() as u32);
-        let Some(&host) = hosts.get(index as usize) else {
-            return Place::Declined(DeclineReason::NoPlace);
+        packets: u32,
+    ) -> Fit {
+        let (Some(own), Some(other)) = (self.client(client), self.server_qp(host)) else {
+            return Fit::Never(DeclineReason::NoPlace);
         };
-        if host == client.own_server_qp() {
-            return Place::Host(host);
+        let own_qp = client.own_server_qp();
+        if host == own_qp {
+            return Fit::Certain;
         }
-        let Some(other) = self.server_qp(host) else {
-            return Place::Declined(DeclineReason::NoPlace);
-        };
+        let short = access.len <= u32::from(other.path_mtu.min(own.path_mtu));
         if other.request.partition_key != own.request.partition_key
-            || (other.path_mtu != own.path_mtu
-                && (parts > 1 || access.len > u32::from(other.path_mtu.min(own.path_mtu))))
+            || (other.path_mtu != own.path_mtu && (packets > 1 || !short))
         {
-            return Place::Declined(DeclineReason::PathDiffers);
+            return Fit::Never(DeclineReason::PathDiffers);
         }
         if access.right != Rights::WRITE && other.depth == 0 {
-            return Place::Declined(DeclineReason::NoDepth);
+            return Fit::Never(DeclineReason::NoDepth);
         }
-        if !self.trust.covers(own.domain, client.own_server_qp(), host, access) {
-            return Place::Declined(DeclineReason::NotTrusted);
+        if self.trust.covers(own.domain, own_qp, host, access) {
+            Fit::Certain
+        } else {
+            Fit::NotTrusted
         }
-        Place::Host(host)
+    }
+
+    /// Whether a server queue pair has the rights and the depth for every verb that the policy
+    /// maps. WRITE always, because holes are filled with zero-length WRITEs.
+    pub(crate) fn may_host(&self, id: ServerQpId, policy: &Policy) -> bool {
+        let needed = match policy.key_map {
+            KeyMap::ByConnection => Rights::WRITE,
+            KeyMap::Modulo | KeyMap::Hash => Rights::WRITE.union(Rights::ATOMIC),
+        };
+        self.server_qp(id).is_some_and(|c| c.depth > 0)
+            && self.trust.any_rights(id).contains(needed)
     }
 }
 
 /// For each domain the server queue pairs in use, lowest server queue pair number first.
-///
-/// Only those with the rights and the depth for every verb that the policy maps may host: WRITE
-/// always, because holes are filled with zero-length WRITEs.
-fn places(
-    connections: &[Connection],
-    trust: &Trust,
-    policy: &Policy,
-) -> Box<[(DomainId, Box<[ServerQpId]>)]> {
-    if policy.map == Map::None {
-        return Box::default();
-    }
-    let needed = match policy.key_map {
-        KeyMap::ByConnection => Rights::ALL,
-        KeyMap::Modulo | KeyMap::Hash => Rights::WRITE.union(Rights::ATOMIC),
-    };
-    let mut domains: Vec<DomainId> = connections.iter().map(|c| c.domain).collect();
+fn fixed_places(directory: &Directory, policy: &Policy) -> Places {
+    let mut domains: Vec<DomainId> = directory.connections.iter().map(|c| c.domain).collect();
     domains.sort_unstable();
     domains.dedup();
-    let hosts_of = |domain: DomainId| -> Box<[ServerQpId]> {
-        let mut hosts: Vec<(Qpn, ServerQpId)> = connections
+    let hosts_of = |domain: DomainId| -> Vec<ServerQpId> {
+        let mut hosts: Vec<(Qpn, ServerQpId)> = directory
+            .connections
             .iter()
             .enumerate()
             .map(|(i, c)| (c, ServerQpId(i as u32)))
-            .filter(|(c, id)| {
-                c.domain == domain && c.depth > 0 && trust.any_rights(*id).contains(needed)
-            })
+            .filter(|(c, id)| c.domain == domain && directory.may_host(*id, policy))
             .map(|(c, id)| (c.server.qpn, id))
             .collect();
         hosts.sort_unstable();
@@ -252,5 +285,5 @@ fn places(
         }
         hosts.into_iter().map(|(_, id)| id).collect()
     };
-    domains.into_iter().map(|domain| (domain, hosts_of(domain))).collect()
+    Places::fixed(domains.into_iter().map(|domain| (domain, hosts_of(domain))))
 }

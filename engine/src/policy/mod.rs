@@ -1,16 +1,19 @@
-//! Third on the data path: which requests carry a key, and which server queue pair a key belongs to.
+//! Third on the data path: which requests carry a key, and which server queue pair a key belongs
+//! to.
 
 mod directory;
 mod key_map;
+mod places;
 mod profile;
 mod trust;
 
-pub(crate) use directory::Place;
+pub(crate) use directory::Fit;
 pub use directory::{Connection, Directory, DirectoryError, Endpoint, PathFacts, Start};
 pub use key_map::KeyMap;
 pub use profile::{AtomicKey, ByteOrder, KeyField, Profile};
 pub use trust::{Grant, Region, Rights};
 
+pub(crate) use places::PlaceId;
 pub(crate) use profile::KeyOf;
 pub(crate) use trust::Access;
 
@@ -33,6 +36,16 @@ pub enum Order {
     Keyed,
 }
 
+/// How it becomes certain that a server queue pair accepts a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TrustBy {
+    /// From the regions and grants that the directory was made with.
+    Directory,
+    /// From what was answered positively so far. What is not known yet runs alone on its
+    /// client's own server queue pair, and so becomes known. On one shard only.
+    Observation,
+}
+
 /// What the engine does; everything else follows from the connections.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -42,6 +55,8 @@ pub struct Policy {
     pub key_map: KeyMap,
     /// Number of server queue pairs used per server and protection domain; 0 means all.
     pub server_qps: u32,
+    /// How it becomes certain that a server queue pair accepts a request.
+    pub trust: TrustBy,
     /// What order a client's requests keep.
     pub order: Order,
     /// Which requests carry a key, and where.

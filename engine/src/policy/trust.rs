@@ -4,7 +4,6 @@
 //! (IBTA vol. 1, 9.9.3), for all who share it. So a request leaves its client's own server queue
 //! pair only when the memory key, the right and the range are known, for both queue pairs.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::ids::{DomainId, ServerQpId};
@@ -63,7 +62,7 @@ pub struct Grant {
 }
 
 /// One access to server memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Access {
     pub(crate) remote_key: u32,
     pub(crate) right: Rights,
@@ -71,18 +70,73 @@ pub(crate) struct Access {
     pub(crate) len: u32,
 }
 
-/// Regions and grants, looked up by binary search.
+/// Regions and grants, sorted and looked up by binary search.
 #[derive(Clone, Debug)]
 pub(crate) struct Trust {
-    regions: Box<[Region]>,
-    grants: Box<[Grant]>,
+    regions: Vec<Region>,
+    grants: Vec<Grant>,
 }
 
 impl Trust {
     pub(crate) fn new(mut regions: Vec<Region>, mut grants: Vec<Grant>) -> Trust {
         regions.sort_by_key(|r| (r.domain, r.remote_key, r.start));
         grants.sort_by_key(|g| (g.server_qp, g.remote_key));
-        Trust { regions: regions.into(), grants: grants.into() }
+        Trust { regions, grants }
+    }
+
+    /// Makes room for this many regions and grants in all.
+    pub(crate) fn reserve(&mut self, regions_max: usize, grants_max: usize) {
+        self.regions.reserve_exact(regions_max.saturating_sub(self.regions.len()));
+        self.grants.reserve_exact(grants_max.saturating_sub(self.grants.len()));
+    }
+
+    /// A server queue pair answered an access positively: it has the right, and the memory key
+    /// reaches from the lowest to the highest address that was ever answered so. `false` if
+    /// there is no room to remember that.
+    pub(crate) fn observe(&mut self, domain: DomainId, qp: ServerQpId, access: &Access) -> bool {
+        // A request of length zero is accepted with any memory key: it shows nothing.
+        if access.len == 0 {
+            return true;
+        }
+        self.observe_right(qp, access) && self.observe_range(domain, access)
+    }
+
+    fn observe_right(&mut self, server_qp: ServerQpId, access: &Access) -> bool {
+        let Access { remote_key, right: rights, .. } = *access;
+        let key = |g: &Grant| (g.server_qp, g.remote_key);
+        match self.grants.binary_search_by_key(&(server_qp, remote_key), key) {
+            Ok(at) => {
+                if let Some(grant) = self.grants.get_mut(at) {
+                    grant.rights = grant.rights.union(rights);
+                }
+                true
+            }
+            Err(_) if self.grants.len() == self.grants.capacity() => false,
+            Err(at) => {
+                self.grants.insert(at, Grant { server_qp, remote_key, rights });
+                true
+            }
+        }
+    }
+
+    fn observe_range(&mut self, domain: DomainId, access: &Access) -> bool {
+        let Access { remote_key, start, len, .. } = *access;
+        let end = start.saturating_add(u64::from(len));
+        let key = |r: &Region| (r.domain, r.remote_key);
+        match self.regions.binary_search_by_key(&(domain, remote_key), key) {
+            Ok(at) => {
+                if let Some(region) = self.regions.get_mut(at) {
+                    region.start = region.start.min(start);
+                    region.end = region.end.max(end);
+                }
+                true
+            }
+            Err(_) if self.regions.len() == self.regions.capacity() => false,
+            Err(at) => {
+                self.regions.insert(at, Region { domain, remote_key, start, end });
+                true
+            }
+        }
     }
 
     /// All rights of one server queue pair under one memory key.
@@ -120,6 +174,11 @@ impl Trust {
             .any(|r| r.start <= access.start && end <= r.end)
     }
 
+    /// Whether a queue pair is certain to accept the access.
+    pub(crate) fn allows(&self, domain: DomainId, qp: ServerQpId, access: &Access) -> bool {
+        self.in_region(domain, access) && self.rights(qp, access.remote_key).contains(access.right)
+    }
+
     /// Whether both queue pairs are certain to accept the access.
     pub(crate) fn covers(
         &self,
@@ -128,8 +187,7 @@ impl Trust {
         host: ServerQpId,
         access: &Access,
     ) -> bool {
-        self.in_region(domain, access)
-            && self.rights(own, access.remote_key).contains(access.right)
+        self.allows(domain, own, access)
             && self.rights(host, access.remote_key).contains(access.right)
     }
 }

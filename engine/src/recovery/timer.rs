@@ -20,6 +20,15 @@ impl Engine {
                 self.on_deadline(now, id);
             }
             earliest = self.servers.get(id).map_or(earliest, |s| earliest.min(s.deadline));
+            if let Some(deadline) =
+                self.watches.drain_deadline(id.owner(), self.config.flip_wait_ns)
+            {
+                if deadline <= now {
+                    self.clients.work.push(id.owner().0);
+                } else {
+                    earliest = earliest.min(deadline);
+                }
+            }
         }
         self.earliest = earliest;
     }

@@ -42,6 +42,13 @@ pub(super) struct Args {
     /// Which requests carry a key: kv, none, or a TOML file.
     #[arg(long, default_value = "kv", value_name = "NAME|FILE")]
     profile: String,
+    /// What the engine knows at the start.
+    #[arg(long, value_enum, default_value_t = Learn::FirstPass)]
+    learn: Learn,
+    /// Path MTU of the network in bytes, with --learn live: traffic does not always show it, and
+    /// a connection whose path MTU is not known is not translated.
+    #[arg(long, value_name = "BYTES")]
+    path_mtu: Option<u16>,
     /// Where the servers' answers come from.
     #[arg(long, value_enum, default_value_t = Responses::Model)]
     responses: Responses,
@@ -108,6 +115,15 @@ enum Order {
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+enum Learn {
+    /// All connections, rights and ranges, from a first pass over the capture.
+    FirstPass,
+    /// Nothing: it learns while it runs. Keys have one place from the flip into translation on.
+    Live,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 enum Responses {
     /// From modelled servers with real memory.
     Model,
@@ -146,6 +162,10 @@ impl Args {
                 KeyMap::ByConnection => policy::KeyMap::ByConnection,
             },
             server_qps: self.server_qps.0,
+            trust: match self.learn {
+                Learn::FirstPass => policy::TrustBy::Directory,
+                Learn::Live => policy::TrustBy::Observation,
+            },
             order: match self.order {
                 Order::Fenced => policy::Order::Fenced,
                 Order::Keyed => policy::Order::Keyed,
@@ -155,7 +175,7 @@ impl Args {
         };
         Ok(Setup {
             policy,
-            engine: Config::default(),
+            engine: Config { path_mtu: self.path_mtu, depth: self.depth, ..Config::default() },
             shards: self.shards,
             depth: self.depth,
             ack_every: self.ack_every,

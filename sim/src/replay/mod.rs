@@ -19,6 +19,7 @@ mod world;
 use std::path::{Path, PathBuf};
 
 use qpmux_engine::connections;
+use qpmux_engine::policy::{Directory, TrustBy};
 use qpmux_traces::{CaptureWriter, refuse_same_file};
 
 use crate::files::make_results_dir;
@@ -68,8 +69,11 @@ pub fn replay_modelled(
             report::why_nothing(&script.left_out)
         );
     }
-    let directory = setup.directory(&script)?;
-    let hosts: usize = directory.hosts().map(|(_, hosts)| hosts.len()).sum();
+    let directory = match setup.policy.trust {
+        TrustBy::Directory => setup.directory(&script)?,
+        TrustBy::Observation => Directory::empty(),
+    };
+    let hosts = directory.hosts().count();
     let host = Host::new(&setup.engine, &setup.policy, &directory, setup.shards)?;
     let mut writers = out.map(|dir| Writers::create(dir, capture)).transpose()?;
     let mut watch = PlacementWatch::new(&script, &setup.policy.profile);

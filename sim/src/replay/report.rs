@@ -36,8 +36,15 @@ pub struct ReplayReport {
     pub generated: BTreeMap<&'static str, u64>,
     /// Packets that the engine did not pass on, by reason.
     pub drops: BTreeMap<&'static str, u64>,
+    /// Messages with a key that ran alone, because it was not certain that the server queue pair
+    /// of their key accepts them.
+    pub alone: u64,
     /// Frames passed untouched.
     pub passed: u64,
+    /// Connections that went over into translation while they ran.
+    pub flips: u64,
+    /// Times that a server queue pair was emptied of guests for a request of its owner.
+    pub emptied: u64,
     /// Requests that waited for their client's earlier ones.
     pub fence_waits: u64,
     /// Requests that waited for room on their server queue pair.
@@ -86,7 +93,10 @@ impl ReplayReport {
             declined: named(DeclineReason::ALL, DeclineReason::name, |r| counters.declined(r)),
             generated: named(GeneratedKind::ALL, GeneratedKind::name, |k| counters.generated(k)),
             drops: named(DropReason::ALL, DropReason::name, |r| counters.dropped(r)),
+            alone: counters.alone,
             passed: counters.passed,
+            flips: counters.flips,
+            emptied: counters.emptied,
             fence_waits: counters.fence_waits,
             server_waits: counters.server_waits,
             violations: BTreeMap::new(),

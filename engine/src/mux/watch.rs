@@ -1,0 +1,468 @@
+//! A connection before it is translated: its packets pass, and are watched until nothing is
+//! outstanding. Then it flips: both halves start at its next PSN, and from then on every packet
+//! is translated.
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use super::client::{AtomicResult, ClientSlot, Service, State};
+use crate::counters::DropReason;
+use crate::engine::Engine;
+use crate::frame::{Frame, Side};
+use crate::ids::ClientId;
+use crate::mail::Kind;
+use crate::out::{Action, Out};
+use crate::policy::PathFacts;
+use crate::time::Nanos;
+use crate::wire::{ClientPsn, Ethernet, Ipv4, Ipv6, Layout, Opcode, Syndrome};
+
+/// Answers seen in order before a connection may flip: what was outstanding when watching began
+/// has then been answered as well.
+const ANSWERS_MIN: u32 = 4;
+
+/// What is known of a connection that is only watched.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Watch {
+    /// `expected` of the client is the PSN of its next request.
+    synced: bool,
+    request_seen: bool,
+    response_seen: bool,
+    /// Payload of a packet with more to follow: the path MTU. 0 while none was seen.
+    mtu_exact: u16,
+    /// Longest payload otherwise.
+    mtu_at_least: u16,
+    /// READs and atomics outstanding, and the most that were.
+    reads: u16,
+    reads_max: u16,
+    answers: u32,
+    /// The newest request must be answered.
+    must_answer: bool,
+    /// When the connection could have flipped first, had nothing been outstanding.
+    ready_at: Option<Nanos>,
+    /// Since when its requests are held for the flip.
+    draining_since: Option<Nanos>,
+    /// Its server queue pair is in the error state.
+    dead: bool,
+}
+
+/// One record per connection.
+pub(crate) struct Watches(Box<[Watch]>);
+
+impl Watches {
+    pub(crate) fn new(connections: usize) -> Watches {
+        Watches(vec![Watch::default(); connections].into())
+    }
+
+    fn get(&self, id: ClientId) -> Watch {
+        self.0.get(id.index()).copied().unwrap_or_default()
+    }
+
+    fn get_mut(&mut self, id: ClientId) -> Option<&mut Watch> {
+        self.0.get_mut(id.index())
+    }
+
+    /// When the requests that are held for a flip are let go.
+    pub(crate) fn drain_deadline(&self, id: ClientId, wait_ns: u64) -> Option<Nanos> {
+        self.get(id).draining_since.map(|since| since.after(wait_ns))
+    }
+
+    pub(crate) fn is_draining(&self, id: ClientId) -> bool {
+        self.get(id).draining_since.is_some()
+    }
+}
+
+impl Engine {
+    /// A client's request on a connection that is not translated yet.
+    pub(crate) fn on_watched_request(
+        &mut self,
+        now: Nanos,
+        id: ClientId,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        self.note_request_facts(id, frame.bytes(), layout);
+        let psn = ClientPsn::from_wire(layout.psn);
+        if !self.watches.get(id).synced && layout.opcode.starts_message() {
+            self.sync(id, psn);
+        }
+        let next = self.clients.get(id).is_some_and(|client| client.expected == psn);
+        if !next && self.first_held_psn(id).is_some_and(|first| !psn.is_before(first)) {
+            // What is held is not overtaken.
+            return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
+        }
+        if !next || !self.watches.get(id).synced {
+            // A repeat, or beyond a gap: the two ends settle that between them.
+            return self.pass(frame, out);
+        }
+        if self.watches.is_draining(id) {
+            return self.on_next(now, id, frame, layout, out);
+        }
+        if self.may_flip(now, id, layout) {
+            self.flip(id);
+            return self.on_next(now, id, frame, layout, out);
+        }
+        if self.should_drain(now, id, layout)
+            && let Some(watch) = self.watches.get_mut(id)
+        {
+            watch.draining_since = Some(now);
+            self.earliest = self.earliest.min(now.after(self.config.flip_wait_ns));
+            return self.on_next(now, id, frame, layout, out);
+        }
+        self.watch_request(id, frame, layout);
+        self.pass(frame, out);
+    }
+
+    /// A server's answer on a connection that is not translated yet.
+    pub(crate) fn on_watched_response(
+        &mut self,
+        id: ClientId,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        self.note_response_facts(id, frame.bytes(), layout);
+        let psn = ClientPsn::from_wire(layout.psn);
+        let expected = self.clients.get(id).map(|client| client.expected);
+        if self.watches.get(id).synced
+            && !self.watches.is_draining(id)
+            && expected.is_some_and(|expected| !psn.is_before(expected))
+        {
+            // It answers a request that did not pass here.
+            self.unsync(id);
+        }
+        if self.watches.get(id).synced {
+            self.watch_answer(id, frame.bytes(), layout, psn);
+        }
+        self.pass(frame, out);
+        if self.watches.is_draining(id) && self.passed_head(id).is_none() {
+            self.flip(id);
+            self.clients.work.push(id.0);
+        }
+    }
+
+    /// Gives up draining after the configured time: what was held passes, in order. One step.
+    pub(crate) fn undrain_step(&mut self, now: Nanos, id: ClientId, out: &mut Out) -> bool {
+        let deadline = self.watches.drain_deadline(id, self.config.flip_wait_ns);
+        if deadline.is_none_or(|deadline| now < deadline) {
+            return false;
+        }
+        let held = self.clients.get(id).and_then(|client| client.first_held);
+        let Some(slot) = held else {
+            if let Some(watch) = self.watches.get_mut(id) {
+                watch.draining_since = None;
+                watch.ready_at = None;
+            }
+            return false;
+        };
+        let next = self.clients.slots.next(slot);
+        if let Some(record) = self.clients.slots.get_mut(slot)
+            && let State::Held(token) = record.state
+        {
+            record.state = State::Passed;
+            out.push(Action::Send(token, Side::Server));
+            out.push(Action::Release(token));
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            client.first_held = next;
+        }
+        true
+    }
+
+    /// The PSN of the oldest request that is held for the flip.
+    fn first_held_psn(&self, id: ClientId) -> Option<ClientPsn> {
+        let slot = self.clients.get(id)?.first_held?;
+        self.clients.slots.get(slot).map(|record| record.psn)
+    }
+
+    fn sync(&mut self, id: ClientId, psn: ClientPsn) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.expected = psn;
+        client.completed_end = psn;
+        client.in_message = false;
+        if let Some(watch) = self.watches.get_mut(id) {
+            watch.synced = true;
+        }
+    }
+
+    /// Forgets what is outstanding: it is no longer known.
+    fn unsync(&mut self, id: ClientId) {
+        while let Some(slot) = self.passed_head(id) {
+            self.remove_passed(id, slot);
+        }
+        if let Some(watch) = self.watches.get_mut(id) {
+            let Watch { request_seen, response_seen, mtu_exact, mtu_at_least, .. } = *watch;
+            let (reads_max, dead) = (watch.reads_max, watch.dead);
+            *watch = Watch {
+                request_seen,
+                response_seen,
+                mtu_exact,
+                mtu_at_least,
+                reads_max,
+                dead,
+                ..Watch::default()
+            };
+        }
+    }
+
+    /// The oldest request that passed and is not answered.
+    fn passed_head(&self, id: ClientId) -> Option<u32> {
+        let slot = self.clients.get(id)?.queue.head()?;
+        let passed = matches!(self.clients.slots.get(slot)?.state, State::Passed | State::Ready);
+        passed.then_some(slot)
+    }
+
+    fn remove_passed(&mut self, id: ClientId, slot: u32) {
+        let Some(client) = self.clients.states.get_mut(id.index()) else { return };
+        self.clients.slots.pop_front(&mut client.queue);
+        self.clients.slots.remove(slot);
+        client.open = client.open.saturating_sub(1);
+    }
+
+    /// Remembers a request that passes.
+    fn watch_request(&mut self, id: ClientId, frame: &Frame<'_>, layout: &Layout) {
+        let watch = self.watches.get(id);
+        let path_mtu = self.known_mtu(&watch).next_power_of_two().clamp(256, 4096);
+        if let Some(connection) = self.directory.client_mut(id) {
+            connection.path_mtu = path_mtu;
+        }
+        let Some(shape) = self.shape(id, frame, layout) else { return self.unsync(id) };
+        let known = watch.mtu_exact > 0 || self.config.path_mtu.is_some();
+        let bound = u32::from(self.known_mtu(&watch)).max(256);
+        let long = !known && shape.access.is_some_and(|access| access.len > bound);
+        if shape.kind == Kind::Read && long {
+            // How many PSNs it takes depends on the path MTU, which is not known.
+            return self.unsync(id);
+        }
+        let Some(slot) = self.open_slot(id, layout, &shape, super::client::Way::Own) else {
+            return self.unsync(id);
+        };
+        if let Some(record) = self.clients.slots.get_mut(slot) {
+            record.state = State::Passed;
+        }
+        let Some(client) = self.clients.states.get_mut(id.index()) else { return };
+        client.expected = client.expected.add(shape.packets);
+        client.in_message = !layout.opcode.ends_message();
+        client.open += 1;
+        let overflow = client.open > self.config.client_window_max;
+        self.clients.slots.push_back(&mut client.queue, slot);
+        if let Some(watch) = self.watches.get_mut(id) {
+            watch.must_answer = layout.ack_request || shape.kind != Kind::Plain;
+            watch.reads += u16::from(shape.kind != Kind::Plain);
+            watch.reads_max = watch.reads_max.max(watch.reads);
+        }
+        if overflow {
+            self.unsync(id);
+        }
+    }
+
+    /// Takes an answer to what passed into account.
+    fn watch_answer(&mut self, id: ClientId, bytes: &[u8], layout: &Layout, psn: ClientPsn) {
+        let syndrome = layout.aeth(bytes).map(|aeth| aeth.syndrome);
+        let end = match syndrome {
+            Some(Syndrome::Ack { .. }) | None => psn.add(1),
+            Some(Syndrome::Nak(crate::wire::NakCode::PsnSequence) | Syndrome::RnrNak { .. }) => psn,
+            Some(Syndrome::Nak(_) | Syndrome::Reserved(_)) => {
+                if let Some(watch) = self.watches.get_mut(id) {
+                    watch.dead = true;
+                }
+                return self.unsync(id);
+            }
+        };
+        while let Some(slot) = self.passed_head(id) {
+            let Some(record) = self.clients.slots.get_mut(slot) else { return };
+            let record_end = record.psn.add(record.packets);
+            match record.kind {
+                Kind::Plain if !record_end.is_after(end) => record.state = State::Ready,
+                Kind::Read
+                    if layout.opcode.is_read_response() && psn == record.psn.add(record.parts) =>
+                {
+                    record.parts += 1;
+                    if record.parts == record.packets {
+                        record.state = State::Ready;
+                    }
+                }
+                Kind::Atomic if psn == record.psn => {
+                    let Some(ack) = layout.atomic_ack(bytes) else { return };
+                    record.original = ack.original;
+                    record.state = State::Ready;
+                }
+                _ => return,
+            }
+            let record = *record;
+            if record.state != State::Ready {
+                return;
+            }
+            self.close_passed(id, slot, &record);
+        }
+    }
+
+    fn close_passed(&mut self, id: ClientId, slot: u32, record: &ClientSlot) {
+        self.remove_passed(id, slot);
+        self.observe_access(id, id.own_server_qp(), record.access);
+        if record.kind == Kind::Atomic {
+            let (psn, opcode, original) = (record.psn, record.opcode, record.original);
+            self.clients.keep_result(id, AtomicResult { psn, opcode, original });
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            client.completed_end = record.psn.add(record.packets);
+            if record.kind == Kind::Plain {
+                client.last_plain = Some(record.psn);
+            }
+        }
+        if let Some(watch) = self.watches.get_mut(id) {
+            watch.answers = watch.answers.saturating_add(1);
+            watch.reads = watch.reads.saturating_sub(u16::from(record.kind != Kind::Plain));
+        }
+    }
+
+    /// The path MTU as far as it is known: from packets, else as configured, else a bound.
+    fn known_mtu(&self, watch: &Watch) -> u16 {
+        match (watch.mtu_exact, self.config.path_mtu) {
+            (0, None) => watch.mtu_at_least,
+            (0, Some(configured)) => configured.max(watch.mtu_at_least),
+            (exact, _) => exact,
+        }
+    }
+
+    /// Whether all that the flip needs is known.
+    fn is_flippable(&self, id: ClientId, layout: &Layout) -> bool {
+        let watch = self.watches.get(id);
+        let mtu = self.known_mtu(&watch).next_power_of_two();
+        watch.request_seen
+            && watch.response_seen
+            && !watch.dead
+            && watch.answers >= ANSWERS_MIN
+            && (watch.mtu_exact > 0 || self.config.path_mtu.is_some())
+            && (256..=4096).contains(&mtu)
+            && layout.opcode.starts_message()
+            && self.clients.get(id).is_some_and(|client| !client.in_message)
+    }
+
+    /// Whether the connection flips with this request, which nothing is outstanding before.
+    fn may_flip(&mut self, now: Nanos, id: ClientId, layout: &Layout) -> bool {
+        if !self.is_flippable(id, layout) {
+            return false;
+        }
+        let quiet = self.clients.get(id).is_some_and(|client| client.queue.is_empty());
+        if !quiet && let Some(watch) = self.watches.get_mut(id) {
+            watch.ready_at.get_or_insert(now);
+        }
+        quiet
+    }
+
+    /// Whether to hold requests until all before them are answered: the client never pauses. Only
+    /// behind a request that must be answered, else the answer may never come.
+    fn should_drain(&self, now: Nanos, id: ClientId, layout: &Layout) -> bool {
+        let watch = self.watches.get(id);
+        let patience = self.config.flip_wait_ns;
+        watch.must_answer
+            && watch.ready_at.is_some_and(|since| now >= since.after(patience))
+            && self.is_flippable(id, layout)
+    }
+
+    /// Nothing is outstanding on the connection: from now on it is translated.
+    fn flip(&mut self, id: ClientId) {
+        let watch = self.watches.get(id);
+        let mtu = self.known_mtu(&watch).next_power_of_two();
+        let depth = self.config.depth.unwrap_or(watch.reads_max);
+        if let Some(connection) = self.directory.client_mut(id) {
+            connection.path_mtu = mtu;
+            connection.depth = connection.depth.max(depth);
+        }
+        let Some(client) = self.clients.states.get_mut(id.index()) else { return };
+        client.service = Service::Active;
+        // What was held meanwhile was counted from an older number.
+        let first = match client.queue.head() {
+            Some(slot) => self.clients.slots.get(slot).map_or(client.expected, |r| r.psn),
+            None => client.expected,
+        };
+        client.accepted_msn = client.completed_msn;
+        let mut slot = client.queue.head();
+        while let Some(index) = slot {
+            let Some(record) = self.clients.slots.get_mut(index) else { break };
+            client.accepted_msn = client.accepted_msn.add(u32::from(record.ends_message));
+            record.msn = client.accepted_msn;
+            slot = self.clients.slots.next(index);
+        }
+        client.completed_end = first;
+        if let Some(server) = self.servers.get_mut(id.own_server_qp()) {
+            server.start(first);
+        }
+        if let Some(watch) = self.watches.get_mut(id) {
+            watch.draining_since = None;
+        }
+        self.counters.flips += 1;
+    }
+
+    fn note_request_facts(&mut self, id: ClientId, bytes: &[u8], layout: &Layout) {
+        note_mtu(self.watches.get_mut(id), layout);
+        let Some(watch) = self.watches.get_mut(id).filter(|watch| !watch.request_seen) else {
+            return;
+        };
+        watch.request_seen = true;
+        if let Some(connection) = self.directory.client_mut(id) {
+            connection.request = path_facts(bytes, layout);
+            if let Ok(ethernet) = Ethernet::new_checked(bytes) {
+                connection.client.mac = ethernet.source();
+            }
+        }
+    }
+
+    fn note_response_facts(&mut self, id: ClientId, bytes: &[u8], layout: &Layout) {
+        note_mtu(self.watches.get_mut(id), layout);
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(watch) = self.watches.get_mut(id) else { return };
+        if let Some(aeth) = layout.aeth(bytes) {
+            // A repeated answer may carry an older count.
+            if !watch.response_seen || aeth.msn.is_after(client.completed_msn) {
+                client.completed_msn = aeth.msn;
+            }
+            if let Syndrome::Ack { credits } = aeth.syndrome {
+                client.credits = credits;
+            }
+            if !watch.response_seen
+                && let Some(connection) = self.directory.client_mut(id)
+            {
+                connection.response = path_facts(bytes, layout);
+                if let Ok(ethernet) = Ethernet::new_checked(bytes) {
+                    connection.server.mac = ethernet.source();
+                }
+                watch.response_seen = true;
+            }
+        }
+    }
+}
+
+fn note_mtu(watch: Option<&mut Watch>, layout: &Layout) {
+    use Opcode::{
+        ReadResponseFirst, ReadResponseMiddle, SendFirst, SendMiddle, WriteFirst, WriteMiddle,
+    };
+    let Some(watch) = watch else { return };
+    let more_follow = matches!(
+        layout.opcode,
+        SendFirst | SendMiddle | WriteFirst | WriteMiddle | ReadResponseFirst | ReadResponseMiddle
+    );
+    if more_follow {
+        watch.mtu_exact = layout.payload_len;
+    }
+    watch.mtu_at_least = watch.mtu_at_least.max(layout.payload_len);
+}
+
+/// What a packet shows of its direction.
+pub(crate) fn path_facts(bytes: &[u8], layout: &Layout) -> PathFacts {
+    let header = bytes.get(usize::from(layout.ip)..).unwrap_or(&[]);
+    let (traffic_class, hop_limit) = if layout.ip_version == 4 {
+        Ipv4::new_checked(header).map_or((0, 64), |ip| (ip.traffic_class(), ip.hop_limit()))
+    } else {
+        Ipv6::new_checked(header).map_or((0, 64), |ip| (ip.traffic_class(), ip.hop_limit()))
+    };
+    let bth = layout.bth(bytes);
+    PathFacts {
+        source_port: layout.source_port,
+        traffic_class,
+        hop_limit,
+        migration_request: bth.migration_request,
+        partition_key: bth.partition_key,
+    }
+}

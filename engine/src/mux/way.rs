@@ -1,0 +1,147 @@
+//! Places in use: who may send to a place's host now, and who waits.
+
+use super::client::{ClientSlot, State, Way};
+use crate::engine::Engine;
+use crate::ids::{ClientId, ServerQpId};
+use crate::policy::{Access, Fit, PlaceId, TrustBy};
+
+impl Engine {
+    /// The server queue pair that holds a place; one is found if none does, lowest number of
+    /// places first, then lowest server queue pair number.
+    pub(crate) fn host_of(&mut self, place: PlaceId, client: ClientId) -> Option<ServerQpId> {
+        let state = self.directory.places.get(place)?;
+        if state.host.is_some() || self.policy.trust != TrustBy::Observation {
+            return state.host;
+        }
+        let domain = self.directory.client(client)?.domain;
+        let connections = self.directory.connections().iter().enumerate();
+        let candidates = connections.filter(|(_, c)| c.domain == domain);
+        let host = candidates
+            .map(|(i, c)| (ServerQpId(i as u32), c.server.qpn))
+            .filter(|(id, _)| self.is_eligible(*id))
+            .min_by_key(|(id, qpn)| (self.directory.places.held_by(*id), *qpn))
+            .map(|(id, _)| id)?;
+        self.directory.places.get_mut(place)?.host = Some(host);
+        Some(host)
+    }
+
+    fn is_eligible(&self, id: ServerQpId) -> bool {
+        self.servers.get(id).is_some_and(|server| server.started && !server.lost && !server.retired)
+            && self.directory.may_host(id, &self.policy)
+    }
+
+    /// Whether a server queue pair holds a place.
+    pub(crate) fn is_host(&self, id: ServerQpId) -> bool {
+        self.directory.places.held_by(id) > 0
+    }
+
+    /// Settles which server queue pair a request that was not handed over goes to: the holder of
+    /// its place may have changed while it waited.
+    pub(crate) fn resolve(&mut self, id: ClientId, slot: u32) {
+        let Some(&record) = self.clients.slots.get(slot) else { return };
+        let Way::Place(place) = record.way else { return };
+        let host = self.host_of(place, id);
+        let fit = match (host, record.access) {
+            (Some(host), Some(access)) => self.directory.fit(id, host, &access, record.packets),
+            _ => Fit::Never(crate::DeclineReason::NoPlace),
+        };
+        let Some(record) = self.clients.slots.get_mut(slot) else { return };
+        match (fit, host) {
+            (Fit::Certain, Some(host)) => record.target = host,
+            _ => {
+                record.way = Way::Alone(place);
+                record.target = id.own_server_qp();
+            }
+        }
+    }
+
+    /// Whether a request may enter its place now. If not, its client is woken when that changes.
+    pub(crate) fn may_enter(&mut self, id: ClientId, record: &ClientSlot) -> bool {
+        let place = match record.way {
+            Way::Own => return true,
+            Way::Place(place) | Way::Alone(place) => place,
+        };
+        let Some(state) = self.directory.places.get_mut(place) else { return true };
+        let may = match record.way {
+            Way::Alone(_) => {
+                let mine = state.alone.is_none_or(|client| client == id);
+                if mine {
+                    state.alone = Some(id);
+                }
+                mine && state.issued == 0
+            }
+            _ => state.alone.is_none() && !state.leaving,
+        };
+        if !may {
+            self.parked.push(id.0);
+        }
+        may
+    }
+
+    /// A request is handed over.
+    pub(crate) fn enter(&mut self, way: Way) {
+        if let Way::Place(place) = way
+            && let Some(state) = self.directory.places.get_mut(place)
+        {
+            state.issued += 1;
+        }
+    }
+
+    /// A handed-over request is complete, or never will be.
+    pub(crate) fn leave(&mut self, id: ClientId, way: Way) {
+        let (Way::Place(place) | Way::Alone(place)) = way else { return };
+        let Some(state) = self.directory.places.get_mut(place) else { return };
+        match way {
+            Way::Alone(_) if state.alone == Some(id) => state.alone = None,
+            Way::Place(_) => state.issued = state.issued.saturating_sub(1),
+            _ => {}
+        }
+        if state.leaving && state.issued == 0 {
+            (state.host, state.leaving) = (None, false);
+        }
+        let wake = state.issued == 0 && state.alone.is_some() || state.alone.is_none();
+        while wake && let Some(client) = self.parked.pop() {
+            self.clients.work.push(client);
+        }
+    }
+
+    /// A slot's request is done at its server queue pair: it gives its place's room up, once.
+    pub(crate) fn leave_slot(&mut self, id: ClientId, slot: u32) {
+        let Some(record) = self.clients.slots.get_mut(slot) else { return };
+        if record.state == State::Issued {
+            let way = record.way;
+            self.leave(id, way);
+        }
+    }
+
+    /// Something was answered positively.
+    pub(crate) fn observe_access(
+        &mut self,
+        client: ClientId,
+        server_qp: ServerQpId,
+        access: Option<Access>,
+    ) {
+        if self.policy.trust != TrustBy::Observation {
+            return;
+        }
+        let Some(domain) = self.directory.client(client).map(|connection| connection.domain) else {
+            return;
+        };
+        if let Some(access) = access {
+            self.directory.trust.observe(domain, server_qp, &access);
+        }
+    }
+
+    /// The owner's request could not share its server queue pair with guests. After a few such
+    /// requests it hosts no more.
+    pub(crate) fn note_disturbance(&mut self, id: ServerQpId) {
+        self.counters.emptied += 1;
+        let max = self.config.disturbances_max;
+        let Some(server) = self.servers.get_mut(id) else { return };
+        server.disturbances += 1;
+        if server.disturbances > max {
+            server.retired = true;
+            self.directory.places.leave(id);
+        }
+    }
+}

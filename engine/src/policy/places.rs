@@ -1,0 +1,101 @@
+//! Places: what keys are mapped to. A place is held by one server queue pair at a time.
+
+use alloc::vec::Vec;
+
+use crate::ids::{ClientId, DomainId, ServerQpId};
+
+/// Index of a place among those of all domains.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct PlaceId(pub(crate) u32);
+
+/// One place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PlaceState {
+    /// The server queue pair that carries its keys.
+    pub(crate) host: Option<ServerQpId>,
+    /// Requests of its keys that are on their way to the host or bound there.
+    pub(crate) issued: u32,
+    /// The client whose request of one of its keys goes alone on the client's own server queue
+    /// pair: nothing else of the place is on its way meanwhile.
+    pub(crate) alone: Option<ClientId>,
+    /// The host is to be given up as soon as nothing is issued.
+    pub(crate) leaving: bool,
+}
+
+/// All places, domain by domain.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    domains: Vec<(DomainId, u32, u32)>,
+    states: Vec<PlaceState>,
+    /// Places that a domain gets when it is met first; 0 while no domain may be added.
+    per_domain: u32,
+}
+
+impl Places {
+    /// Places that hosts hold from the start.
+    pub(crate) fn fixed(hosts: impl Iterator<Item = (DomainId, Vec<ServerQpId>)>) -> Places {
+        let mut places = Places { domains: Vec::new(), states: Vec::new(), per_domain: 0 };
+        for (domain, hosts) in hosts {
+            places.domains.push((domain, places.states.len() as u32, hosts.len() as u32));
+            let held = |host| PlaceState { host: Some(host), ..PlaceState::default() };
+            places.states.extend(hosts.into_iter().map(held));
+        }
+        places
+    }
+
+    /// Room for domains that are met later, each with `per_domain` places.
+    pub(crate) fn reserve(&mut self, domains_max: usize, per_domain: u32) {
+        self.per_domain = per_domain;
+        self.domains.reserve_exact(domains_max);
+        self.states.reserve_exact(domains_max * per_domain as usize);
+    }
+
+    /// Makes the places of a domain that has none, if there is room.
+    pub(crate) fn add_domain(&mut self, domain: DomainId) {
+        let full = self.domains.len() == self.domains.capacity();
+        if self.per_domain == 0 || full || self.range(domain).is_some() {
+            return;
+        }
+        self.domains.push((domain, self.states.len() as u32, self.per_domain));
+        let count = self.states.len() + self.per_domain as usize;
+        self.states.resize(count.min(self.states.capacity()), PlaceState::default());
+    }
+
+    /// First place of a domain, and their number.
+    pub(crate) fn range(&self, domain: DomainId) -> Option<(u32, u32)> {
+        let found = self.domains.iter().find(|(known, ..)| *known == domain)?;
+        Some((found.1, found.2)).filter(|(_, count)| *count > 0)
+    }
+
+    pub(crate) fn get(&self, id: PlaceId) -> Option<&PlaceState> {
+        self.states.get(id.0 as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: PlaceId) -> Option<&mut PlaceState> {
+        self.states.get_mut(id.0 as usize)
+    }
+
+    /// Hosts, by domain.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = (DomainId, ServerQpId)> {
+        self.domains.iter().flat_map(|&(domain, first, count)| {
+            let states = self.states.get(first as usize..(first + count) as usize).unwrap_or(&[]);
+            states.iter().filter_map(move |state| Some((domain, state.host?)))
+        })
+    }
+
+    /// Places that a server queue pair holds.
+    pub(crate) fn held_by(&self, host: ServerQpId) -> usize {
+        self.states.iter().filter(|state| state.host == Some(host)).count()
+    }
+
+    /// The server queue pair hosts no longer: its places are given up when nothing of theirs is
+    /// on its way.
+    pub(crate) fn leave(&mut self, host: ServerQpId) {
+        for state in self.states.iter_mut().filter(|state| state.host == Some(host)) {
+            state.leaving = true;
+            if state.issued == 0 {
+                (state.host, state.leaving) = (None, false);
+            }
+        }
+    }
+}
