@@ -47,6 +47,9 @@ pub struct Settings {
     /// What the engine does.
     #[serde(default)]
     pub policy: PolicySettings,
+    /// What traffic does not show.
+    #[serde(default)]
+    pub network: Network,
     /// How much of everything.
     #[serde(default)]
     pub limits: Limits,
@@ -121,6 +124,18 @@ enum All {
     All,
 }
 
+/// What the operator knows of the network, and traffic does not show.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Path MTU in bytes of connections whose packets do not show it. Without it they are not
+    /// translated.
+    path_mtu: Option<u16>,
+    /// READs and atomics that a server queue pair takes at a time (max_dest_rd_atomic). Without
+    /// it, the most that were seen outstanding.
+    depth: Option<u16>,
+}
+
 /// How much of everything. Memory: `frames` times `frame_len_max`, and what the engine's limits
 /// cost (see [`Config`]).
 #[derive(Clone, Debug, Deserialize)]
@@ -133,6 +148,7 @@ pub struct Limits {
     frame_len_max: usize,
     /// Buffer in the kernel, of each interface and direction, in bytes.
     socket_buffer_bytes: usize,
+    connections_max: u32,
     requests_max: u32,
     held_responses_max: u32,
     client_window_max: u32,
@@ -149,6 +165,7 @@ impl Default for Limits {
             frames: None,
             frame_len_max: engine.frame_len_max,
             socket_buffer_bytes: 16 << 20,
+            connections_max: engine.connections_max,
             // 10,368 frames of 9,216 bytes: 96 MB.
             requests_max: 8_192,
             held_responses_max: 2_048,
@@ -248,6 +265,8 @@ impl Settings {
                 Order::Keyed => policy::Order::Keyed,
             },
             profile: load_profile(&policy.profile)?,
+            // Nothing is known of the servers at the start.
+            trust: policy::TrustBy::Observation,
             message_packets_max: 1,
         })
     }
@@ -263,17 +282,20 @@ impl Settings {
             server_timeout_ns: limits.server_timeout_ns,
             server_retries_max: limits.server_retries_max,
             frame_len_max: limits.frame_len_max,
+            connections_max: limits.connections_max,
+            path_mtu: self.network.path_mtu,
+            depth: self.network.depth,
+            ..Config::default()
         }
     }
 
-    /// The engine of this configuration. It knows no connection: every frame passes.
+    /// The engine of this configuration. It knows no connection: it learns.
     ///
     /// # Errors
     /// When the profile cannot be read, or a limit is out of its range.
     pub fn engine(&self) -> Result<Engine, ConfigError> {
         let policy = self.policy()?;
-        let directory = Directory::new(Vec::new(), Vec::new(), Vec::new(), &policy)
-            .map_err(BuildError::Directory)?;
+        let directory = Directory::empty();
         Ok(Engine::new(self.engine_config(), policy, directory, ShardId(0), 1)?)
     }
 }

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn key_is_read_in_its_byte_order() {
         let payload: Vec<u8> = (0..16).collect();
-        for (order, expected) in [(ByteOrder::Big, 0x0203_04), (ByteOrder::Little, 0x0403_02)] {
+        for (order, expected) in [(ByteOrder::Big, 0x02_03_04), (ByteOrder::Little, 0x04_03_02)] {
             let profile = Profile::new(vec![field(2, 3, order)], AtomicKey::None);
             assert_eq!(profile.written_key(Opcode::WriteOnly, &payload), Some(expected));
             assert_eq!(profile.written_key(Opcode::WriteOnly, &payload[1..]), None);

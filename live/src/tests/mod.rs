@@ -10,7 +10,7 @@ use std::io;
 use std::rc::Rc;
 
 use qpmux_engine::policy::{
-    Directory, KeyMap, Map, Order, Policy, {Connection, Grant, Region},
+    Directory, KeyMap, Map, Order, Policy, TrustBy, {Connection, Grant, Region},
 };
 use qpmux_engine::{Config, Engine, ShardId};
 use qpmux_workloads::load_profile;
@@ -80,6 +80,7 @@ fn engine(map: Map, connections: Vec<Connection>, regions: Vec<Region>) -> Engin
         key_map: KeyMap::Modulo,
         server_qps: 1,
         order: Order::Fenced,
+        trust: TrustBy::Directory,
         profile: load_profile("kv").unwrap(),
         message_packets_max: 1,
     };

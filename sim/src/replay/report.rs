@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use qpmux_engine::{Counters, DeclineReason, DropReason, GeneratedKind};
+use qpmux_engine::Counters;
 use serde::Serialize;
 
 use super::script::LeftOut;
@@ -68,15 +68,6 @@ pub struct ReplayReport {
     pub duration_ns: u64,
 }
 
-/// Names and counts, without the zeros.
-fn named<T: Copy>(
-    all: &[T],
-    name: impl Fn(T) -> &'static str,
-    count: impl Fn(T) -> u64,
-) -> BTreeMap<&'static str, u64> {
-    all.iter().map(|&x| (name(x), count(x))).filter(|(_, n)| *n > 0).collect()
-}
-
 impl ReplayReport {
     /// The report of the engine's counters alone.
     pub(super) fn of_counters(counters: &Counters) -> ReplayReport {
@@ -90,9 +81,9 @@ impl ReplayReport {
             completed: counters.completed,
             keyed: counters.keyed,
             mapped: counters.mapped,
-            declined: named(DeclineReason::ALL, DeclineReason::name, |r| counters.declined(r)),
-            generated: named(GeneratedKind::ALL, GeneratedKind::name, |k| counters.generated(k)),
-            drops: named(DropReason::ALL, DropReason::name, |r| counters.dropped(r)),
+            declined: counters.declined_by_name().collect(),
+            generated: counters.generated_by_name().collect(),
+            drops: counters.drops_by_name().collect(),
             alone: counters.alone,
             passed: counters.passed,
             flips: counters.flips,
