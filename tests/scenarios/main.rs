@@ -5,6 +5,7 @@ mod bad_input;
 mod captured;
 mod damaged;
 mod documents;
+mod learning;
 mod matrix;
 mod mutations;
 mod options;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use qpmux_engine::Config;
-use qpmux_engine::policy::{KeyMap, Map, Order, Policy};
+use qpmux_engine::policy::{KeyMap, Map, Order, Policy, TrustBy};
 use qpmux_sim::replay::{Latency, ReplayReport, Setup, replay_modelled};
 use qpmux_tests::binary::qpmux;
 use qpmux_workloads::load_profile;
@@ -23,6 +23,7 @@ pub(crate) fn setup(server_qps: u32) -> Setup {
             map: Map::Writes,
             key_map: KeyMap::Modulo,
             server_qps,
+            trust: TrustBy::Directory,
             order: Order::Fenced,
             profile: load_profile("kv").unwrap(),
             message_packets_max: 1,
