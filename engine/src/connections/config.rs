@@ -17,6 +17,17 @@ pub struct Config {
     /// Unpaired flows that are compared with one answer. Where there are more, the answer is no
     /// evidence ([`super::Counters::candidates_overflow`]): uniqueness cannot be established.
     pub candidates_max: u32,
+    /// Whether the connection manager is listened to.
+    pub cm: bool,
+    /// Handshakes of the connection manager that can be under way at a time; about 350 bytes
+    /// each. One more, and the one that has been quiet for longest is given up
+    /// ([`super::Counters::handshakes_evicted`]): its connection is then learnt from its traffic.
+    pub handshakes_max: u32,
+    /// Time in nanoseconds after the last message of a handshake when it is given up.
+    ///
+    /// The default of 70 s is above what Linux' rdma_cm asks for at most, in its MRA: 4.096 us
+    /// times 2^24 (`CMA_CM_MRA_SETTING`), 68.7 s.
+    pub handshake_timeout_ns: u64,
     /// Whether the UDP source port counts as evidence.
     pub source_port: bool,
     /// Whether PSN and kind of answers count as evidence by themselves.
@@ -68,6 +79,9 @@ impl Default for Config {
             connections_max: 4096,
             recent_requests: 128,
             candidates_max: 1024,
+            cm: true,
+            handshakes_max: 1024,
+            handshake_timeout_ns: 70_000_000_000,
             source_port: true,
             psn: true,
             source_port_matches: 2,
@@ -88,6 +102,7 @@ impl Config {
             connections_max: self.connections_max.clamp(1, 1 << 23),
             recent_requests: self.recent_requests.clamp(1, 1 << 12),
             candidates_max: self.candidates_max.max(1),
+            handshakes_max: self.handshakes_max.clamp(1, 1 << 22),
             source_port_matches: self.source_port_matches.max(1),
             psn_matches: self.psn_matches.max(1),
             far_psns: self.far_psns.clamp(1, (1 << 23) - 1),

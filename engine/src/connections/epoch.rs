@@ -76,15 +76,23 @@ impl Learner {
             return false;
         }
         let connection = flow.connection;
-        if let Some(&slot) = self.slot_of(index) {
+        self.end_epoch(connection, EndReason::NewEpoch);
+        self.flow(index).source_port = layout.source_port;
+        true
+    }
+
+    /// Ends a connection whose queue pair numbers may be used again.
+    pub(super) fn end_epoch(&mut self, connection: u32, reason: EndReason) {
+        if let Some(&slot) = self.slot_at(connection) {
             for flow in slot.flows {
                 self.flow(flow).epoch = self.flow(flow).epoch.wrapping_add(1);
             }
         }
-        self.counters.epochs_ended += 1;
-        self.end(connection, EndReason::NewEpoch);
-        self.flow(index).source_port = layout.source_port;
-        true
+        match reason {
+            EndReason::Teardown => self.counters.teardowns += 1,
+            _ => self.counters.epochs_ended += 1,
+        }
+        self.end(connection, reason);
     }
 
     /// An answer went on at the old place. If only the requests' source port had changed, then

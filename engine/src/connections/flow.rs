@@ -80,6 +80,12 @@ impl Requests {
     const NONE: Self =
         Self { any: false, newest: Psn::new(0), upper: Psn::new(0), span: 1, head: 0 };
 
+    /// Nothing yet, but the first request will have this PSN.
+    pub(super) fn expecting(psn: Psn) -> Self {
+        let before = psn.sub(1);
+        Self { any: true, newest: before, upper: before, ..Self::NONE }
+    }
+
     /// Most PSNs that a READ of `length` bytes takes.
     pub(super) fn span_of(length: u32) -> u32 {
         length.div_ceil(PATH_MTU_MIN).clamp(1, SPAN_MAX)
@@ -243,6 +249,7 @@ pub(super) struct Flow {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) dest_qp: Qpn,
+    /// 0 while it was told of but no packet was seen.
     pub(super) source_port: u16,
     pub(super) source_mac: [u8; 6],
     /// The pair of hosts, and which way: 0 or 1.

@@ -6,11 +6,13 @@ use alloc::vec;
 use core::net::IpAddr;
 
 use super::config::Config;
-use super::event::{Connection, ConnectionId, Counters, EndReason, Event};
+use super::event::{Connection, ConnectionId, Counters, EndReason, Event, Evidence};
 use super::flow::{Flow, Kind, Requests};
+use super::handshakes::Handshakes;
 use super::list::Free;
 use super::store::Store;
-use super::table::NONE;
+use super::table::{NONE, Table};
+use super::told::hash_of_comm_ids;
 use crate::wire::{Layout, Qpn};
 
 /// Idle connections are looked for among so many at a time, so that no frame pays for all.
@@ -61,6 +63,9 @@ pub struct Learner {
     pub(super) store: Store,
     slots: Box<[Slot]>,
     slots_free: Free,
+    pub(super) handshakes: Handshakes,
+    /// Connections by the names that the connection manager gave them.
+    pub(super) by_comm_ids: Table,
     /// Where the search for an idle connection goes on.
     cursor: usize,
     events: VecDeque<Event>,
@@ -82,6 +87,8 @@ impl Learner {
             store: Store::new(config.flows_max, config.recent_requests),
             slots: vec![free; config.connections_max as usize].into_boxed_slice(),
             slots_free: Free::new(config.connections_max),
+            handshakes: Handshakes::new(config.handshakes_max, config.handshake_timeout_ns),
+            by_comm_ids: Table::new(config.connections_max),
             cursor: 0,
             events: VecDeque::with_capacity(events_max),
             events_max,
@@ -96,8 +103,14 @@ impl Learner {
     /// Says which connection the frame belongs to, if that is known by now.
     pub fn observe(&mut self, now_ns: u64, layout: &Layout, frame: &[u8]) -> Option<Sighting> {
         self.counters.frames += 1;
+        if self.handshakes.any_waits() {
+            self.confirm_handshake(now_ns, layout);
+        }
         let index = self.flow_of(now_ns, layout, frame)?;
         self.store.touch(index, now_ns);
+        if self.flow(index).source_port == 0 {
+            self.complete_flow(index, layout, frame);
+        }
         if layout.opcode.is_response() {
             let kind = Kind::of_answer(layout.opcode, layout.aeth(frame));
             if let Some(kind) = kind {
@@ -172,7 +185,26 @@ impl Learner {
 
     /// The place of the connection that a flow belongs to.
     pub(super) fn slot_of(&self, index: u32) -> Option<&Slot> {
-        self.slots.get(self.store.flows[index as usize].connection as usize)
+        self.slot_at(self.store.flows[index as usize].connection)
+    }
+
+    /// The place of that index.
+    pub(super) fn slot_at(&self, index: u32) -> Option<&Slot> {
+        self.slots.get(index as usize)
+    }
+
+    /// The connection at that place.
+    pub(super) fn connection_at(&mut self, index: u32) -> Option<&mut Connection> {
+        self.slots.get_mut(index as usize)?.connection.as_mut()
+    }
+
+    pub(super) fn count_learnt(&mut self, evidence: Evidence) {
+        match evidence {
+            Evidence::Psn => self.counters.learnt_by_psn += 1,
+            Evidence::SourcePort => self.counters.learnt_by_source_port += 1,
+            Evidence::Cm => self.counters.learnt_by_cm += 1,
+            Evidence::Configured => self.counters.configured += 1,
+        }
     }
 
     /// The frame's flow, new or known; `None` if it is new and there is no place.
@@ -181,15 +213,31 @@ impl Learner {
         if let Some(index) = self.store.find(source, destination, qp) {
             return Some(index);
         }
+        let index = self.new_flow(now_ns, source, destination, qp)?;
+        let flow = self.flow(index);
+        flow.source_port = layout.source_port;
+        flow.source_mac = mac_of(frame);
+        Some(index)
+    }
+
+    /// A new flow, of which no packet was seen; `None` if there is no place.
+    pub(super) fn new_flow(
+        &mut self,
+        now_ns: u64,
+        source: IpAddr,
+        destination: IpAddr,
+        dest_qp: Qpn,
+    ) -> Option<u32> {
         self.make_room(now_ns);
-        let Some(index) = self.store.add(source, destination, qp) else {
+        let Some(index) = self.store.add(source, destination, dest_qp) else {
             self.counters.flows_overflow += 1;
             self.blind_until_ns = now_ns.saturating_add(self.config.flow_idle_ns);
             return None;
         };
+        // A place that was used before has another flow's.
         let flow = self.flow(index);
-        flow.source_port = layout.source_port;
-        flow.source_mac = mac_of(frame);
+        (flow.source_port, flow.source_mac) = (0, [0; 6]);
+        self.store.touch(index, now_ns);
         Some(index)
     }
 
@@ -257,6 +305,9 @@ impl Learner {
         slot.generation = slot.generation.wrapping_add(1);
         let connection = make(ConnectionId { index, generation: slot.generation });
         (slot.connection, slot.flows) = (Some(connection), flows);
+        if let Some(hash) = hash_of_comm_ids(&connection) {
+            self.by_comm_ids.insert(hash, index);
+        }
         self.events.push_back(Event::ConnectionLearnt(connection));
         true
     }
@@ -272,6 +323,9 @@ impl Learner {
         for flow in slot.flows {
             self.store.flows[flow as usize].restart();
             self.store.list(flow);
+        }
+        if let Some(hash) = hash_of_comm_ids(&connection) {
+            self.by_comm_ids.remove(hash, index);
         }
         self.slots_free.give(index);
         self.events.push_back(Event::ConnectionEnded { connection, reason });

@@ -181,15 +181,13 @@ impl Learner {
             source_port_request: client.source_port,
             source_port_response: server.source_port,
             evidence,
+            cm: None,
             epoch: client.epoch.max(server.epoch),
             learnt_at_ns: now_ns,
             pinned: false,
         });
         if learnt {
-            match evidence {
-                Evidence::SourcePort => self.counters.learnt_by_source_port += 1,
-                Evidence::Psn => self.counters.learnt_by_psn += 1,
-            }
+            self.count_learnt(evidence);
         }
     }
 }

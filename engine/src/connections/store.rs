@@ -187,8 +187,9 @@ impl Store {
     }
 }
 
+/// The hash of a flow's key.
 #[inline]
-fn hash_of(source: IpAddr, destination: IpAddr, dest_qp: Qpn) -> u32 {
+pub(super) fn hash_of(source: IpAddr, destination: IpAddr, dest_qp: Qpn) -> u32 {
     let hosts = Mixer::new().add_address(source).add_address(destination);
     hosts.add(u64::from(dest_qp.value())).finish()
 }

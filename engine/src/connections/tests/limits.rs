@@ -131,6 +131,9 @@ fn events_wait_without_growing() {
 #[test]
 fn zeros_in_the_configuration_are_taken_as_one() {
     let zero = Config {
+        cm: true,
+        handshakes_max: 0,
+        handshake_timeout_ns: 0,
         flows_max: 0,
         connections_max: 0,
         recent_requests: 0,

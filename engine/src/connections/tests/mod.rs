@@ -2,7 +2,10 @@
 
 extern crate std;
 
+mod cm;
+mod configured;
 mod epoch;
+mod handshake;
 mod limits;
 mod psn;
 mod random;
@@ -16,8 +19,8 @@ use std::vec::Vec;
 
 use super::{Config, Connection, Event, Learner, Sighting, symmetric_port};
 use crate::wire::{
-    AethRepr, AtomicAckEthRepr, AtomicEthRepr, BthRepr, Classified, Extension, Msn, Opcode, Path,
-    Psn, Qpn, RethRepr, Syndrome, build, classify,
+    AethRepr, AtomicAckEthRepr, AtomicEthRepr, BthRepr, Classified, Extension, Msn, NotRc, Opcode,
+    Path, Psn, Qpn, RethRepr, Syndrome, build, classify,
 };
 
 /// A connection as it truly is.
@@ -153,10 +156,14 @@ impl Watch {
 
     fn see(&mut self, frame: &[u8]) -> Option<Sighting> {
         self.now_ns += 1000;
-        let Ok(Classified::Rc(layout)) = classify(frame) else {
-            panic!("the test makes RC frames only");
+        let seen = match classify(frame) {
+            Ok(Classified::Rc(layout)) => self.learner.observe(self.now_ns, &layout, frame),
+            Ok(Classified::Other(NotRc::Cm(layout))) => {
+                self.learner.observe_mad(self.now_ns, &layout, frame);
+                None
+            }
+            other => panic!("the test makes no {other:?}"),
         };
-        let seen = self.learner.observe(self.now_ns, &layout, frame);
         self.events.extend(std::iter::from_fn(|| self.learner.poll_event()));
         seen
     }
