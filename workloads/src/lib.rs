@@ -1,6 +1,7 @@
 //! Applications: profiles that say which operations carry a key, seeded generators of keys and
 //! operations, and clients as state machines.
 
+pub mod clover;
 pub mod keys;
 mod profile;
 

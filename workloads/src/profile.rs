@@ -8,8 +8,12 @@ use qpmux_engine::wire::Opcode;
 use serde::Deserialize;
 
 /// Profiles that come with the program: name and text.
-const BUILT_IN: &[(&str, &str)] =
-    &[("kv", include_str!("../profiles/kv.toml")), ("none", include_str!("../profiles/none.toml"))];
+const BUILT_IN: &[(&str, &str)] = &[
+    ("clover", include_str!("../profiles/clover.toml")),
+    ("clover-upstream", include_str!("../profiles/clover-upstream.toml")),
+    ("kv", include_str!("../profiles/kv.toml")),
+    ("none", include_str!("../profiles/none.toml")),
+];
 
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -179,6 +183,24 @@ mod tests {
     }
 
     #[test]
+    fn clover_finds_the_key_behind_the_version_word() {
+        let profile = load_profile("clover").unwrap();
+        let upstream = load_profile("clover-upstream").unwrap();
+        for slot in [128, 256, 512, 1024] {
+            let mut bytes = vec![0x41; slot];
+            bytes[..8].copy_from_slice(&0x800_u64.to_le_bytes());
+            bytes[8..16].copy_from_slice(&42_u64.to_le_bytes());
+            assert_eq!(profile.written_key(Opcode::WriteOnly, &bytes), Some(42));
+            assert_eq!(profile.written_key(Opcode::SendOnly, &bytes), None);
+            assert_eq!(upstream.written_key(Opcode::WriteOnly, &bytes), None);
+        }
+        // Shortcuts, and messages of the metadata server.
+        for other in [8, 192, 560] {
+            assert_eq!(profile.written_key(Opcode::WriteOnly, &vec![1; other]), None);
+        }
+    }
+
+    #[test]
     fn a_contradiction_is_refused_with_its_place() {
         let entry = |text: &str| format!("name = 'x'\n[[key]]\n{text}");
         let good =
@@ -203,6 +225,6 @@ mod tests {
     #[test]
     fn a_missing_file_names_the_built_in_ones() {
         let error = load_profile("no-such-profile").unwrap_err().to_string();
-        assert!(error.contains("kv, none"), "{error}");
+        assert!(error.contains("clover, clover-upstream, kv, none"), "{error}");
     }
 }
