@@ -1,8 +1,9 @@
 //! Server memory, and the log of everything that was done to it.
 //!
-//! [`Memory`] is what remote accesses work on; [`EffectLog`] is what the responders say they did, in
-//! the order they did it. [`check`] replays the log over the initial memory: if it ends in the final
-//! memory and every answer is the one logged, no access was lost, doubled or reordered after the log.
+//! [`Memory`] is what remote accesses work on; [`EffectLog`] is what the responders say they did,
+//! in the order they did it. [`check`] replays the log over the initial memory: if it ends in the
+//! final memory and every answer is the one logged, no access was lost, doubled or reordered
+//! after the log.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -120,7 +121,8 @@ impl fmt::Debug for Memory {
     }
 }
 
-/// Page, offset in it and length of the next piece of an access of `total` bytes, `done` of them done.
+/// Page, offset in it and length of the next piece of an access of `total` bytes, `done` of them
+/// done.
 fn span(address: u64, done: usize, total: usize) -> (u64, usize, usize) {
     let at = address.wrapping_add(done as u64);
     let start = (at % PAGE_LEN as u64) as usize;
@@ -239,7 +241,8 @@ impl EffectLog {
 pub enum Mismatch {
     /// An answer was not the memory's content at its place in the log.
     #[error(
-        "effect {index} (QP {server_qp:#x}, PSN {psn}): answered {answered:#x}, memory had {held:#x}"
+        "effect {index} (QP {server_qp:#x}, PSN {psn}): answered {answered:#x}, \
+         memory had {held:#x}"
     )]
     Answer {
         /// Position in the log.

@@ -237,7 +237,10 @@ pub struct CmMad {
 
 /// Defines the messages with their attribute IDs and their layout.
 macro_rules! messages {
-    ($($(#[$doc:meta])* $variant:ident($repr:ident by $view:ident) = $id:literal, $name:literal;)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident($repr:ident by $view:ident) = $id:literal, $name:literal;
+    )*) => {
         /// What the communication manager says.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum CmMessage {
