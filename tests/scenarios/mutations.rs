@@ -31,6 +31,10 @@ const CASES_FULL: u32 = 5_000;
 /// Captures that the program itself is tried with.
 const CASES_OF_THE_PROGRAM: u32 = 10;
 
+/// Where the lengths are in a frame over IPv4 without options.
+const IPV4_LENGTH: usize = 14 + 2;
+const UDP_LENGTH: usize = 14 + 20 + 4;
+
 /// What happens to one packet.
 #[derive(Clone, Debug)]
 enum Change {
@@ -42,6 +46,8 @@ enum Change {
     Cut(prop::sample::Index),
     /// It ends earlier, as if it had been sent like this.
     Shorten(prop::sample::Index),
+    /// It was sent with so many bytes more, with lengths and ICRC to match.
+    Lengthen(usize),
     /// It was captured twice.
     Repeat,
     /// It was not captured.
@@ -68,6 +74,7 @@ fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(at, bytes, seal)| Change::Header { at, bytes, seal }),
         1 => index().prop_map(Change::Cut),
         1 => index().prop_map(Change::Shorten),
+        1 => prop_oneof![1_usize..64, 1_usize..64_000].prop_map(Change::Lengthen),
         1 => Just(Change::Repeat),
         2 => Just(Change::Leave),
         1 => (1_usize..20).prop_map(Change::Later),
@@ -144,6 +151,7 @@ fn apply(packets: &mut Vec<Packet>, index: &prop::sample::Index, change: &Change
             packet.data.truncate(at.index(packet.data.len() + 1));
             packet.original_len = packet.data.len() as u32;
         }
+        Change::Lengthen(by) => lengthen(packet, *by),
         Change::Repeat => {
             let packet = packet.clone();
             packets.insert(i, packet);
@@ -167,6 +175,22 @@ fn overwrite(packet: &mut Packet, at: usize, bytes: &[u8], seal: bool) {
     if seal && let Ok(Classified::Rc(layout)) = classify(data) {
         icrc::store(data, &layout);
     }
+}
+
+/// Puts bytes before the ICRC, and corrects the lengths of IPv4 and UDP.
+fn lengthen(packet: &mut Packet, by: usize) {
+    let data = &mut packet.data;
+    let (Some(icrc), true) = (data.len().checked_sub(4), data.len() + by < 65_535) else { return };
+    if icrc < UDP_LENGTH + 2 {
+        return;
+    }
+    data.splice(icrc..icrc, std::iter::repeat_n(0x5a, by));
+    for at in [IPV4_LENGTH, UDP_LENGTH] {
+        let length = u16::from_be_bytes([data[at], data[at + 1]]).wrapping_add(by as u16);
+        data[at..at + 2].copy_from_slice(&length.to_be_bytes());
+    }
+    packet.original_len = packet.data.len() as u32;
+    overwrite(packet, 0, &[], true);
 }
 
 /// Reads a capture in every way; what each way says.

@@ -126,7 +126,7 @@ fn path_mtus(connections: &[Connection], payloads: &BTreeMap<Flow, MtuEvidence>)
             let server = by_server.get(&c.server.ip).copied().unwrap_or_default();
             let fits = if server.exact > 0 { server.exact } else { server.longest };
             let known = if own > 0 { own } else { fits };
-            known.next_power_of_two().clamp(256, 4096)
+            known.clamp(256, 4096).next_power_of_two()
         })
         .collect()
 }
