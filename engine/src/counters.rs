@@ -46,6 +46,8 @@ named! {
         ResponseNotOpen => "response_not_open",
         /// A READ response that is not the next part of its READ, or of the wrong size.
         ResponseUnfit => "response_unfit",
+        /// An opcode of which nobody can tell how many PSNs it takes, on a translated connection.
+        UnknownOpcode => "unknown_opcode",
         /// The connection is out of service.
         OutOfService => "out_of_service",
     }

@@ -1,25 +1,22 @@
 //! One shard of the middlebox: takes what comes in to the half that it concerns.
 
 use core::fmt;
-use core::net::IpAddr;
 
 use crate::config::{Config, ConfigError};
 use crate::connections::{self, Learner};
 use crate::counters::{Counters, DropReason};
 use crate::frame::{Frame, Side};
-use crate::ids::{ClientId, DomainId, ServerQpId, ShardId};
+use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::mail::{Completion, Mail, Outcome};
 use crate::mux::client::Clients;
-use crate::mux::lookup::{FlowTable, request_flow, response_flow};
+use crate::mux::lookup::FlowTable;
 use crate::mux::server::Servers;
 use crate::mux::watch::Watches;
 use crate::mux::work::WorkRing;
 use crate::out::{Action, Out};
-use crate::policy::{
-    Connection, Directory, DirectoryError, Endpoint, Map, PathFacts, Policy, Start, TrustBy,
-};
+use crate::policy::{Directory, DirectoryError, Map, Policy, TrustBy};
 use crate::time::Nanos;
-use crate::wire::{Classified, ClientPsn, Layout, Msn, PatchTables, classify, icrc};
+use crate::wire::{Classified, Layout, PatchTables, classify, icrc};
 
 /// Places per server where all server queue pairs may host and their number changes.
 const PLACES_ALL: u32 = 64;
@@ -99,13 +96,13 @@ pub struct Engine {
     /// Clients whose oldest request waits for its place.
     pub(crate) parked: WorkRing,
     /// Learns connections, if the engine is to.
-    learner: Option<Learner>,
+    pub(crate) learner: Option<Learner>,
     /// Server queue pairs whose next waiting frame was recalled, in the order of the recalls.
     pub(crate) recalls: WorkRing,
     /// No deadline is before this.
     pub(crate) earliest: Nanos,
-    requests: FlowTable,
-    responses: FlowTable,
+    pub(crate) requests: FlowTable,
+    pub(crate) responses: FlowTable,
 }
 
 impl Engine {
@@ -295,8 +292,10 @@ impl Engine {
         if self.policy.map == Map::None {
             return self.pass(frame, out);
         }
-        let Ok(Classified::Rc(layout)) = classify(frame.bytes()) else {
-            return self.pass(frame, out);
+        let layout = match classify(frame.bytes()) {
+            Ok(Classified::Rc(layout)) => layout,
+            Ok(Classified::Other(other)) => return self.on_other(now, frame, &other, out),
+            Err(_) => return self.pass(frame, out),
         };
         // What a server asks of a client on the same connection has PSNs of its own: no
         // translation there.
@@ -336,56 +335,6 @@ impl Engine {
             Side::Client => self.on_client_packet(now, id, frame, layout, out),
             Side::Server => self.on_server_packet(now, id.own_server_qp(), frame, layout, out),
         }
-    }
-
-    /// Watches a packet of no known connection.
-    fn learn(&mut self, now: Nanos, frame: &Frame<'_>, layout: &Layout) {
-        let Some(learner) = self.learner.as_mut() else { return };
-        if !icrc::verify(frame.bytes(), layout) {
-            return;
-        }
-        learner.observe(now.0, layout, frame.bytes());
-        while let Some(event) = self.learner.as_mut().and_then(Learner::poll_event) {
-            if let connections::Event::ConnectionLearnt(learnt) = event {
-                self.adopt(&learnt);
-            }
-        }
-    }
-
-    /// A learnt connection is watched from now on, until it can be translated.
-    fn adopt(&mut self, learnt: &connections::Connection) {
-        let end = |end: &connections::Endpoint| Endpoint { mac: end.mac, ip: end.ip, qpn: end.qpn };
-        let facts = |source_port| PathFacts {
-            source_port,
-            traffic_class: 0,
-            hop_limit: 64,
-            migration_request: false,
-            partition_key: 0xffff,
-        };
-        let connection = Connection {
-            client: end(&learnt.client),
-            server: end(&learnt.server),
-            request: facts(learnt.source_port_request),
-            response: facts(learnt.source_port_response),
-            start: Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 31 },
-            path_mtu: 256,
-            depth: 0,
-            domain: self.domain_of(learnt.server.ip),
-            shard: self.shard,
-        };
-        let Ok(id) = self.directory.add(connection) else { return };
-        self.requests.insert(request_flow(&connection), id.0);
-        self.responses.insert(response_flow(&connection), id.0);
-        self.directory.places.add_domain(connection.domain);
-        self.counters.learnt += 1;
-    }
-
-    /// One domain per server address: traffic does not show protection domains.
-    fn domain_of(&self, server: IpAddr) -> DomainId {
-        let connections = self.directory.connections();
-        let known = connections.iter().find(|c| c.server.ip == server).map(|c| c.domain);
-        let next = connections.iter().map(|c| c.domain.0 + 1).max().unwrap_or(0);
-        known.unwrap_or(DomainId(next))
     }
 
     fn on_letter(&mut self, now: Nanos, letter: &mut Letter<'_>, out: &mut Out) {

@@ -27,6 +27,7 @@ pub mod connections;
 pub mod policy;
 pub mod wire;
 
+mod adopt;
 mod config;
 mod counters;
 mod engine;

@@ -95,9 +95,40 @@ impl FlowTable {
         at
     }
 
+    /// Takes a flow out. The ones behind it move up, so that none is behind an empty entry.
+    pub(crate) fn remove(&mut self, flow: Flow) {
+        let (source, destination, dest_qp) = flow;
+        let mut hole = self.find(source, destination, dest_qp);
+        let mut at = hole;
+        loop {
+            at = (at + 1) & self.mask;
+            let Some(&entry) = self.entries.get(at) else { break };
+            if entry.connection == EMPTY {
+                break;
+            }
+            let home = hash(entry.source, entry.destination, entry.dest_qp) & self.mask;
+            let reaches = at.wrapping_sub(home) & self.mask;
+            if reaches >= at.wrapping_sub(hole) & self.mask
+                && let Some(cell) = self.entries.get_mut(hole)
+            {
+                *cell = entry;
+                hole = at;
+            }
+        }
+        if let Some(cell) = self.entries.get_mut(hole) {
+            cell.connection = EMPTY;
+        }
+    }
+
     /// The connection that the packet belongs to.
     pub(crate) fn get(&self, layout: &Layout) -> Option<u32> {
-        let at = self.find(layout.source, layout.destination, layout.dest_qp);
+        self.find_flow((layout.source, layout.destination, layout.dest_qp))
+    }
+
+    /// The connection of a flow.
+    pub(crate) fn find_flow(&self, flow: Flow) -> Option<u32> {
+        let (source, destination, dest_qp) = flow;
+        let at = self.find(source, destination, dest_qp);
         self.entries.get(at).map(|e| e.connection).filter(|connection| *connection != EMPTY)
     }
 }
@@ -120,4 +151,36 @@ fn hash(source: IpAddr, destination: IpAddr, dest_qp: Qpn) -> usize {
     let mixed = (fold(source) ^ fold(destination).rotate_left(32) ^ u64::from(dest_qp.value()))
         .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+
+    fn flow(i: u32) -> Flow {
+        let ip = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n));
+        (ip(i % 3), ip(9), Qpn::new(i))
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_and_the_rest_is_found() {
+        let mut table = FlowTable::new(&[], 64, request_flow).unwrap();
+        for round in 0..50 {
+            for i in 0..64 {
+                assert!(table.insert(flow(round * 7 + i), i));
+                assert!(!table.insert(flow(round * 7 + i), i));
+            }
+            for i in (0..64).step_by(2) {
+                table.remove(flow(round * 7 + i));
+            }
+            for i in 0..64 {
+                let expected = (i % 2 == 1).then_some(i);
+                assert_eq!(table.find_flow(flow(round * 7 + i)), expected, "round {round}, {i}");
+            }
+            for i in (1..64).step_by(2) {
+                table.remove(flow(round * 7 + i));
+            }
+        }
+    }
 }

@@ -61,6 +61,13 @@ impl Watches {
         self.0.get_mut(id.index())
     }
 
+    /// The path MTU is known from elsewhere, in bytes.
+    pub(crate) fn tell_path_mtu(&mut self, id: ClientId, path_mtu: u16) {
+        if let Some(watch) = self.get_mut(id) {
+            watch.mtu_exact = path_mtu;
+        }
+    }
+
     /// When the requests that are held for a flip are let go.
     pub(crate) fn drain_deadline(&self, id: ClientId, wait_ns: u64) -> Option<Nanos> {
         self.get(id).draining_since.map(|since| since.after(wait_ns))

@@ -1,0 +1,133 @@
+//! From what the learner finds to connections that the engine serves.
+
+use core::net::IpAddr;
+
+use crate::connections::{self, Learner};
+use crate::counters::DropReason;
+use crate::engine::Engine;
+use crate::frame::Frame;
+use crate::ids::{ClientId, DomainId};
+use crate::mux::lookup::{request_flow, response_flow};
+use crate::out::Out;
+use crate::policy::{Connection, Endpoint, PathFacts, Start};
+use crate::time::Nanos;
+use crate::wire::{ClientPsn, CmLayout, Layout, Msn, NotRc, Target, icrc};
+
+impl Engine {
+    /// A packet that is no RC packet that can be handled. It passes, unless it would have to be
+    /// translated.
+    pub(crate) fn on_other(
+        &mut self,
+        now: Nanos,
+        frame: &mut Frame<'_>,
+        other: &NotRc,
+        out: &mut Out,
+    ) {
+        match other {
+            NotRc::Cm(layout) => self.learn_from_mad(now, frame, layout),
+            NotRc::UnknownRcOpcode { target, .. } if self.stop_unknown(target) => {
+                return self.drop_frame(frame, DropReason::UnknownOpcode, out);
+            }
+            _ => {}
+        }
+        self.pass(frame, out);
+    }
+
+    /// Takes the connection out of service if it is translated: whether and how far the packet
+    /// moves its PSNs is not known.
+    fn stop_unknown(&mut self, target: &Target) -> bool {
+        let flow = (target.source, target.destination, target.dest_qp);
+        let found = self.requests.find_flow(flow).or_else(|| self.responses.find_flow(flow));
+        let Some(id) = found.map(ClientId) else { return false };
+        let translated = self.servers.get(id.own_server_qp()).is_some_and(|s| s.started);
+        if translated {
+            self.stop_client(id);
+        }
+        translated
+    }
+
+    /// Watches a packet of no known connection.
+    pub(crate) fn learn(&mut self, now: Nanos, frame: &Frame<'_>, layout: &Layout) {
+        if let Some(learner) = self.learner.as_mut()
+            && icrc::verify(frame.bytes(), layout)
+        {
+            learner.observe(now.0, layout, frame.bytes());
+            self.take_events();
+        }
+    }
+
+    fn learn_from_mad(&mut self, now: Nanos, frame: &Frame<'_>, layout: &CmLayout) {
+        if let Some(learner) = self.learner.as_mut() {
+            learner.observe_mad(now.0, layout, frame.bytes());
+            self.take_events();
+        }
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.learner.as_mut().and_then(Learner::poll_event) {
+            match event {
+                connections::Event::ConnectionLearnt(learnt) => self.adopt(&learnt),
+                connections::Event::ConnectionEnded { connection, .. } => self.dismiss(&connection),
+            }
+        }
+    }
+
+    /// A learnt connection is watched from now on, until it can be translated.
+    fn adopt(&mut self, learnt: &connections::Connection) {
+        let end = |end: &connections::Endpoint| Endpoint { mac: end.mac, ip: end.ip, qpn: end.qpn };
+        let facts = |source_port| PathFacts {
+            source_port,
+            traffic_class: 0,
+            hop_limit: 64,
+            migration_request: false,
+            partition_key: 0xffff,
+        };
+        let connection = Connection {
+            client: end(&learnt.client),
+            server: end(&learnt.server),
+            request: facts(learnt.source_port_request),
+            response: facts(learnt.source_port_response),
+            start: Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 31 },
+            path_mtu: 256,
+            depth: learnt.cm.map_or(0, |cm| u16::from(cm.depth)),
+            domain: self.domain_of(learnt.server.ip),
+            shard: self.shard,
+        };
+        let Ok(id) = self.directory.add(connection) else { return };
+        self.requests.insert(request_flow(&connection), id.0);
+        self.responses.insert(response_flow(&connection), id.0);
+        self.directory.places.add_domain(connection.domain);
+        if let Some(cm) = learnt.cm {
+            self.watches.tell_path_mtu(id, cm.path_mtu);
+        }
+        self.counters.learnt += 1;
+    }
+
+    /// A connection was torn down, or its queue pair numbers belong to another one now. Its
+    /// server queue pair hosts nobody any more; what is bound there is finished.
+    fn dismiss(&mut self, ended: &connections::Connection) {
+        let request = (ended.client.ip, ended.server.ip, ended.server.qpn);
+        let response = (ended.server.ip, ended.client.ip, ended.client.qpn);
+        let Some(id) = self.requests.find_flow(request).map(ClientId) else { return };
+        if self.responses.find_flow(response) != Some(id.0) {
+            return;
+        }
+        if let Some(server) = self.servers.get_mut(id.own_server_qp()) {
+            server.retired = true;
+        }
+        self.directory.places.leave(id.own_server_qp());
+        let busy = self.servers.get(id.own_server_qp()).is_some_and(|s| !s.open.is_empty());
+        if !busy {
+            self.requests.remove(request);
+            self.responses.remove(response);
+        }
+    }
+
+    /// One domain per server address: traffic does not show protection domains.
+    fn domain_of(&self, server: IpAddr) -> DomainId {
+        let connections = self.directory.connections();
+        let known = connections.iter().find(|c| c.server.ip == server).map(|c| c.domain);
+        let next = connections.iter().map(|c| c.domain.0 + 1).max().unwrap_or(0);
+        known.unwrap_or(DomainId(next))
+    }
+}
