@@ -68,5 +68,7 @@ fn profiles_that_cannot_be_used() {
     profile(&key("WRITE_ONLY", "payload_len = 64\noffset = -1\nlen = 8\n"), &["line 6", "-1"]);
     profile(&key("WRITE_ONLY", "payload_len = 64\noffset = 0\nlen = 9\n"), &["1 to 8 bytes"]);
     profile(&key("WRITE_ONLY", "payload_len = 64\noffset = 0\n"), &["missing field `len`"]);
-    assert_refused(&["--profile", "no-such"], &["'no-such' is not built in (kv, none)"]);
+    let names = qpmux_workloads::built_in_profiles().collect::<Vec<_>>().join(", ");
+    let message = format!("'no-such' is not built in ({names})");
+    assert_refused(&["--profile", "no-such"], &[&message]);
 }
