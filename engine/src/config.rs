@@ -47,6 +47,9 @@ pub struct Config {
     /// Memory keys, and server queue pairs times memory keys, whose rights are remembered. 32 and
     /// 12 bytes each. Default 16,384.
     pub grants_max: u32,
+    /// Keys that are declined for good because configured regions do not cover a request of
+    /// theirs. 16 bytes each; when there are more, every key is declined. Default 65,536.
+    pub declined_keys_max: u32,
     /// Longest frame, in bytes. 128 bytes of tables per byte. Default 9,216.
     pub frame_len_max: usize,
 }
@@ -68,6 +71,7 @@ impl Default for Config {
             flip_wait_ns: 10_000_000,
             disturbances_max: 3,
             grants_max: 16_384,
+            declined_keys_max: 65_536,
             frame_len_max: 9_216,
         }
     }
@@ -124,6 +128,8 @@ impl Config {
         )?;
         range("connections_max", self.connections_max.into(), 0, 1 << 24, "at most 16,777,216")?;
         range("domains_max", self.domains_max.into(), 0, 1 << 16, "at most 65,536")?;
+        let keys = self.declined_keys_max.into();
+        range("declined_keys_max", keys, 0, 1 << 26, "at most 67,108,864")?;
         range("grants_max", self.grants_max.into(), 0, 1 << 26, "at most 67,108,864")?;
         if let Some(path_mtu) = self.path_mtu.filter(|mtu| !PATH_MTUS.contains(mtu)) {
             let found = path_mtu.into();

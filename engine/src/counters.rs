@@ -80,6 +80,8 @@ named! {
         PathDiffers => "path_differs",
         /// The key is not known (a compare-and-swap before any keyed WRITE).
         NoKey => "no_key",
+        /// An earlier request of the key was not covered by the configured regions.
+        KeyDeclined => "key_declined",
         /// No server queue pair of the server may host.
         NoPlace => "no_place",
     }

@@ -14,7 +14,7 @@ use crate::mux::server::Servers;
 use crate::mux::watch::Watches;
 use crate::mux::work::WorkRing;
 use crate::out::{Action, Out};
-use crate::policy::{Directory, DirectoryError, Map, Policy, TrustBy};
+use crate::policy::{DeclinedKeys, Directory, DirectoryError, Map, Policy};
 use crate::time::Nanos;
 use crate::wire::{Classified, Layout, PatchTables, classify, icrc};
 
@@ -95,6 +95,7 @@ pub struct Engine {
     pub(crate) watches: Watches,
     /// Clients whose oldest request waits for its place.
     pub(crate) parked: WorkRing,
+    pub(crate) declined: DeclinedKeys,
     /// Learns connections, if the engine is to.
     pub(crate) learner: Option<Learner>,
     /// Server queue pairs whose next waiting frame was recalled, in the order of the recalls.
@@ -118,7 +119,7 @@ impl Engine {
         shards: u8,
     ) -> Result<Engine, BuildError> {
         config.check().map_err(BuildError::Config)?;
-        let learns = policy.trust == TrustBy::Observation;
+        let learns = policy.trust.learns();
         if learns && shards > 1 {
             return Err(BuildError::LearningShards);
         }
@@ -135,6 +136,7 @@ impl Engine {
         if let Some(stray) = connections.iter().find(|c| c.shard.0 >= shards.max(1)) {
             return Err(BuildError::Shard { found: stray.shard.0, shards });
         }
+        let declined = DeclinedKeys::new(config.declined_keys_max);
         let flows = |made: Result<FlowTable, DirectoryError>| made.map_err(BuildError::Directory);
         let requests = flows(FlowTable::requests(connections, connections_max))?;
         let responses = flows(FlowTable::responses(connections, connections_max))?;
@@ -153,6 +155,7 @@ impl Engine {
             watches: Watches::new(connections_max),
             parked: WorkRing::new(connections_max),
             recalls: WorkRing::new(connections_max),
+            declined,
             learner,
             earliest: Nanos::NEVER,
             requests,

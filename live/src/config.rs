@@ -1,10 +1,11 @@
 //! The configuration file: TOML, every key known, every limit checked before anything starts.
 
 use std::fs;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use qpmux_engine::policy::{self, Directory, Policy};
+use qpmux_engine::policy::{self, ConfiguredRegion, Directory, Policy, Rights, TrustBy};
 use qpmux_engine::{BURST_MAX, BuildError, Config, Engine, ShardId};
 use qpmux_workloads::{ProfileError, load_profile};
 use serde::Deserialize;
@@ -47,6 +48,9 @@ pub struct Settings {
     /// What the engine does.
     #[serde(default)]
     pub policy: PolicySettings,
+    /// Server memory that may be reached through other queue pairs than a client's own.
+    #[serde(default)]
+    pub region: Vec<RegionSettings>,
     /// What traffic does not show.
     #[serde(default)]
     pub network: Network,
@@ -70,6 +74,7 @@ pub struct PolicySettings {
     map: Map,
     key_map: KeyMap,
     server_qps: ServerQps,
+    trust: Trust,
     order: Order,
     profile: String,
 }
@@ -80,6 +85,7 @@ impl Default for PolicySettings {
             map: Map::None,
             key_map: KeyMap::Modulo,
             server_qps: ServerQps::All(All::All),
+            trust: Trust::Configured,
             order: Order::Fenced,
             profile: "kv".to_owned(),
         }
@@ -100,7 +106,18 @@ enum Map {
 enum KeyMap {
     Modulo,
     Hash,
+    Rendezvous,
     ByConnection,
+}
+
+/// How it becomes certain that a server queue pair accepts a request.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Trust {
+    /// From the `[[region]]` tables.
+    Configured,
+    /// From what was answered positively so far.
+    Observed,
 }
 
 /// As `--order` of `qpmux replay`.
@@ -122,6 +139,50 @@ enum ServerQps {
 #[serde(rename_all = "kebab-case")]
 enum All {
     All,
+}
+
+/// A range of a server's memory that all its queue pairs, of one protection domain, may reach.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionSettings {
+    server: IpAddr,
+    rkey: u32,
+    start: u64,
+    len: u64,
+    rights: Vec<Right>,
+}
+
+/// A remote access right.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Right {
+    Read,
+    Write,
+    Atomic,
+}
+
+impl RegionSettings {
+    fn region(&self) -> Result<ConfiguredRegion, ConfigError> {
+        let Some(end) = self.start.checked_add(self.len) else {
+            return Err(ConfigError::Value {
+                key: "region.len",
+                found: self.len.to_string(),
+                expected: "a length that ends within the address space".to_owned(),
+            });
+        };
+        let right = |right: &Right| match right {
+            Right::Read => Rights::READ,
+            Right::Write => Rights::WRITE,
+            Right::Atomic => Rights::ATOMIC,
+        };
+        Ok(ConfiguredRegion {
+            server: self.server,
+            remote_key: self.rkey,
+            start: self.start,
+            end,
+            rights: self.rights.iter().map(right).fold(Rights::NONE, Rights::union),
+        })
+    }
 }
 
 /// What the operator knows of the network, and traffic does not show.
@@ -254,6 +315,7 @@ impl Settings {
             key_map: match policy.key_map {
                 KeyMap::Modulo => policy::KeyMap::Modulo,
                 KeyMap::Hash => policy::KeyMap::Hash,
+                KeyMap::Rendezvous => policy::KeyMap::Rendezvous,
                 KeyMap::ByConnection => policy::KeyMap::ByConnection,
             },
             server_qps: match policy.server_qps {
@@ -265,8 +327,10 @@ impl Settings {
                 Order::Keyed => policy::Order::Keyed,
             },
             profile: load_profile(&policy.profile)?,
-            // Nothing is known of the servers at the start.
-            trust: policy::TrustBy::Observation,
+            trust: match policy.trust {
+                Trust::Configured => TrustBy::Configuration,
+                Trust::Observed => TrustBy::Observation,
+            },
             message_packets_max: 1,
         })
     }
@@ -295,7 +359,8 @@ impl Settings {
     /// When the profile cannot be read, or a limit is out of its range.
     pub fn engine(&self) -> Result<Engine, ConfigError> {
         let policy = self.policy()?;
-        let directory = Directory::empty();
+        let regions = self.region.iter().map(RegionSettings::region);
+        let directory = Directory::empty().with_regions(regions.collect::<Result<_, _>>()?);
         Ok(Engine::new(self.engine_config(), policy, directory, ShardId(0), 1)?)
     }
 }

@@ -162,6 +162,9 @@ impl Engine {
                 && shape.packets <= self.policy.message_packets_max
         });
         let Some(access) = access else { return declined(DeclineReason::TooLong) };
+        if self.is_declined(id, key) {
+            return declined(DeclineReason::KeyDeclined);
+        }
         let Some(place) = self.directory.place_of(self.policy.key_map, id, place_of) else {
             return declined(DeclineReason::NoPlace);
         };
@@ -174,7 +177,29 @@ impl Engine {
             Fit::Certain if is_sound(&access, layout) => Route { way: Way::Place(place), ..own },
             Fit::Never(reason) => declined(reason),
             Fit::Certain | Fit::NotTrusted if alone => Route { way: Way::Alone(place), ..own },
-            Fit::Certain | Fit::NotTrusted => declined(DeclineReason::NotTrusted),
+            Fit::Certain | Fit::NotTrusted => {
+                self.decline_key(id, key);
+                declined(DeclineReason::NotTrusted)
+            }
+        }
+    }
+
+    fn is_declined(&self, id: ClientId, key: KeyOf) -> bool {
+        let domain = self.directory.client(id).map(|connection| connection.domain);
+        match (domain, key) {
+            (Some(domain), KeyOf::Known(key)) => self.declined.contains(domain, key),
+            _ => false,
+        }
+    }
+
+    /// What the configured regions do not cover declines the key, not the request: its requests
+    /// would else run on two server queue pairs.
+    fn decline_key(&mut self, id: ClientId, key: KeyOf) {
+        let domain = self.directory.client(id).map(|connection| connection.domain);
+        if let (TrustBy::Configuration, Some(domain), KeyOf::Known(key)) =
+            (self.policy.trust, domain, key)
+        {
+            self.declined.insert(domain, key);
         }
     }
 
@@ -206,7 +231,8 @@ impl Engine {
         let certain = shape.access.is_some_and(|access| {
             is_mappable(layout.opcode)
                 && is_sound(&access, layout)
-                && self.directory.trust.allows(connection.domain, id.own_server_qp(), &access)
+                && (self.directory.trust.is_configured(connection.server.ip, &access)
+                    || self.directory.trust.allows(connection.domain, id.own_server_qp(), &access))
         });
         !certain
     }

@@ -10,7 +10,7 @@ impl Engine {
     /// places first, then lowest server queue pair number.
     pub(crate) fn host_of(&mut self, place: PlaceId, client: ClientId) -> Option<ServerQpId> {
         let state = self.directory.places.get(place)?;
-        if state.host.is_some() || self.policy.trust != TrustBy::Observation {
+        if state.host.is_some() || !self.policy.trust.learns() {
             return state.host;
         }
         let domain = self.directory.client(client)?.domain;

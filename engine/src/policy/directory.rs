@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use super::places::{PlaceId, Places};
 use super::trust::{Access, Trust};
-use super::{Grant, KeyMap, Map, Policy, Region, Rights};
+use super::{ConfiguredRegion, Grant, KeyMap, Map, Policy, Region, Rights, TrustBy};
 use crate::counters::DeclineReason;
 use crate::ids::{ClientId, DomainId, ServerQpId, ShardId};
 use crate::wire::{ClientPsn, Msn, Qpn};
@@ -166,6 +166,13 @@ impl Directory {
         }
     }
 
+    /// Adds what the operator says of servers' memory.
+    #[must_use]
+    pub fn with_regions(mut self, regions: Vec<ConfiguredRegion>) -> Directory {
+        self.trust.configure(regions);
+        self
+    }
+
     /// Makes room for connections that are learnt later.
     pub(crate) fn reserve(&mut self, connections_max: usize) {
         self.connections.reserve_exact(connections_max.saturating_sub(self.connections.len()));
@@ -218,8 +225,7 @@ impl Directory {
     /// The place of a key, if the client's server has places.
     pub(crate) fn place_of(&self, map: KeyMap, client: ClientId, key: u64) -> Option<PlaceId> {
         let own = self.client(client)?;
-        let (first, count) = self.places.range(own.domain)?;
-        Some(PlaceId(first + map.place(key, client.0, count)))
+        self.places.of_key(map, own.domain, key, client)
     }
 
     /// How sure it is that `host` takes a client's access of so many packets.
@@ -246,7 +252,9 @@ impl Directory {
         if access.right != Rights::WRITE && other.depth == 0 {
             return Fit::Never(DeclineReason::NoDepth);
         }
-        if self.trust.covers(own.domain, own_qp, host, access) {
+        if self.trust.is_configured(own.server.ip, access)
+            || self.trust.covers(own.domain, own_qp, host, access)
+        {
             Fit::Certain
         } else {
             Fit::NotTrusted
@@ -258,10 +266,16 @@ impl Directory {
     pub(crate) fn may_host(&self, id: ServerQpId, policy: &Policy) -> bool {
         let needed = match policy.key_map {
             KeyMap::ByConnection => Rights::WRITE,
-            KeyMap::Modulo | KeyMap::Hash => Rights::WRITE.union(Rights::ATOMIC),
+            KeyMap::Modulo | KeyMap::Hash | KeyMap::Rendezvous => {
+                Rights::WRITE.union(Rights::ATOMIC)
+            }
         };
-        self.server_qp(id).is_some_and(|c| c.depth > 0)
-            && self.trust.any_rights(id).contains(needed)
+        let Some(connection) = self.server_qp(id).filter(|c| c.depth > 0) else { return false };
+        let rights = match policy.trust {
+            TrustBy::Configuration => self.trust.configured_rights(connection.server.ip),
+            TrustBy::Directory | TrustBy::Observation => self.trust.any_rights(id),
+        };
+        rights.contains(needed)
     }
 }
 
@@ -270,7 +284,7 @@ fn fixed_places(directory: &Directory, policy: &Policy) -> Places {
     let mut domains: Vec<DomainId> = directory.connections.iter().map(|c| c.domain).collect();
     domains.sort_unstable();
     domains.dedup();
-    let hosts_of = |domain: DomainId| -> Vec<ServerQpId> {
+    let hosts_of = |domain: DomainId| -> Vec<(Qpn, ServerQpId)> {
         let mut hosts: Vec<(Qpn, ServerQpId)> = directory
             .connections
             .iter()
@@ -283,7 +297,7 @@ fn fixed_places(directory: &Directory, policy: &Policy) -> Places {
         if policy.server_qps > 0 {
             hosts.truncate(policy.server_qps as usize);
         }
-        hosts.into_iter().map(|(_, id)| id).collect()
+        hosts
     };
     Places::fixed(domains.into_iter().map(|domain| (domain, hosts_of(domain))))
 }

@@ -1,17 +1,19 @@
 //! Third on the data path: which requests carry a key, and which server queue pair a key belongs
 //! to.
 
+mod declined;
 mod directory;
 mod key_map;
 mod places;
 mod profile;
 mod trust;
 
+pub(crate) use declined::DeclinedKeys;
 pub(crate) use directory::Fit;
 pub use directory::{Connection, Directory, DirectoryError, Endpoint, PathFacts, Start};
 pub use key_map::KeyMap;
 pub use profile::{AtomicKey, ByteOrder, KeyField, Profile};
-pub use trust::{Grant, Region, Rights};
+pub use trust::{ConfiguredRegion, Grant, Region, Rights};
 
 pub(crate) use places::PlaceId;
 pub(crate) use profile::KeyOf;
@@ -41,9 +43,21 @@ pub enum Order {
 pub enum TrustBy {
     /// From the regions and grants that the directory was made with.
     Directory,
+    /// From the regions that the operator has configured. A key with a request that they do not
+    /// cover is declined for good: its requests stay on their clients' own server queue pairs.
+    /// Connections are learnt. On one shard only.
+    Configuration,
     /// From what was answered positively so far. What is not known yet runs alone on its
     /// client's own server queue pair, and so becomes known. On one shard only.
     Observation,
+}
+
+impl TrustBy {
+    /// Whether connections are learnt while the engine runs.
+    #[must_use]
+    pub fn learns(self) -> bool {
+        self != TrustBy::Directory
+    }
 }
 
 /// What the engine does; everything else follows from the connections.

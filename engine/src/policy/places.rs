@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
+use super::KeyMap;
 use crate::ids::{ClientId, DomainId, ServerQpId};
+use crate::wire::Qpn;
 
 /// Index of a place among those of all domains.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -11,6 +13,8 @@ pub(crate) struct PlaceId(pub(crate) u32);
 /// One place.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PlaceState {
+    /// What [`super::KeyMap::Rendezvous`] knows it by.
+    identity: u32,
     /// The server queue pair that carries its keys.
     pub(crate) host: Option<ServerQpId>,
     /// Requests of its keys that are on their way to the host or bound there.
@@ -33,11 +37,15 @@ pub(crate) struct Places {
 
 impl Places {
     /// Places that hosts hold from the start.
-    pub(crate) fn fixed(hosts: impl Iterator<Item = (DomainId, Vec<ServerQpId>)>) -> Places {
+    pub(crate) fn fixed(hosts: impl Iterator<Item = (DomainId, Vec<(Qpn, ServerQpId)>)>) -> Places {
         let mut places = Places { domains: Vec::new(), states: Vec::new(), per_domain: 0 };
         for (domain, hosts) in hosts {
             places.domains.push((domain, places.states.len() as u32, hosts.len() as u32));
-            let held = |host| PlaceState { host: Some(host), ..PlaceState::default() };
+            let held = |(qpn, host): (Qpn, ServerQpId)| PlaceState {
+                identity: qpn.value(),
+                host: Some(host),
+                ..PlaceState::default()
+            };
             places.states.extend(hosts.into_iter().map(held));
         }
         places
@@ -57,12 +65,26 @@ impl Places {
             return;
         }
         self.domains.push((domain, self.states.len() as u32, self.per_domain));
-        let count = self.states.len() + self.per_domain as usize;
-        self.states.resize(count.min(self.states.capacity()), PlaceState::default());
+        let place = |identity| PlaceState { identity, ..PlaceState::default() };
+        self.states.extend((0..self.per_domain).map(place));
+    }
+
+    /// The place of a key in a domain, if it has places.
+    pub(crate) fn of_key(
+        &self,
+        map: KeyMap,
+        domain: DomainId,
+        key: u64,
+        client: ClientId,
+    ) -> Option<PlaceId> {
+        let (first, count) = self.range(domain)?;
+        let states = self.states.get(first as usize..(first + count) as usize)?;
+        let identities = states.iter().map(|state| state.identity);
+        Some(PlaceId(first + map.place(key, client.0, identities)))
     }
 
     /// First place of a domain, and their number.
-    pub(crate) fn range(&self, domain: DomainId) -> Option<(u32, u32)> {
+    fn range(&self, domain: DomainId) -> Option<(u32, u32)> {
         let found = self.domains.iter().find(|(known, ..)| *known == domain)?;
         Some((found.1, found.2)).filter(|(_, count)| *count > 0)
     }

@@ -5,6 +5,7 @@
 //! pair only when the memory key, the right and the range are known, for both queue pairs.
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use crate::ids::{DomainId, ServerQpId};
 
@@ -61,6 +62,22 @@ pub struct Grant {
     pub rights: Rights,
 }
 
+/// What the operator says of a server's memory: every queue pair of that server that the engine
+/// may use has these rights in this range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConfiguredRegion {
+    /// The server.
+    pub server: IpAddr,
+    /// The memory key (R_Key).
+    pub remote_key: u32,
+    /// First virtual address.
+    pub start: u64,
+    /// One past the last virtual address.
+    pub end: u64,
+    /// The rights.
+    pub rights: Rights,
+}
+
 /// One access to server memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Access {
@@ -75,13 +92,36 @@ pub(crate) struct Access {
 pub(crate) struct Trust {
     regions: Vec<Region>,
     grants: Vec<Grant>,
+    configured: Vec<ConfiguredRegion>,
 }
 
 impl Trust {
     pub(crate) fn new(mut regions: Vec<Region>, mut grants: Vec<Grant>) -> Trust {
         regions.sort_by_key(|r| (r.domain, r.remote_key, r.start));
         grants.sort_by_key(|g| (g.server_qp, g.remote_key));
-        Trust { regions, grants }
+        Trust { regions, grants, configured: Vec::new() }
+    }
+
+    pub(crate) fn configure(&mut self, regions: Vec<ConfiguredRegion>) {
+        self.configured = regions;
+    }
+
+    /// All rights that the operator gives in a server's memory.
+    pub(crate) fn configured_rights(&self, server: IpAddr) -> Rights {
+        let of_server = self.configured.iter().filter(|region| region.server == server);
+        of_server.fold(Rights::NONE, |all, region| all.union(region.rights))
+    }
+
+    /// Whether the operator says that the access is allowed.
+    pub(crate) fn is_configured(&self, server: IpAddr, access: &Access) -> bool {
+        let Some(end) = access.start.checked_add(u64::from(access.len)) else { return false };
+        self.configured.iter().any(|region| {
+            region.server == server
+                && region.remote_key == access.remote_key
+                && region.rights.contains(access.right)
+                && region.start <= access.start
+                && end <= region.end
+        })
     }
 
     /// Makes room for this many regions and grants in all.

@@ -100,6 +100,8 @@ enum KeyMap {
     Modulo,
     /// A mixed key modulo their number.
     Hash,
+    /// The server queue pair that fits the key best: stable when they come and go.
+    Rendezvous,
     /// Everything of one client to one server queue pair; no order per key.
     ByConnection,
 }
@@ -159,6 +161,7 @@ impl Args {
             key_map: match self.key_map {
                 KeyMap::Modulo => policy::KeyMap::Modulo,
                 KeyMap::Hash => policy::KeyMap::Hash,
+                KeyMap::Rendezvous => policy::KeyMap::Rendezvous,
                 KeyMap::ByConnection => policy::KeyMap::ByConnection,
             },
             server_qps: self.server_qps.0,

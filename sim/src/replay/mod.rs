@@ -71,7 +71,7 @@ pub fn replay_modelled(
     }
     let directory = match setup.policy.trust {
         TrustBy::Directory => setup.directory(&script)?,
-        TrustBy::Observation => Directory::empty(),
+        TrustBy::Configuration | TrustBy::Observation => Directory::empty(),
     };
     let hosts = directory.hosts().count();
     let host = Host::new(&setup.engine, &setup.policy, &directory, setup.shards)?;
