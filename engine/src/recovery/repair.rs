@@ -16,6 +16,11 @@ impl Engine {
     pub(crate) fn repair_from_oldest(&mut self, now: Nanos, id: ServerQpId) {
         let timeout = self.config.server_timeout_ns;
         let Some(server) = self.servers.get_mut(id) else { return };
+        // Nothing but its end ends a wait that the server has asked for: some send a sequence
+        // NAK all the same (rxe_resp.c).
+        if server.not_ready_until.is_some_and(|until| until > now) {
+            return;
+        }
         server.repair = server.open.head();
         server.not_ready_until = None;
         if server.repair.is_some() {
