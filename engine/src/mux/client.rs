@@ -40,7 +40,7 @@ pub(crate) struct Client {
     pub(crate) service: Service,
     /// The next PSN that the client is expected to send (ePSN).
     pub(crate) expected: ClientPsn,
-    /// Messages accepted, and those whose answer was released.
+    /// Messages accepted, and those whose answer was released, if only its first part.
     pub(crate) accepted_msn: Msn,
     pub(crate) completed_msn: Msn,
     /// The first PSN whose answer was not released.

@@ -10,7 +10,7 @@ use crate::ids::ClientId;
 use crate::mail::{Completion, Kind, Outcome};
 use crate::out::{Action, Out};
 use crate::time::Nanos;
-use crate::wire::{AethRepr, ClientPsn, Layout, Syndrome};
+use crate::wire::{AethRepr, ClientPsn, Layout, Msn, Syndrome};
 
 impl Engine {
     /// News of a request whose answer carries no frame.
@@ -98,6 +98,7 @@ impl Engine {
         let token = frame.token();
         if first && nothing_held && !self.is_ack_due(id) {
             out.push(Action::Forward(token, Side::Client));
+            self.note_told(id, msn, repeated);
         } else {
             out.push(Action::Hold(token));
             if !self.hold_part(slot, token) {
@@ -116,6 +117,16 @@ impl Engine {
         let Some(record) = self.clients.slots.get_mut(slot) else { return false };
         self.clients.held.push_back(&mut record.held, part);
         true
+    }
+
+    /// A READ's response has begun: the count that it carries never goes back, whatever is
+    /// repeated before the response ends.
+    fn note_told(&mut self, id: ClientId, msn: Msn, repeated: bool) {
+        if let Some(client) = self.clients.get_mut(id)
+            && !repeated
+        {
+            client.completed_msn = msn;
+        }
     }
 
     fn is_ack_due(&self, id: ClientId) -> bool {
@@ -197,6 +208,7 @@ impl Engine {
         if let Some(part) = self.pop_part(slot) {
             out.push(Action::Send(part, Side::Client));
             out.push(Action::Release(part));
+            self.note_told(id, record.msn, repeated);
             return true;
         }
         if record.kind == Kind::Atomic {
