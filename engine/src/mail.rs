@@ -44,6 +44,8 @@ pub struct Request {
     pub kind: Kind,
     /// PSNs that it takes, 1 to 2^23.
     pub packets: u32,
+    /// The first (or only) packet of its message.
+    pub starts_message: bool,
     /// The last (or only) packet of its message.
     pub ends_message: bool,
     /// No guest may be bound on the server queue pair while this is: it consumes a receive buffer,

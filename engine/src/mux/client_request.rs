@@ -332,6 +332,7 @@ impl Engine {
             server_qp: record.target,
             kind: record.kind,
             packets: record.packets,
+            starts_message: record.opcode.starts_message(),
             ends_message: record.ends_message,
             exclusive: record.exclusive && hosts,
             access: record.access,

@@ -35,9 +35,11 @@ pub(crate) struct ServerQp {
     pub(crate) open_span: u32,
     /// READs and atomics among them.
     pub(crate) open_reads: u32,
-    /// Requests that are not bound yet: the owner's, and those of others.
+    /// Requests that are not bound yet: the owner's, those of others, and packets that continue a
+    /// message, which wait for nothing but their first one.
     pub(crate) waiting_own: Queue,
     pub(crate) waiting_guests: Queue,
+    pub(crate) waiting_rest: Queue,
     /// The client whose message is bound without its last packet. Nobody else may be bound:
     /// messages do not interleave (IBTA vol. 1, 9.7.4.1.2).
     pub(crate) in_message: Option<ClientId>,
@@ -76,6 +78,7 @@ impl ServerQp {
             open_reads: 0,
             waiting_own: Queue::EMPTY,
             waiting_guests: Queue::EMPTY,
+            waiting_rest: Queue::EMPTY,
             in_message: None,
             recalled: None,
             repair: None,
@@ -100,6 +103,15 @@ impl ServerQp {
         self.next = psn;
         self.acknowledged = psn;
         self.started = true;
+    }
+
+    /// Where a request waits that cannot be bound yet.
+    fn waiting_queue(&mut self, id: ServerQpId, request: &Request) -> &mut Queue {
+        match request.starts_message {
+            false => &mut self.waiting_rest,
+            true if request.client == id.owner() => &mut self.waiting_own,
+            true => &mut self.waiting_guests,
+        }
     }
 }
 
@@ -144,6 +156,7 @@ impl Servers {
                 server_qp: ServerQpId(0),
                 kind: Kind::Plain,
                 packets: 0,
+                starts_message: true,
                 ends_message: true,
                 exclusive: false,
                 access: None,
@@ -189,8 +202,10 @@ impl Engine {
             return self.complete(&request, Outcome::Lost, out);
         }
         // The rest of a message that has begun does not wait behind others: they wait for it.
-        let waiting = !server.waiting_own.is_empty()
-            || (server.in_message != Some(request.client) && !server.waiting_guests.is_empty());
+        let waiting = match request.starts_message {
+            true => !server.waiting_own.is_empty() || !server.waiting_guests.is_empty(),
+            false => !server.waiting_rest.is_empty(),
+        };
         if request.exclusive {
             self.note_exclusive(id);
         }
@@ -247,9 +262,7 @@ impl Engine {
     fn wait(&mut self, id: ServerQpId, slot: u32) {
         let Some(&record) = self.servers.slots.get(slot) else { return };
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
-        let own = record.request.client == id.owner();
-        let queue = if own { &mut server.waiting_own } else { &mut server.waiting_guests };
-        self.servers.slots.push_back(queue, slot);
+        self.servers.slots.push_back(server.waiting_queue(id, &record.request), slot);
         self.counters.server_waits += 1;
         self.servers.work.push(id.0);
     }
@@ -260,7 +273,11 @@ impl Engine {
         else {
             return false;
         };
-        let in_turn = server.in_message.is_none_or(|client| client == request.client);
+        let in_turn = match server.in_message {
+            // Its client may repeat a READ in the middle of its message.
+            Some(client) => client == request.client && !request.starts_message,
+            None => request.starts_message,
+        };
         let depth = u32::from(connection.depth.max(1));
         let fits_depth = request.kind == Kind::Plain || server.open_reads < depth;
         let guest = request.client != id.owner();
@@ -283,12 +300,12 @@ impl Engine {
         let arrival = |slot: Option<u32>| {
             slot.and_then(|slot| self.servers.slots.get(slot)).map_or(u64::MAX, |r| r.arrival)
         };
-        let own_first = match server.in_message {
-            Some(client) => client == id.owner(),
-            None if server.exclusive => true,
-            None => arrival(own) < arrival(guest),
-        };
-        let slot = if own_first { own } else { guest }?;
+        let slot = match server.in_message {
+            Some(_) => server.waiting_rest.head(),
+            None if server.exclusive => own,
+            None if arrival(own) < arrival(guest) => own,
+            None => guest,
+        }?;
         let record = self.servers.slots.get(slot)?;
         self.may_bind(id, &record.request).then_some(slot)
     }
@@ -354,11 +371,9 @@ impl Engine {
         });
         // Anything may have happened since: then it goes on waiting.
         let Some(slot) = slot else { return out.push(Action::Hold(frame.token())) };
-        let own =
-            self.servers.slots.get(slot).is_some_and(|record| record.request.client == id.owner());
+        let Some(record) = self.servers.slots.get(slot).copied() else { return };
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
-        let queue = if own { &mut server.waiting_own } else { &mut server.waiting_guests };
-        self.servers.slots.pop_front(queue);
+        self.servers.slots.pop_front(server.waiting_queue(id, &record.request));
         self.bind(now, slot, frame, layout, out);
     }
 

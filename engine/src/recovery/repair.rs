@@ -85,6 +85,7 @@ impl Engine {
         let slots = &mut self.servers.slots;
         let slot = slots
             .pop_front(&mut server.open)
+            .or_else(|| slots.pop_front(&mut server.waiting_rest))
             .or_else(|| slots.pop_front(&mut server.waiting_own))
             .or_else(|| slots.pop_front(&mut server.waiting_guests));
         let Some(slot) = slot else { return false };
