@@ -83,7 +83,6 @@ impl Engine {
             Some(Syndrome::RnrNak { timer }) => {
                 self.counters.server_naks += 1;
                 self.advance(id, psn);
-                self.run_server(now, id, out);
                 self.on_receiver_not_ready(now, id, slot, timer, out);
             }
             Some(Syndrome::Nak(code)) => self.on_refusal(now, id, slot, psn, code, out),
@@ -194,13 +193,16 @@ impl Engine {
         timer: u8,
         out: &mut Out,
     ) {
-        let until = now.after(rnr_delay_ns(timer));
         if let Some(server) = self.servers.get_mut(id) {
+            let until = now.after(rnr_delay_ns(timer)).max(server.not_ready_until.unwrap_or(now));
             server.not_ready_until = Some(until);
             server.deadline = until;
             server.repair = None;
             self.earliest = self.earliest.min(until);
         }
+        // A READ before it whose answer was lost waits as well: what is repeated for it would
+        // take the refused request along.
+        self.run_server(now, id, out);
         if let Some(request) = self.servers.slots.get(slot).map(|record| record.request) {
             self.complete(&request, Outcome::NotReady { timer }, out);
         }
