@@ -203,9 +203,12 @@ impl Engine {
         // A READ before it whose answer was lost waits as well: what is repeated for it would
         // take the refused request along.
         self.run_server(now, id, out);
-        if let Some(request) = self.servers.slots.get(slot).map(|record| record.request) {
-            self.complete(&request, Outcome::NotReady { timer }, out);
-        }
+        // A READ whose response has begun was accepted: the NAK is late, or the repeat's.
+        let Some(record) = self.servers.slots.get(slot).filter(|record| record.parts == 0) else {
+            return;
+        };
+        let request = record.request;
+        self.complete(&request, Outcome::NotReady { timer }, out);
     }
 
     /// NAK 61 to 64: the request is refused, all before it is done, and the server queue pair is
