@@ -44,7 +44,9 @@ pub struct Host {
 /// What a call hands to an engine.
 enum Input {
     Frame(Side, Token),
-    Mail(Mail, Option<Token>),
+    Mail(Mail, Token),
+    /// Messages without a frame, one after the other for the same shard.
+    News(Vec<Mail>),
     Recalled(Token),
     Timeout,
     /// Nothing: finish what the last call had no room for.
@@ -73,6 +75,13 @@ impl Host {
             mail: VecDeque::new(),
             recalls: VecDeque::new(),
         })
+    }
+
+    /// The same host with another number of actions that one call may leave behind.
+    #[must_use]
+    pub fn with_out_capacity(mut self, actions: usize) -> Host {
+        self.out = Out::new(actions);
+        self
     }
 
     /// A frame comes in on `side` at `shard`. What goes out is handed to `emit`, in order.
@@ -133,11 +142,26 @@ impl Host {
                 self.kept -= 1;
                 self.call(shard, now, Input::Recalled(token), emit);
             } else if let Some((shard, mail, token)) = self.mail.pop_front() {
-                self.call(usize::from(shard.0), now, Input::Mail(mail, token), emit);
+                let input = match token {
+                    Some(token) => Input::Mail(mail, token),
+                    None => Input::News(self.take_news(shard, mail)),
+                };
+                self.call(usize::from(shard.0), now, input, emit);
             } else {
                 return;
             }
         }
+    }
+
+    /// The messages without a frame that follow `first` in the queue of mail for its shard.
+    fn take_news(&mut self, shard: ShardId, first: Mail) -> Vec<Mail> {
+        let mut news = vec![first];
+        while let Some((_, mail, _)) =
+            self.mail.pop_front_if(|(to, _, token)| *to == shard && token.is_none())
+        {
+            news.push(mail);
+        }
+        news
     }
 
     /// One input to one shard, and all that it says is to be done.
@@ -180,7 +204,7 @@ impl Host {
                 take_back(&mut self.buffers, token, span);
                 taken == 1
             }
-            Input::Mail(mail, Some(token)) => {
+            Input::Mail(mail, token) => {
                 let frame = Some(lend(&mut self.buffers, token));
                 let mut letters = [Letter { mail, frame }];
                 let taken = engine.handle_mail(now, &mut letters, out);
@@ -188,8 +212,10 @@ impl Host {
                 take_back(&mut self.buffers, token, span);
                 taken == 1
             }
-            Input::Mail(mail, None) => {
-                engine.handle_mail(now, &mut [Letter { mail, frame: None }], out) == 1
+            Input::News(ref news) => {
+                let letter = |mail: &Mail| Letter { mail: *mail, frame: None };
+                let mut letters: Vec<_> = news.iter().map(letter).collect();
+                engine.handle_mail(now, &mut letters, out) == letters.len()
             }
             Input::Timeout => {
                 engine.handle_timeout(now, out);
