@@ -7,3 +7,4 @@ pub mod inspect;
 pub mod memory;
 pub mod rc;
 pub mod replay;
+pub mod torture;

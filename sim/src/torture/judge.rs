@@ -1,0 +1,339 @@
+//! Whether everything was done once, in order, and told as it was.
+
+use std::collections::BTreeMap;
+
+use qpmux_engine::policy::{KeyMap, Order};
+
+use super::faults::Leg;
+use super::workload::{CELL, CELLS, cell_address, first_cell, of_tag, tag_in};
+use super::world::World;
+use crate::memory::{Access, Effect, check, digest};
+use crate::rc::{Completion, Outcome, Status, Verb};
+
+/// A request of a client, and how it ended.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) verb: Verb,
+    pub(super) end: Option<Completion>,
+}
+
+/// Looks at a run that is over, and records what is wrong.
+pub(super) fn judge(world: &mut World<'_>) {
+    for i in 0..world.connections.len() {
+        let broken = world.connections[i].transport_violations();
+        world.violations.merge(&broken);
+    }
+    judge_ends(world);
+    judge_rest(world);
+    judge_memory(world);
+    judge_receives(world);
+    judge_effects(world);
+    judge_keys(world);
+    judge_reads(world);
+    for i in 0..world.connections.len() as u32 {
+        judge_own_reads(world, i);
+    }
+    judge_innocents(world);
+}
+
+/// Everything ended well, and nobody gave up.
+fn judge_ends(world: &mut World<'_>) {
+    for (i, connection) in world.connections.iter().enumerate() {
+        let ended = |asked: &Asked| asked.end.as_ref().map(|end| end.status);
+        let bad = connection.asked.iter().position(|a| ended(a) != Some(Status::Success));
+        if let Some(n) = bad {
+            let status = ended(&connection.asked[n]);
+            let text = || format!("client {i}: request {n} ended with {status:?}");
+            world.violations.record("O7", world.now, text);
+        }
+        if !connection.workload.is_done() {
+            world.violations.record("O7", world.now, || format!("client {i} is not done"));
+        }
+        if connection.requester.is_dead() || connection.responder.is_dead() {
+            let text = || format!("connection {i} has an end in the error state");
+            world.violations.record("O5", world.now, text);
+        }
+    }
+}
+
+/// Nothing is left in the middlebox, and its counts agree with what was asked for.
+fn judge_rest(world: &mut World<'_>) {
+    let open = world.open();
+    if open != (0, 0, 0) {
+        let text = || format!("at rest: buffers, requests, bound requests {open:?}");
+        world.violations.record("O10", world.now, text);
+    }
+    let counters = world.counters();
+    if counters.passed != world.passed {
+        let text = || format!("{} packets passed, {} damaged", counters.passed, world.passed);
+        world.violations.record("O10", world.now, text);
+    }
+    let asked: usize = world.connections.iter().map(|c| c.asked.len()).sum();
+    let counts = (counters.requests, counters.completed, asked as u64);
+    if counts.0 != counts.2 || counts.1 != counts.2 {
+        let text = || format!("taken, completed, asked for: {counts:?}");
+        world.violations.record("O10", world.now, text);
+    }
+    let lost = (counters.server_qps_lost, counters.out_of_service);
+    if lost != (0, 0) {
+        let text = || format!("queue pairs lost, connections out of service: {lost:?}");
+        world.violations.record("O5", world.now, text);
+    }
+    let starts = world.plan.connections.iter().map(|planned| planned.responder.msn_start);
+    let ran: u64 = world
+        .connections
+        .iter()
+        .zip(starts)
+        .map(|(c, start)| u64::from(c.responder.msn().offset_from(start)))
+        .sum();
+    let wanted = asked as u64 + counters.read_repeats;
+    if ran != wanted {
+        let text = || format!("servers ran {ran} messages, {wanted} were asked for");
+        world.violations.record("O10", world.now, text);
+    }
+}
+
+fn judge_memory(world: &mut World<'_>) {
+    if let Err(mismatch) = check(&world.initial, &world.log, &world.memory) {
+        world.violations.record("memory", world.now, || mismatch.to_string());
+    }
+}
+
+/// Each SEND used one receive buffer of its own server queue pair.
+fn judge_receives(world: &mut World<'_>) {
+    for (i, connection) in world.connections.iter().enumerate() {
+        let uses = |asked: &&Asked| {
+            matches!(asked.verb, Verb::Send { .. } | Verb::Write { immediate: Some(_), .. })
+        };
+        let wanted = connection.asked.iter().filter(uses).count() as u64;
+        let used = connection.responder.stats().receives;
+        if used != wanted {
+            let text = || format!("server queue pair {i}: {used} receives, {wanted} SENDs");
+            world.violations.record("O2", world.now, text);
+        }
+    }
+}
+
+/// A packet's place among all that clients asked for: client, request, packet.
+type Mark = (u32, u32, u32);
+
+/// Whose doing a WRITE or an atomic was.
+fn mark(effect: &Effect) -> Option<Mark> {
+    match &effect.access {
+        Access::Write { data } => {
+            let (client, number) = of_tag(tag_in(data))?;
+            let index = data.get(16..24)?.try_into().ok().map(u64::from_le_bytes)?;
+            Some((client, number, index as u32 - 1))
+        }
+        Access::CompareSwap { swap: tag, .. } | Access::FetchAdd { add: tag, .. } => {
+            of_tag(*tag).map(|(client, number)| (client, number, 0))
+        }
+        Access::Read { .. } => None,
+    }
+}
+
+/// Each WRITE packet and each atomic ran once, within the time of its request, after what its
+/// client had asked for before, and an atomic found what the client was told.
+fn judge_effects(world: &mut World<'_>) {
+    let mut runs: BTreeMap<Mark, u64> = BTreeMap::new();
+    let mut newest: BTreeMap<(u32, u32), Mark> = BTreeMap::new();
+    let fenced = world.plan.policy.order == Order::Fenced;
+    for effect in world.log.effects() {
+        if matches!(effect.access, Access::Read { .. }) {
+            continue;
+        }
+        let asked = mark(effect).and_then(|(client, number, _)| {
+            world.connections.get(client as usize)?.asked.get(number as usize)
+        });
+        let (Some(mark), Some(asked)) = (mark(effect), asked) else {
+            world.violations.record("O8", effect.time, || format!("nobody asked for {effect:?}"));
+            continue;
+        };
+        *runs.entry(mark).or_default() += 1;
+        judge_effect(&mut world.violations, effect, asked, mark);
+        let queue = if fenced { 0 } else { effect.server_qp };
+        let last = newest.entry((mark.0, queue)).or_insert(mark);
+        if *last > mark {
+            let text = || format!("{mark:?} ran after {last:?} (client, request, packet)");
+            world.violations.record("O4", effect.time, text);
+        }
+        *last = mark;
+    }
+    judge_counts(world, &runs);
+}
+
+fn judge_effect(
+    violations: &mut crate::rc::Violations,
+    effect: &Effect,
+    asked: &Asked,
+    mark: Mark,
+) {
+    let Some(end) = &asked.end else { return };
+    let from = end.sent_at.unwrap_or(u64::MAX);
+    if effect.time < from || effect.time > end.completed_at {
+        let text = || format!("{mark:?} ran outside of {from}..={}", end.completed_at);
+        violations.record("O3", effect.time, text);
+    }
+    if let (
+        Access::CompareSwap { before, .. } | Access::FetchAdd { before, .. },
+        Outcome::Atomic(told),
+    ) = (&effect.access, &end.outcome)
+        && told != before
+    {
+        let text = || format!("{mark:?} found {before:#x}, was told {told:#x}");
+        violations.record("O3", effect.time, text);
+    }
+}
+
+/// Packets of a verb that have an effect on memory.
+fn packets(verb: &Verb, pmtu: usize) -> Vec<u32> {
+    match verb {
+        Verb::Write { data, .. } => {
+            (0..data.len()).step_by(pmtu).map(|at| (at / CELL) as u32).collect()
+        }
+        Verb::CompareSwap { .. } | Verb::FetchAdd { .. } => vec![0],
+        Verb::Read { .. } | Verb::Send { .. } => Vec::new(),
+    }
+}
+
+fn judge_counts(world: &mut World<'_>, runs: &BTreeMap<Mark, u64>) {
+    for (mark, count) in runs.iter().filter(|(_, count)| **count > 1) {
+        world.violations.record("O2", world.now, || format!("{mark:?} ran {count} times"));
+    }
+    for (client, connection) in (0..).zip(&world.connections) {
+        let pmtu = world.plan.connections[client as usize].requester.link.pmtu;
+        for (number, asked) in (0..).zip(&connection.asked) {
+            let done = asked.end.as_ref().is_some_and(|end| end.status == Status::Success);
+            let missing = packets(&asked.verb, pmtu)
+                .into_iter()
+                .find(|part| !runs.contains_key(&(client, number, *part)));
+            if let Some(part) = missing.filter(|_| done) {
+                let text = || format!("{:?} never ran", (client, number, part));
+                world.violations.record("O2", world.now, text);
+            }
+        }
+    }
+}
+
+/// Every record of one key was written through one server queue pair.
+fn judge_keys(world: &mut World<'_>) {
+    // A server queue pair whose owner disturbs its guests too often hosts no more.
+    if world.plan.policy.key_map == KeyMap::ByConnection || world.plan.may_move() {
+        return;
+    }
+    let mut queue_pairs: BTreeMap<u64, u32> = BTreeMap::new();
+    for effect in world.log.effects() {
+        let Some(asked) = mark(effect).and_then(|(client, number, _)| {
+            world.connections.get(client as usize)?.asked.get(number as usize)
+        }) else {
+            continue;
+        };
+        let Verb::Write { data, .. } = &asked.verb else { continue };
+        if data.len() != CELL {
+            continue;
+        }
+        let key = data[..8].try_into().map_or(0, u64::from_le_bytes);
+        let expected = *queue_pairs.entry(key).or_insert(effect.server_qp);
+        if expected != effect.server_qp {
+            let found = effect.server_qp;
+            let text = || format!("key {key} was written on {expected:#x} and on {found:#x}");
+            world.violations.record("I-X3", effect.time, text);
+        }
+    }
+}
+
+/// What a cell held, each content with the time from which it did.
+type History = BTreeMap<u64, Vec<(u64, u64)>>;
+
+fn history(world: &World<'_>) -> History {
+    let mut history = History::new();
+    for effect in world.log.effects() {
+        let Access::Write { data } = &effect.access else { continue };
+        for (i, cell) in data.chunks(CELL).enumerate() {
+            let address = effect.address + (i * CELL) as u64;
+            history.entry(address).or_default().push((effect.time, digest(cell)));
+        }
+    }
+    history
+}
+
+/// Each cell of a READ was there at some time between its first packet and its completion.
+fn judge_reads(world: &mut World<'_>) {
+    let history = history(world);
+    let empty = digest(&[0; CELL]);
+    for (i, connection) in (0..).zip(&world.connections) {
+        for (n, asked) in connection.asked.iter().enumerate() {
+            let (Verb::Read { address, length, .. }, Some(end)) = (&asked.verb, &asked.end) else {
+                continue;
+            };
+            let Outcome::Read(data) = &end.outcome else { continue };
+            if data.len() != *length as usize {
+                let text = || format!("client {i}, request {n}: {} of {length} bytes", data.len());
+                world.violations.record("O3", world.now, text);
+            }
+            let (from, until) = (end.sent_at.unwrap_or(0), end.completed_at);
+            let wrong = (0..).zip(data.chunks(CELL)).find(|(c, cell)| {
+                let contents = history.get(&(address + c * CELL as u64));
+                !was_held(contents.map_or(&[], Vec::as_slice), digest(cell), empty, from, until)
+            });
+            if let Some((c, cell)) = wrong {
+                let whose = of_tag(tag_in(cell));
+                let text = || format!("client {i}, request {n}: cell {c} is of {whose:?}");
+                world.violations.record("O3", end.completed_at, text);
+            }
+        }
+    }
+}
+
+fn was_held(contents: &[(u64, u64)], found: u64, empty: u64, from: u64, until: u64) -> bool {
+    let starts = std::iter::once((0, empty)).chain(contents.iter().copied());
+    let ends = contents.iter().map(|(time, _)| *time).chain([u64::MAX]);
+    starts
+        .zip(ends)
+        .any(|((start, content), end)| content == found && start <= until && from <= end)
+}
+
+/// A READ sees what its own client wrote before it, if one client's requests keep their order.
+fn judge_own_reads(world: &mut World<'_>, i: u32) {
+    if world.plan.policy.order != Order::Fenced {
+        return;
+    }
+    let own = cell_address(first_cell(i))..cell_address(first_cell(i) + CELLS);
+    let mut written: BTreeMap<u64, u32> = BTreeMap::new();
+    for (number, asked) in (0..).zip(&world.connections[i as usize].asked) {
+        match (&asked.verb, asked.end.as_ref().map(|end| &end.outcome)) {
+            (Verb::Write { address, data, .. }, _) if own.contains(address) => {
+                let cells = (*address..).step_by(CELL).take(data.len() / CELL);
+                written.extend(cells.map(|address| (address, number)));
+            }
+            (Verb::Read { address, .. }, Some(Outcome::Read(data))) if own.contains(address) => {
+                for (address, cell) in (*address..).step_by(CELL).zip(data.chunks(CELL)) {
+                    let before = written.get(&address).copied();
+                    let seen = of_tag(tag_in(cell)).map(|(_, number)| number);
+                    if seen < before {
+                        let text =
+                            || format!("client {i}, READ {number} saw {seen:?}, wrote {before:?}");
+                        world.violations.record("O4", world.now, text);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A client whose own legs had no faults saw no NAK and sent nothing again.
+fn judge_innocents(world: &mut World<'_>) {
+    for (i, connection) in (0..).zip(&world.connections) {
+        let plan = world.plan;
+        if plan.hits(Leg::ClientToBox, i) || plan.hits(Leg::BoxToClient, i) {
+            continue;
+        }
+        let stats = connection.requester.stats();
+        let naks = stats.sequence_naks + stats.implied_naks + stats.rnr_naks;
+        if naks + stats.sent_again + stats.timeouts != 0 {
+            let text = || format!("client {i} lost nothing: {stats:?}");
+            world.violations.record("O6", world.now, text);
+        }
+    }
+}
