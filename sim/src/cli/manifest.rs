@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
+use qpmux_traces::refuse_same_file;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -31,12 +32,15 @@ pub(super) fn write(
     dir: &Path,
     command: &str,
     configuration: &impl Serialize,
-    inputs: &[&Path],
+    inputs_paths: &[&Path],
     report: &impl Serialize,
 ) -> anyhow::Result<()> {
-    let inputs = inputs.iter().map(|path| input(path)).collect::<anyhow::Result<_>>()?;
+    let inputs = inputs_paths.iter().map(|path| input(path)).collect::<anyhow::Result<_>>()?;
     let version = env!("CARGO_PKG_VERSION");
     let manifest = Manifest { command, version, configuration, inputs };
+    for name in ["report.json", "manifest.json"] {
+        refuse_same_file(dir.join(name), inputs_paths)?;
+    }
     write_json(&dir.join("report.json"), report)?;
     write_json(&dir.join("manifest.json"), &manifest)
 }

@@ -141,38 +141,17 @@ impl ReplayReport {
     /// The report for people.
     #[must_use]
     pub fn render_text(&self) -> String {
+        let mut lines = vec![("connections", group(self.client_connections as u64))];
+        if self.passed > 0 {
+            lines.push(("passed untouched", format!("{} packets", group(self.passed))));
+        }
+        if let Some(memory_ok) = self.memory_ok {
+            lines.extend(self.modelled_lines(memory_ok));
+        }
         let mut text = String::new();
-        let mut line = |name: &str, value: String| {
+        for (name, value) in lines {
             let _ = writeln!(text, "{name:<22} {value}");
-        };
-        line("connections", group(self.client_connections as u64));
-        line(
-            "server queue pairs",
-            format!("{} used, {} hosting", self.server_qps_used, self.server_qps_hosting),
-        );
-        line("requests", format!("{}, {} completed", group(self.requests), group(self.completed)));
-        let share = percent(self.mapped.min(self.keyed), self.keyed);
-        line("with a key", format!("{}, {} mapped{share}", group(self.keyed), group(self.mapped)));
-        line("declined", list(&self.declined));
-        line("made by the engine", list(&self.generated));
-        line("not passed on", list(&self.drops));
-        line(
-            "waited",
-            format!(
-                "{} for their client's order, {} for room at the server",
-                group(self.fence_waits),
-                group(self.server_waits)
-            ),
-        );
-        line("violations", list(&self.violations));
-        line(
-            "memory",
-            match self.memory_ok {
-                Some(true) => "right: final contents, every answer, every execution".to_owned(),
-                Some(false) => "WRONG".to_owned(),
-                None => "not modelled".to_owned(),
-            },
-        );
+        }
         for problem in &self.problems {
             let _ = writeln!(text, "  {problem}");
         }
@@ -183,6 +162,39 @@ impl ReplayReport {
             text.push_str("warning: the capture breaks off in the middle of its last record\n");
         }
         text
+    }
+
+    /// What there is to say with modelled responses only.
+    fn modelled_lines(&self, memory_ok: bool) -> Vec<(&'static str, String)> {
+        let (used, hosting) = (self.server_qps_used, self.server_qps_hosting);
+        let (requests, completed) = (group(self.requests), group(self.completed));
+        let share = percent(self.mapped.min(self.keyed), self.keyed);
+        let mut lines = vec![
+            ("server queue pairs", format!("{used} used, {hosting} hosting")),
+            ("requests", format!("{requests}, {completed} completed")),
+            ("with a key", format!("{}, {} mapped{share}", group(self.keyed), group(self.mapped))),
+        ];
+        if self.flips + self.alone > 0 {
+            let (flips, alone) = (group(self.flips), group(self.alone));
+            lines.push((
+                "learnt",
+                format!("{flips} connections; {alone} requests ran alone for it"),
+            ));
+        }
+        let (fence, server) = (group(self.fence_waits), group(self.server_waits));
+        let right = "right: final contents, every answer, every execution";
+        lines.extend([
+            ("declined", list(&self.declined)),
+            ("made by the engine", list(&self.generated)),
+            ("not passed on", list(&self.drops)),
+            (
+                "waited",
+                format!("{fence} for their client's order, {server} for room at the server"),
+            ),
+            ("violations", list(&self.violations)),
+            ("memory", if memory_ok { right } else { "WRONG" }.to_owned()),
+        ]);
+        lines
     }
 }
 
@@ -218,7 +230,9 @@ fn group(n: u64) -> String {
 /// Why a capture gave no workload.
 pub(super) fn why_nothing(left_out: &LeftOut) -> String {
     if *left_out == LeftOut::default() {
-        return "it holds no RoCEv2 traffic of reliable connections (UDP port 4791)".to_owned();
+        return "it holds no RoCEv2 traffic of reliable connections (UDP port 4791). \
+                `qpmux inspect` says what it holds"
+            .to_owned();
     }
     left_out_text(left_out)
 }
