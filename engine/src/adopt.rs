@@ -25,7 +25,7 @@ impl Engine {
     ) {
         match other {
             NotRc::Cm(layout) => self.learn_from_mad(now, frame, layout),
-            NotRc::UnknownRcOpcode { target, .. } if self.stop_unknown(target) => {
+            NotRc::UnknownRcOpcode { target, .. } if self.is_translated(target) => {
                 return self.drop_frame(frame, DropReason::UnknownOpcode, out);
             }
             _ => {}
@@ -33,17 +33,14 @@ impl Engine {
         self.pass(frame, out);
     }
 
-    /// Takes the connection out of service if it is translated: whether and how far the packet
-    /// moves its PSNs is not known.
-    fn stop_unknown(&mut self, target: &Target) -> bool {
+    /// Whether the packet's connection is translated. It is not forwarded then, since whether and
+    /// how far it moves the connection's PSNs is not known: to its sender it is lost, for ever.
+    /// (The opcode may also be damage, so nothing more is concluded from it.)
+    fn is_translated(&self, target: &Target) -> bool {
         let flow = (target.source, target.destination, target.dest_qp);
         let found = self.requests.find_flow(flow).or_else(|| self.responses.find_flow(flow));
         let Some(id) = found.map(ClientId) else { return false };
-        let translated = self.servers.get(id.own_server_qp()).is_some_and(|s| s.started);
-        if translated {
-            self.stop_client(id);
-        }
-        translated
+        self.servers.get(id.own_server_qp()).is_some_and(|server| server.started)
     }
 
     /// Watches a packet of no known connection.

@@ -133,13 +133,13 @@ impl Engine {
     }
 
     /// The owner's request could not share its server queue pair with guests. After a few such
-    /// requests it hosts no more.
+    /// requests it hosts no more, where places may move: on one shard, which learns.
     pub(crate) fn note_disturbance(&mut self, id: ServerQpId) {
         self.counters.emptied += 1;
         let max = self.config.disturbances_max;
         let Some(server) = self.servers.get_mut(id) else { return };
         server.disturbances += 1;
-        if server.disturbances > max {
+        if server.disturbances > max && self.policy.trust.learns() {
             server.retired = true;
             self.directory.places.leave(id);
         }
