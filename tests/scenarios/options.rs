@@ -32,7 +32,7 @@ fn numbers_out_of_range() {
 #[test]
 fn unknown_words() {
     assert_refused(&["--map", "reads"], &["'reads'", "--map", "none, writes"]);
-    assert_refused(&["--key-map", "x"], &["'x'", "modulo, hash, by-connection"]);
+    assert_refused(&["--key-map", "x"], &["'x'", "modulo, hash, rendezvous, by-connection"]);
     assert_refused(&["--order", "x"], &["'x'", "fenced, keyed"]);
     assert_refused(&["--responses", "x"], &["'x'", "model, captured"]);
     assert_refused(&["--server-qp", "2"], &["--server-qp", "similar", "--server-qps"]);
