@@ -54,7 +54,9 @@ impl Engine {
     }
 
     fn learn_from_mad(&mut self, now: Nanos, frame: &Frame<'_>, layout: &CmLayout) {
-        if let Some(learner) = self.learner.as_mut() {
+        if let Some(learner) = self.learner.as_mut()
+            && icrc::verify_cm(frame.bytes(), layout)
+        {
             learner.observe_mad(now.0, layout, frame.bytes());
             self.take_events();
         }
