@@ -8,3 +8,4 @@ pub mod memory;
 pub mod rc;
 pub mod replay;
 pub mod torture;
+pub mod synth;

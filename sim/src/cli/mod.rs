@@ -5,6 +5,7 @@ mod manifest;
 mod output;
 mod progress;
 mod replay;
+mod synth;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,7 @@ struct Cli {
 enum Command {
     Inspect(inspect::Args),
     Replay(replay::Args),
+    Synth(synth::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Synth(args) => synth::run(&args),
     };
     match result {
         Ok(Outcome::Good) => ExitCode::SUCCESS,

@@ -1,0 +1,92 @@
+//! What each thread is to do: open the keys, then its share of the operations.
+
+use std::collections::VecDeque;
+
+use qpmux_workloads::clover::{Request, Variant};
+use qpmux_workloads::keys::{KeyError, OperationKind, OperationStream};
+
+use super::SynthConfig;
+
+/// A worker thread's work.
+struct Driver {
+    stream: OperationStream,
+    left: u64,
+    /// Requests to make before those: keys to open, and what has to be tried again.
+    first: VecDeque<Request>,
+}
+
+/// The work of all worker threads. Threads go round the machines, so that these have equally many.
+pub(super) struct Drivers {
+    drivers: Vec<Driver>,
+    machines: usize,
+    keys: u64,
+    /// Keys that are not open yet.
+    unopened: u64,
+}
+
+impl Drivers {
+    pub(super) fn new(config: &SynthConfig) -> Result<Self, KeyError> {
+        let threads = u64::from(config.threads);
+        let driver = |thread: u64| {
+            let share = config.operations / threads;
+            let left = share + u64::from(thread < config.operations % threads);
+            let (mix, keys) = (config.workload.mix(), config.distribution);
+            // Stream 0 is the network's.
+            let stream = OperationStream::new(mix, keys, config.keys, config.seed, thread + 1)?;
+            Ok(Driver { stream, left, first: VecDeque::new() })
+        };
+        let mut drivers = (0..threads).map(driver).collect::<Result<Vec<_>, KeyError>>()?;
+        // One thread opens all keys; the fork opens key 0 as well, and never uses it (trace).
+        let lowest = match config.variant {
+            Variant::Fork => 0,
+            Variant::Upstream => 1,
+        };
+        drivers[0].first = (lowest..=config.keys).map(|key| Request::Insert { key }).collect();
+        let unopened = config.keys + 1 - lowest;
+        Ok(Self { drivers, machines: usize::from(config.machines), keys: config.keys, unopened })
+    }
+
+    /// Machine (from 0) and worker of every thread.
+    pub(super) fn places(&self) -> Vec<(usize, u16)> {
+        (0..self.drivers.len()).map(|t| (t % self.machines, (t / self.machines) as u16)).collect()
+    }
+
+    /// Whether all keys are open.
+    pub(super) fn is_open(&self) -> bool {
+        self.unopened == 0
+    }
+
+    /// A key is open; whether that was the last.
+    pub(super) fn on_opened(&mut self) -> bool {
+        self.unopened = self.unopened.saturating_sub(1);
+        self.is_open()
+    }
+
+    /// What the thread is to do next, if anything.
+    pub(super) fn next(&mut self, machine: usize, worker: u16) -> Option<Request> {
+        let keys = self.keys;
+        let driver = self.driver(machine, worker)?;
+        if let Some(request) = driver.first.pop_front() {
+            return Some(request);
+        }
+        driver.left = driver.left.checked_sub(1)?;
+        let operation = driver.stream.next_operation(keys);
+        // Key 0 means "none" to those who look for keys.
+        let key = operation.record + 1;
+        Some(match operation.kind {
+            OperationKind::Read | OperationKind::Scan { .. } => Request::Read { key },
+            _ => Request::Update { key },
+        })
+    }
+
+    /// The thread has to make this request again.
+    pub(super) fn again(&mut self, machine: usize, worker: u16, request: Request) {
+        if let Some(driver) = self.driver(machine, worker) {
+            driver.first.push_front(request);
+        }
+    }
+
+    fn driver(&mut self, machine: usize, worker: u16) -> Option<&mut Driver> {
+        self.drivers.get_mut(usize::from(worker) * self.machines + machine)
+    }
+}
