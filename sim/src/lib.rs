@@ -7,5 +7,5 @@ pub mod inspect;
 pub mod memory;
 pub mod rc;
 pub mod replay;
-pub mod torture;
 pub mod synth;
+pub mod torture;

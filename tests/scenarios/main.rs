@@ -10,3 +10,4 @@ mod matrix;
 mod mutations;
 mod options;
 mod support;
+mod synth;

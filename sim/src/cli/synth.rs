@@ -14,12 +14,12 @@ use crate::synth::{SynthConfig, synthesize};
 /// Make a capture of an application's traffic, byte for byte as its adapters send it.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  qpmux synth --app clover --workload A --threads 64 --keys 1024 \
-    --zipf 0.99 --ops 10000 clover-a.pcap\n  qpmux replay clover-a.pcap --profile clover \
-    --server-qps 8\n\n\
+    after_help = "Example:\n  qpmux synth --workload A --threads 64 --keys 1024 --zipf 0.99 \
+    --ops 10000 a.pcap\n\n\
     Clients, adapters, memory node and metadata server are modelled; the same options and seed\n\
     give the same bytes. The capture is what a middlebox between clients and memory node sees:\n\
-    first one thread opens all keys, then all threads run. It is written whole or not at all."
+    first one thread opens all keys, then all threads run. It is written whole or not at all, and\n\
+    is for `qpmux replay --profile clover`."
 )]
 pub(super) struct Args {
     /// Capture to write: pcap; .gz and .zst are compressed, - is standard output.
@@ -40,7 +40,13 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 1_024, value_name = "N")]
     keys: u64,
     /// Zipf exponent of the keys' popularity, 0 or more; key 1 is the most popular.
-    #[arg(long, default_value_t = 0.99, value_name = "S", conflicts_with = "uniform")]
+    #[arg(
+        long,
+        default_value_t = 0.99,
+        value_name = "S",
+        conflicts_with = "uniform",
+        allow_negative_numbers = true
+    )]
     zipf: f64,
     /// All keys are equally popular.
     #[arg(long)]

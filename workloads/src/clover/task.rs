@@ -11,6 +11,8 @@ use super::verb::{Peer, Ticket, Verb};
 
 /// Fill byte of a thread that has opened no key (clover source, trace).
 const FILL: u8 = 0x41;
+/// Bytes of the slot up to which such a thread has filled its buffer; zeros follow (trace).
+const FILL_END: usize = 128;
 /// Fill bytes of one that has: this and the last key modulo 30 (clover source, trace).
 const FILL_OPENED: u8 = 0x31;
 
@@ -22,11 +24,19 @@ pub(super) struct Worker {
     /// Slots handed out and not used yet.
     slots: VecDeque<Entry>,
     fill: u8,
+    /// Bytes of value that are filled; at most those that a value has count.
+    filled: usize,
 }
 
 impl Worker {
     pub(super) fn new(number: u16, config: &CloverConfig) -> Self {
-        Self { number, lane: config.worker_lane(number), slots: VecDeque::new(), fill: FILL }
+        Self {
+            number,
+            lane: config.worker_lane(number),
+            slots: VecDeque::new(),
+            fill: FILL,
+            filled: FILL_END - HEADER_BYTES,
+        }
     }
 
     /// A slot's content: pointer word, value, and zeros up to its end.
@@ -34,7 +44,7 @@ impl Worker {
         let mut slot = vec![0; config.class().bytes()];
         let (header, value) = slot.split_at_mut(HEADER_BYTES);
         header.copy_from_slice(&Pointer::last(version).0.to_le_bytes());
-        let end = usize::from(config.value_len).min(value.len());
+        let end = usize::from(config.value_len).min(self.filled).min(value.len());
         value[..end].fill(self.fill);
         if config.variant == Variant::Fork
             && let Some(start) = value.first_chunk_mut()
@@ -203,6 +213,7 @@ impl Task {
         let key = self.request.key();
         if matches!(self.request, Request::Insert { .. }) {
             worker.fill = FILL_OPENED + (key % 30) as u8;
+            worker.filled = usize::MAX;
         }
         let data = worker.slot_bytes(&shared.config, fresh.version, key);
         let Some(address) = slot_address(shared, fresh) else {

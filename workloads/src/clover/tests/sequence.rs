@@ -191,6 +191,20 @@ fn values_say_their_key_in_the_fork_only() {
 }
 
 #[test]
+fn a_thread_that_opened_no_key_fills_the_first_128_bytes() {
+    let mut rig = opened();
+    rig.log.clear();
+    rig.alone(0, 1, Request::Update { key: 1 });
+    let slot = rig.log.iter().find_map(|(.., verb, _)| match verb {
+        Verb::Write { data, .. } if data.len() == 1024 => Some(data.clone()),
+        _ => None,
+    });
+    let slot = slot.expect("the value was written");
+    assert!(slot[16..128].iter().all(|byte| *byte == 0x41));
+    assert!(slot[128..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
 fn an_epoch_waits_for_what_is_under_way_and_forgets_all_tails() {
     let mut rig = opened();
     lines(&mut rig);
