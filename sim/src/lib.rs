@@ -1,6 +1,7 @@
 //! The simulator and the commands of `qpmux`.
 
 pub mod cli;
+pub mod connections_file;
 pub mod files;
 pub mod host;
 pub mod inspect;

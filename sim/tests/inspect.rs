@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use qpmux_sim::inspect::{InspectOptions, InspectReport, run};
+use qpmux_sim::connections_file::KnownConnections;
+use qpmux_sim::inspect::{ConnectionReport, InspectOptions, InspectReport, run};
 use serde_json::{Value, json};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -94,6 +95,75 @@ fn every_capture_is_counted_as_by_tshark() -> TestResult {
         assert_eq!((report.icrc_bad, report.malformed.len()), (0, 0), "{}", path.display());
         assert!(report.unpaired.is_empty(), "{}: {:?}", path.display(), report.unpaired);
     }
+    Ok(())
+}
+
+/// That the values themselves are tshark's, `every_capture_is_counted_as_by_tshark` says.
+#[test]
+fn connections_of_the_connection_manager_are_learnt_from_it() -> TestResult {
+    let path = root().join("traces/samples/rdmacm-write-send.pcap");
+    let report = inspect(&path, &InspectOptions::default())?;
+    let facts = |c: &ConnectionReport| {
+        let cm = c.cm.as_ref()?;
+        let psns = (cm.client_start_psn, cm.server_start_psn);
+        Some((c.client_qpn, c.server_qpn, c.learnt_by, psns, cm.path_mtu, cm.depth))
+    };
+    let found: Vec<_> = report.connections.iter().map(facts).collect();
+    let expected = [
+        (0xed, 0xed, "cm", (0x27_50d4, 0x82_8300), 1024, 0),
+        (0xee, 0xee, "cm", (0xfc_84e5, 0x8b_f484), 1024, 0),
+        (0xef, 0xef, "cm", (0xe3_57e0, 0x44_2379), 1024, 0),
+        (0xf0, 0xf0, "cm", (0x2d_0e47, 0x03_88db), 1024, 0),
+    ];
+    assert_eq!(found, expected.map(Some));
+    // Every client did begin where the connection manager said.
+    for c in &report.connections {
+        assert_eq!(c.first_psn, c.cm.as_ref().map(|cm| cm.client_start_psn));
+        assert!(c.path_mtu_certain);
+    }
+    let text = report.render_text();
+    let row = "10.9.0.1 0x0000ed  10.9.0.2 0x0000ed     2576596     8553216  1024      0        7";
+    assert!(text.contains(row), "{text}");
+    assert!(text.contains("\nDREQ                      5\n"), "{text}");
+
+    // Without it, the traffic says the same pairs, but not which end asked for the connection.
+    let options = InspectOptions { learn_by_cm: false, ..InspectOptions::default() };
+    let without = inspect(&path, &options)?;
+    let either_way = |report| -> BTreeSet<Pair> {
+        let swapped = |(a, b, c, d): Pair| if a < c { (a, b, c, d) } else { (c, d, a, b) };
+        learnt(report).into_iter().map(swapped).collect()
+    };
+    assert_eq!(either_way(&without), either_way(&report));
+    assert!(without.connections.iter().all(|c| c.learnt_by == "psn" && c.cm.is_none()));
+    Ok(())
+}
+
+#[test]
+fn connections_that_the_operator_knows_are_believed() -> TestResult {
+    let table = table("pairs-kv-ycsb-a-16qp.csv")?;
+    let entry = |(client_ip, client_qpn, server_ip, server_qpn): &Pair| {
+        let (client, server) = (format!("{client_ip}:{client_qpn}"), (server_ip, server_qpn));
+        let server = format!("{}:{:#x}", server.0, server.1);
+        format!("[[connection]]\nclient = \"{client}\"\nserver = \"{server}\"\n")
+    };
+    let silent = entry(&("10.0.0.9".into(), 9, "10.0.0.8".into(), 8));
+    let text: String = table.iter().map(entry).chain([silent]).collect();
+    let options = InspectOptions {
+        connections: KnownConnections::parse("known", &text)?,
+        learn_by_source_port: false,
+        learn_by_psn: false,
+        ..InspectOptions::default()
+    };
+    let path = root().join("traces/samples/kv-ycsb-a-16qp.pcap");
+    let report = inspect(&path, &options)?;
+    assert!(learnt(&report).is_superset(&table));
+    assert_eq!((report.connections.len(), report.unpaired.len()), (17, 0));
+    assert!(report.connections.iter().all(|c| c.learnt_by == "configured"));
+    assert_eq!(report.warnings, ["1 configured connections carried no packets"]);
+    let usual = inspect(&path, &InspectOptions::default())?;
+    let requests = |report: &InspectReport| report.connections.iter().map(|c| c.requests).sum();
+    let (ours, theirs): (u64, u64) = (requests(&report), requests(&usual));
+    assert_eq!(ours, theirs);
     Ok(())
 }
 

@@ -16,7 +16,17 @@ import sys
 
 FIELDS = """frame.len frame.cap_len frame.time_epoch ip.src ip.dst ipv6.src ipv6.dst udp.srcport
 udp.dstport udp.length infiniband.bth.opcode infiniband.bth.destqp infiniband.bth.psn
-infiniband.bth.padcnt infiniband.reth.dmalen infiniband.aeth.syndrome udp.payload""".split()
+infiniband.bth.padcnt infiniband.reth.dmalen infiniband.aeth.syndrome udp.payload
+infiniband.mad.attributeid""".split()
+# Of the connection manager's REQ, REP and RTU.
+CM_FIELDS = """infiniband.cm.req infiniband.cm.req.localqpn infiniband.cm.req.startpsn
+infiniband.cm.req.pppmtu infiniband.cm.req.retrcount infiniband.cm.req.pkey
+infiniband.cm.req.prim_localacktout infiniband.cm.rep infiniband.cm.rep.remotecommid
+infiniband.cm.rep.localqpn infiniband.cm.rep.startpsn infiniband.cm.rep.respres
+infiniband.cm.rep.initdepth infiniband.cm.rep.rnrretrcount infiniband.cm.rtu.localcommid
+infiniband.cm.rtu.remotecommid""".split()
+CM_NAMES = {0x10: "REQ", 0x11: "MRA", 0x12: "REJ", 0x13: "REP", 0x14: "RTU", 0x15: "DREQ",
+            0x16: "DREP"}
 
 NAMES = """SEND_FIRST SEND_MIDDLE SEND_LAST SEND_LAST_IMM SEND_ONLY SEND_ONLY_IMM WRITE_FIRST
 WRITE_MIDDLE WRITE_LAST WRITE_LAST_IMM WRITE_ONLY WRITE_ONLY_IMM READ_REQUEST READ_RESPONSE_FIRST
@@ -48,14 +58,14 @@ def number(text):
 def packets(path):
     command = ["tshark", "-n", "-r", path, "-T", "fields"]
     command += ["-E", "occurrence=f", "-E", "separator=|"]
-    for field in FIELDS:
+    for field in FIELDS + CM_FIELDS:
         command += ["-e", field]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     # A capture cut in its last record is reported on standard error after all else was printed.
     if done.returncode not in (0, 2) or (done.returncode == 2 and not done.stdout):
         raise SystemExit("tshark: " + done.stderr)
     for line in done.stdout.splitlines():
-        row = dict(zip(FIELDS, line.split("|")))
+        row = dict(zip(FIELDS + CM_FIELDS, line.split("|")))
         packet = {name.split(".")[-1]: row[name] for name in FIELDS}
         packet["src"] = row["ip.src"] or row["ipv6.src"]
         packet["dst"] = row["ip.dst"] or row["ipv6.dst"]
@@ -63,6 +73,8 @@ def packets(path):
         packet["data"] = row["udp.payload"].replace(":", "")
         for name in "cap_len srcport dstport opcode destqp psn padcnt dmalen syndrome".split():
             packet[name] = number(packet[name])
+        packet["cm"] = {name[len("infiniband.cm."):]: number(row[name]) for name in CM_FIELDS}
+        packet["attributeid"] = number(packet["attributeid"])
         packet["roce"] = packet["opcode"] is not None and packet["dstport"] == 4791
         packet["rc"] = packet["roce"] and packet["opcode"] < 0x20
         if packet["rc"]:
@@ -191,6 +203,30 @@ def connection(table, ahead, back):
             "bytes": one["bytes"] + other["bytes"], **{verb: one[verb] for verb in VERBS}}
 
 
+def handshakes(rows):
+    """What REQ and REP say of each connection that an RTU completed, by the ends of the
+    connection. A starting PSN is the one that the sender of the message expects to receive."""
+    asked, agreed, found = {}, {}, {}
+    for p in rows:
+        cm, way = p["cm"], (p["src"], p["dst"])
+        if p["attributeid"] == 0x10:
+            asked[way, cm["req"]] = cm
+        elif p["attributeid"] == 0x13:
+            agreed[way[::-1], cm["rep.remotecommid"], cm["rep"]] = cm
+        elif p["attributeid"] == 0x14:
+            ids = cm["rtu.localcommid"], cm["rtu.remotecommid"]
+            req, rep = asked[way, ids[0]], agreed[way, *ids]
+            timeout = req["req.prim_localacktout"]
+            found[way[0], req["req.localqpn"], way[1], rep["rep.localqpn"]] = {
+                "client_start_psn": rep["rep.startpsn"], "server_start_psn": req["req.startpsn"],
+                "path_mtu": 128 << req["req.pppmtu"], "depth": rep["rep.respres"],
+                "client_depth": rep["rep.initdepth"], "partition_key": req["req.pkey"],
+                "retry_count": req["req.retrcount"],
+                "rnr_retry_count": rep["rep.rnrretrcount"],
+                "ack_timeout_ns": 4096 << timeout if timeout else None}
+    return found
+
+
 def keys(rows):
     """Distinct keys of the "kv" workload: the first 8 bytes of every WRITE of 1,024 bytes."""
     found = set()
@@ -212,8 +248,16 @@ def counts(path):
             opcodes[name] = opcodes.get(name, 0) + 1
     times = [p["time_epoch"].split(".") for p in rows]
     times = [int(s) * 10**9 + int(f.ljust(9, "0")[:9]) for s, f in times]
-    found = [connection(table, a, b) for a, b in pairs(table)]
+    told = handshakes(rows)
+    # Who sent the REQ is the client, even if the other end sent the first request.
+    found = [connection(table, b, a) if (a[1], a[2], a[0], b[2]) in told
+             else connection(table, a, b) for a, b in pairs(table)]
     key = ["client_ip", "client_qpn", "server_ip", "server_qpn"]
+    for each in found:
+        each["cm"] = told.get(tuple(each[name] for name in key))
+        if each["cm"]:
+            each.update(learnt_by="cm", path_mtu=each["cm"]["path_mtu"])
+    messages = [CM_NAMES.get(p["attributeid"], "OTHER") for p in rows if p["attributeid"]]
     return {"packets": len(rows), "roce_packets": sum(p["roce"] for p in rows),
             "truncated_packets": sum(p["cap_len"] < p["frame_len"] for p in rows),
             "duration_ns": times[-1] - times[0] if times else 0,
@@ -221,6 +265,7 @@ def counts(path):
             "retransmitted": sum(f["retransmitted"] for f in table.values()),
             "operations": {v: sum(f[v] for f in table.values()) for v in VERBS},
             "keys": keys(rows),
+            "cm_messages": {name: messages.count(name) for name in set(messages)},
             "connections": sorted(found, key=lambda c: [c[k] for k in key])}
 
 

@@ -7,6 +7,7 @@ use std::process::Output;
 
 use qpmux_engine::Config;
 use qpmux_engine::policy::{KeyMap, Map, Order, Policy, TrustBy};
+use qpmux_sim::connections_file::KnownConnections;
 use qpmux_sim::replay::{Latency, ReplayReport, Setup, replay_modelled};
 use qpmux_tests::binary::qpmux;
 use qpmux_workloads::load_profile;
@@ -28,6 +29,7 @@ pub(crate) fn setup(server_qps: u32) -> Setup {
             profile: load_profile("kv").unwrap(),
             message_packets_max: 1,
         },
+        connections: KnownConnections::default(),
         engine: Config::default(),
         shards: 1,
         depth: None,

@@ -4,21 +4,28 @@ use std::path::PathBuf;
 
 use super::output::print;
 use super::progress::{Progress, file_len};
-use super::{Outcome, manifest};
+use super::{Outcome, load_connections, manifest};
 use crate::files::make_results_dir;
 use crate::inspect::{self, InspectOptions, NamedProfile};
 
 /// Say what is in a capture: packets, connections, verbs, repeats, keys.
 #[derive(clap::Args, serde::Serialize)]
 #[command(after_help = "Example:\n  qpmux inspect traces/samples/kv-ycsb-a-16qp.pcap\n\n\
-    Connections are learnt from the traffic alone; --no-source-port and --no-psn switch a kind\n\
-    of evidence off.")]
+    Connections are learnt from the traffic alone; --no-cm, --no-source-port and --no-psn switch\n\
+    a kind of evidence off. --connections FILE names those that are known beforehand:\n\n  \
+    [[connection]]\n  client = \"10.0.0.1:0x11\"\n  server = \"10.0.0.2:0x22\"")]
 pub(super) struct Args {
     /// Capture to read: pcap or pcapng, plain, gzip or zstd; - is standard input.
     capture: PathBuf,
     /// Which requests carry a key: kv, none, or a TOML file.
     #[arg(long, default_value = "kv", value_name = "NAME|FILE")]
     profile: String,
+    /// Connections that are known: a TOML file with [[connection]] entries.
+    #[arg(long, value_name = "FILE")]
+    connections: Option<PathBuf>,
+    /// Do not learn connections from the connection manager.
+    #[arg(long)]
+    no_cm: bool,
     /// Do not learn connections from UDP source ports.
     #[arg(long)]
     no_source_port: bool,
@@ -45,6 +52,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let options = InspectOptions {
         profile: Some(NamedProfile::load(&args.profile)?),
         keys_max: args.keys_max,
+        connections: load_connections(args.connections.as_deref())?,
+        learn_by_cm: !args.no_cm,
         learn_by_source_port: !args.no_source_port,
         learn_by_psn: !args.no_psn,
         ..InspectOptions::default()
@@ -57,7 +66,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     progress.finish();
     if let Some(dir) = &args.out {
         make_results_dir(dir)?;
-        manifest::write(dir, "inspect", args, &[&args.capture], &report)?;
+        let inputs = [Some(&args.capture), args.connections.as_ref()];
+        let inputs: Vec<_> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+        manifest::write(dir, "inspect", args, &inputs, &report)?;
     }
     print(args.json, &report, &report.render_text())?;
     Ok(Outcome::Good)

@@ -7,9 +7,12 @@ mod progress;
 mod replay;
 mod synth;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::connections_file::KnownConnections;
 
 /// A command's success, or why it failed after it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,11 @@ enum Command {
     Inspect(inspect::Args),
     Replay(replay::Args),
     Synth(synth::Args),
+}
+
+/// The list of connections in a file, if one is given; else none.
+fn load_connections(path: Option<&Path>) -> anyhow::Result<KnownConnections> {
+    Ok(path.map(KnownConnections::load).transpose()?.unwrap_or_default())
 }
 
 /// Runs the command that the process was started with.

@@ -9,7 +9,7 @@ use qpmux_workloads::load_profile;
 
 use super::output::print;
 use super::progress::{Progress, file_len};
-use super::{Outcome, manifest};
+use super::{Outcome, load_connections, manifest};
 use crate::replay::{self, Latency, ReplayReport, Setup, replay_captured, replay_modelled};
 
 /// Send a capture through the engine, and check that nobody can tell.
@@ -42,6 +42,10 @@ pub(super) struct Args {
     /// Which requests carry a key: kv, none, or a TOML file.
     #[arg(long, default_value = "kv", value_name = "NAME|FILE")]
     profile: String,
+    /// Connections that are known: a TOML file with [[connection]] entries, each with client and
+    /// server as "ADDRESS:NUMBER".
+    #[arg(long, value_name = "FILE")]
+    connections: Option<PathBuf>,
     /// What the engine knows at the start.
     #[arg(long, value_enum, default_value_t = Learn::FirstPass)]
     learn: Learn,
@@ -178,6 +182,7 @@ impl Args {
         };
         Ok(Setup {
             policy,
+            connections: load_connections(self.connections.as_deref())?,
             engine: Config { path_mtu: self.path_mtu, depth: self.depth, ..Config::default() },
             shards: self.shards,
             depth: self.depth,
@@ -216,7 +221,9 @@ impl Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let report = args.replay()?;
     if let Some(dir) = &args.out {
-        manifest::write(dir, "replay", args, &[&args.capture], &report)?;
+        let inputs = [Some(&args.capture), args.connections.as_ref()];
+        let inputs: Vec<_> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+        manifest::write(dir, "replay", args, &inputs, &report)?;
     }
     print(args.json, &report, &report.render_text())?;
     Ok(if report.is_good() { Outcome::Good } else { Outcome::CheckFailed })

@@ -5,12 +5,15 @@ use std::net::IpAddr;
 
 use qpmux_engine::connections::{Config, Connection, Event, Learner};
 use qpmux_engine::wire::packet::{CNP, UD_SEND_ONLY};
-use qpmux_engine::wire::{Classified, Layout, NotRc, classify, icrc};
+use qpmux_engine::wire::{Classified, CmLayout, CmMad, Layout, NotRc, classify, icrc};
 
 use super::InspectOptions;
 use super::flows::{Flow, FlowKey, Flows, path_mtu};
 use super::keys::Keys;
-use super::report::{ConnectionReport, InspectReport, LimitsReport, UnpairedReport, Verbs};
+use super::report::{
+    CmReport, ConnectionReport, InspectReport, LimitsReport, UnpairedReport, Verbs,
+};
+use crate::connections_file::ConnectionsError;
 
 /// Counts as packets go by.
 pub(super) struct Collector {
@@ -23,6 +26,7 @@ pub(super) struct Collector {
     /// The latest time so far: captures can step back a little.
     clock_ns: u64,
     opcodes: BTreeMap<u8, u64>,
+    cm_messages: BTreeMap<&'static str, u64>,
     malformed: BTreeMap<String, u64>,
     not_roce: BTreeMap<&'static str, u64>,
     retransmitted: u64,
@@ -37,15 +41,17 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub(super) fn new(options: &InspectOptions) -> Self {
-        let learner = Learner::new(Config {
+    pub(super) fn new(options: &InspectOptions) -> Result<Self, ConnectionsError> {
+        let mut learner = Learner::new(Config {
             flows_max: options.flows_max,
             connections_max: options.flows_max.div_ceil(2),
+            cm: options.learn_by_cm,
             source_port: options.learn_by_source_port,
             psn: options.learn_by_psn,
             ..Config::default()
         });
-        Self {
+        options.connections.configure(0, &mut learner)?;
+        Ok(Self {
             packets: 0,
             roce_packets: 0,
             icrc_bad: 0,
@@ -54,6 +60,7 @@ impl Collector {
             last_ns: 0,
             clock_ns: 0,
             opcodes: BTreeMap::new(),
+            cm_messages: BTreeMap::new(),
             malformed: BTreeMap::new(),
             not_roce: BTreeMap::new(),
             retransmitted: 0,
@@ -64,7 +71,7 @@ impl Collector {
             ended: Vec::new(),
             ended_max: options.flows_max as usize,
             connections_not_kept: 0,
-        }
+        })
     }
 
     /// Takes a packet in. `wire_len` is its length before the capture cut it, in bytes.
@@ -85,7 +92,10 @@ impl Collector {
             Ok(Classified::Other(
                 NotRc::OtherTransport { opcode } | NotRc::UnknownRcOpcode { opcode, .. },
             )) => self.count_roce(opcode),
-            Ok(Classified::Other(NotRc::Cm(_))) => self.count_roce(UD_SEND_ONLY),
+            Ok(Classified::Other(NotRc::Cm(layout))) => {
+                self.count_roce(UD_SEND_ONLY);
+                self.take_cm(&layout, frame);
+            }
             Ok(Classified::Other(NotRc::Cnp(_))) => self.count_roce(CNP),
             Ok(Classified::Other(other)) => {
                 *self.not_roce.entry(reason(other)).or_default() += 1;
@@ -110,6 +120,27 @@ impl Collector {
         }
         self.learner.observe(self.clock_ns, layout, frame);
         // The packet that shows that a connection has ended belongs to the next one.
+        self.close_ended();
+        self.keys.take(layout, frame);
+        let (retransmitted, verbs) = self.flows.take(layout, frame, wire_len);
+        self.retransmitted += retransmitted;
+        self.operations = self.operations.plus(&verbs);
+    }
+
+    fn take_cm(&mut self, layout: &CmLayout, frame: &[u8]) {
+        if !icrc::verify_cm(frame, layout) {
+            self.icrc_bad += 1;
+            return;
+        }
+        if let Ok(mad) = CmMad::parse(layout.mad(frame)) {
+            *self.cm_messages.entry(mad.message.name()).or_default() += 1;
+        }
+        self.learner.observe_mad(self.clock_ns, layout, frame);
+        self.close_ended();
+    }
+
+    /// Reports the connections that have ended.
+    fn close_ended(&mut self) {
         while let Some(event) = self.learner.poll_event() {
             if let Event::ConnectionEnded { connection, .. } = event {
                 let report = self.close(&connection);
@@ -120,10 +151,6 @@ impl Collector {
                 }
             }
         }
-        self.keys.take(layout, frame);
-        let (retransmitted, verbs) = self.flows.take(layout, frame, wire_len);
-        self.retransmitted += retransmitted;
-        self.operations = self.operations.plus(&verbs);
     }
 
     /// Takes a connection's two flows out and reports them.
@@ -151,6 +178,7 @@ impl Collector {
             truncated_tail,
             duration_ns: self.last_ns.saturating_sub(self.first_ns.unwrap_or(0)),
             opcodes: self.opcodes.into_iter().map(|(byte, count)| (name_of(byte), count)).collect(),
+            cm_messages: self.cm_messages,
             malformed: self.malformed,
             not_roce: self.not_roce,
             retransmitted: self.retransmitted,
@@ -171,7 +199,8 @@ impl Collector {
 }
 
 fn report_connection(c: &Connection, client: &Flow, server: &Flow) -> ConnectionReport {
-    let mtu = path_mtu([client, server]);
+    let agreed = c.cm.map(|cm| (u32::from(cm.path_mtu), true));
+    let mtu = agreed.or_else(|| path_mtu([client, server]));
     ConnectionReport {
         client_ip: c.client.ip,
         client_qpn: c.client.qpn.value(),
@@ -190,6 +219,7 @@ fn report_connection(c: &Connection, client: &Flow, server: &Flow) -> Connection
         server_requests: server.requests,
         first_psn: client.first_psn.map(|psn| psn.value()),
         last_psn: client.last_psn().map(|psn| psn.value()),
+        cm: c.cm.map(CmReport::from),
         path_mtu: mtu.map(|(mtu, _)| mtu),
         path_mtu_certain: mtu.is_some_and(|(_, certain)| certain),
         bytes: client.bytes + server.bytes,

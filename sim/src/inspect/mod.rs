@@ -14,11 +14,12 @@ mod tests;
 
 use std::path::Path;
 
-use qpmux_traces::{CaptureError, CaptureReader};
+use qpmux_traces::CaptureReader;
 
+use crate::connections_file::KnownConnections;
 pub use keys::NamedProfile;
 pub use report::{
-    ConnectionReport, InspectReport, KeysReport, LimitsReport, UnpairedReport, Verbs,
+    CmReport, ConnectionReport, InspectReport, KeysReport, LimitsReport, UnpairedReport, Verbs,
 };
 
 /// Packets between two calls of the progress function.
@@ -34,6 +35,10 @@ pub struct InspectOptions {
     pub flows_max: u32,
     /// Distinct keys to keep; 8 to 16 bytes each.
     pub keys_max: usize,
+    /// Connections that are known beforehand.
+    pub connections: KnownConnections,
+    /// Whether connections may be learnt from the connection manager.
+    pub learn_by_cm: bool,
     /// Whether connections may be learnt from UDP source ports.
     pub learn_by_source_port: bool,
     /// Whether connections may be learnt from sequence numbers.
@@ -46,6 +51,8 @@ impl Default for InspectOptions {
             profile: NamedProfile::load("kv").ok(),
             flows_max: 32_768,
             keys_max: 1 << 20,
+            connections: KnownConnections::default(),
+            learn_by_cm: true,
             learn_by_source_port: true,
             learn_by_psn: true,
         }
@@ -56,15 +63,15 @@ impl Default for InspectOptions {
 /// told now and then how many bytes of the file have been read.
 ///
 /// # Errors
-/// [`CaptureError`] where the capture cannot be read. One that breaks off in its last record is
-/// no error but reported.
+/// Where the capture cannot be read, or a connection known beforehand cannot be. A capture
+/// that breaks off in its last record is no error but reported.
 pub fn run(
     path: &Path,
     options: &InspectOptions,
     progress: &mut dyn FnMut(u64),
-) -> Result<InspectReport, CaptureError> {
+) -> anyhow::Result<InspectReport> {
     let mut reader = CaptureReader::open(path)?;
-    let mut collector = collect::Collector::new(options);
+    let mut collector = collect::Collector::new(options)?;
     while let Some(packet) = reader.next_packet()? {
         let number = packet.number;
         collector.take(packet.timestamp_ns, packet.original_len, packet.data);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use qpmux_engine::connections::CmFacts;
 use qpmux_engine::wire::Opcode;
 use serde::Serialize;
 
@@ -70,7 +71,8 @@ pub struct InspectReport {
     pub packets: u64,
     /// Well-formed RoCEv2 packets: all transports, bad ICRCs included.
     pub roce_packets: u64,
-    /// RC packets whose ICRC is wrong. They count under `opcodes`, and nowhere else.
+    /// Packets of RC and of the connection manager whose ICRC is wrong. They count under
+    /// `opcodes`, and nowhere else.
     pub icrc_bad: u64,
     /// Packets of which the capture holds only the first bytes; they are not looked into.
     pub truncated_packets: u64,
@@ -80,6 +82,8 @@ pub struct InspectReport {
     pub duration_ns: u64,
     /// Packets by opcode; those that are not RC by number.
     pub opcodes: BTreeMap<String, u64>,
+    /// Messages of the connection manager by name, such as `REQ`.
+    pub cm_messages: BTreeMap<&'static str, u64>,
     /// Malformed packets by header and field.
     pub malformed: BTreeMap<String, u64>,
     /// Packets that are not RoCEv2, by reason.
@@ -116,7 +120,7 @@ pub struct KeysReport {
 /// One connection. Requests are the client's.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ConnectionReport {
-    /// Address of the end that sent the first request.
+    /// Address of the end that asked for the connection, or that sent the first request.
     pub client_ip: IpAddr,
     /// Queue pair number of that end.
     pub client_qpn: u32,
@@ -124,7 +128,7 @@ pub struct ConnectionReport {
     pub server_ip: IpAddr,
     /// Queue pair number of the other end.
     pub server_qpn: u32,
-    /// How the pair of numbers was found out: `source-port` or `psn`.
+    /// How the pair of numbers was found out: `configured`, `cm`, `source-port` or `psn`.
     pub learnt_by: &'static str,
     /// Earlier connections with one of the numbers.
     pub epoch: u32,
@@ -151,12 +155,54 @@ pub struct ConnectionReport {
     pub first_psn: Option<u32>,
     /// Newest PSN of the requests.
     pub last_psn: Option<u32>,
-    /// Path MTU in bytes, as far as packets show it.
+    /// What was agreed upon through the connection manager, if that was seen.
+    pub cm: Option<CmReport>,
+    /// Path MTU in bytes, as far as the connection manager or packets show it.
     pub path_mtu: Option<u32>,
-    /// Whether a packet that must be full proves the path MTU; else it is the smallest possible.
+    /// Whether the connection manager or a packet that must be full proves the path MTU; else it
+    /// is the smallest possible.
     pub path_mtu_certain: bool,
     /// Bytes on the wire both ways, from the Ethernet header on.
     pub bytes: u64,
+}
+
+/// What the ends of a connection agreed upon through the connection manager.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CmReport {
+    /// PSN of the client's first request.
+    pub client_start_psn: u32,
+    /// PSN of the server's first request.
+    pub server_start_psn: u32,
+    /// Path MTU in bytes.
+    pub path_mtu: u16,
+    /// READs and atomics of the client that the server takes at a time.
+    pub depth: u8,
+    /// READs and atomics of the server that the client takes at a time.
+    pub client_depth: u8,
+    /// Partition key.
+    pub partition_key: u16,
+    /// How often a request is repeated without an answer.
+    pub retry_count: u8,
+    /// How often a request is repeated after an RNR NAK; 7 is for ever.
+    pub rnr_retry_count: u8,
+    /// Time without an answer after which a request is repeated, in nanoseconds, if it ever is.
+    pub ack_timeout_ns: Option<u64>,
+}
+
+impl From<CmFacts> for CmReport {
+    fn from(facts: CmFacts) -> Self {
+        Self {
+            client_start_psn: facts.client_psn.value(),
+            server_start_psn: facts.server_psn.value(),
+            path_mtu: facts.path_mtu,
+            depth: facts.depth,
+            client_depth: facts.client_depth,
+            partition_key: facts.partition_key,
+            retry_count: facts.retry_count,
+            rnr_retry_count: facts.rnr_retry_count,
+            ack_timeout_ns: facts.ack_timeout_ns(),
+        }
+    }
 }
 
 /// A flow that belongs to no connection as far as is known.

@@ -71,7 +71,7 @@ fn ack(psn: u32) -> Vec<u8> {
 }
 
 /// Writes a capture, one frame per microsecond, each with its length on the wire.
-fn capture(folder: &Path, frames: &[(usize, Vec<u8>)]) -> Result<PathBuf, CaptureError> {
+fn capture(folder: &Path, frames: &[(usize, Vec<u8>)]) -> anyhow::Result<PathBuf> {
     let path = folder.join("in.pcap");
     let mut writer = CaptureWriter::create(&path)?;
     for (i, (wire_len, data)) in frames.iter().enumerate() {

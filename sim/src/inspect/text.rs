@@ -12,7 +12,9 @@ pub(super) fn warnings(report: &InspectReport) -> Vec<String> {
     let limits = &report.limits;
     let malformed: u64 = report.malformed.values().sum();
     let keys_overflowed = report.keys.as_ref().is_some_and(|keys| keys.overflowed);
+    let silent = report.connections.iter().filter(|c| c.bytes == 0 && c.learnt_by == "configured");
     let counted = [
+        (silent.count() as u64, "configured connections carried no packets"),
         (report.icrc_bad, "packets have a bad ICRC and were left out"),
         (malformed, "packets are malformed"),
         (report.truncated_packets, "packets were cut by the capture (snap length) and left out"),
@@ -43,6 +45,11 @@ impl InspectReport {
         self.write_totals(&mut text);
         write_table(&mut text, &connection_rows(self));
         cut_note(&mut text, self.connections.len(), "connections");
+        let agreed = cm_rows(self);
+        if !agreed.is_empty() {
+            text.push_str("\nAgreed upon through the connection manager\n");
+            write_table(&mut text, &agreed);
+        }
         if !self.unpaired.is_empty() {
             text.push_str("\nFlows of no known connection\n");
             write_table(&mut text, &unpaired_rows(self));
@@ -77,7 +84,12 @@ impl InspectReport {
         for (name, value) in lines {
             let _ = writeln!(text, "{name:<15} {value}");
         }
-        for (title, counts) in [("opcode", &self.opcodes), ("malformed", &self.malformed)] {
+        let messages = self.cm_messages.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+        for (title, counts) in [
+            ("opcode", &self.opcodes),
+            ("connection manager", &messages),
+            ("malformed", &self.malformed),
+        ] {
             if !counts.is_empty() {
                 text.push('\n');
                 let mut rows = vec![vec![title.to_owned(), "packets".to_owned()]];
@@ -124,6 +136,30 @@ fn connection_row(c: &ConnectionReport) -> Vec<String> {
     row.push(c.path_mtu.map_or_else(|| "-".to_owned(), |mtu| format!("{about}{mtu}")));
     row.push(c.bytes.to_string());
     row
+}
+
+fn cm_rows(report: &InspectReport) -> Vec<Vec<String>> {
+    let agreed = report.connections.iter().filter_map(|c| Some((c, c.cm.as_ref()?)));
+    let mut rows: Vec<Vec<String>> = agreed
+        .take(ROWS_MAX)
+        .map(|(c, cm)| {
+            vec![
+                format!("{} {:#08x}", c.client_ip, c.client_qpn),
+                format!("{} {:#08x}", c.server_ip, c.server_qpn),
+                cm.client_start_psn.to_string(),
+                cm.server_start_psn.to_string(),
+                cm.path_mtu.to_string(),
+                cm.depth.to_string(),
+                cm.retry_count.to_string(),
+                cm.ack_timeout_ns.map_or_else(|| "-".to_owned(), |ns| (ns / 1000).to_string()),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        let title = "client server client-psn server-psn mtu depth retries timeout-us";
+        rows.insert(0, title.split(' ').map(str::to_owned).collect());
+    }
+    rows
 }
 
 fn unpaired_rows(report: &InspectReport) -> Vec<Vec<String>> {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
-use qpmux_engine::connections::{Config, Learner};
+use qpmux_engine::connections::{Config, Event, Learner};
 use qpmux_engine::policy::{Directory, Map, Policy};
-use qpmux_engine::wire::{Classified, classify, icrc};
+use qpmux_engine::wire::{Classified, CmLayout, CmMad, CmMessage, NotRc, classify, icrc};
 use qpmux_engine::{Nanos, Side};
 use qpmux_traces::CaptureReader;
 
@@ -37,6 +37,7 @@ pub fn replay_captured(
     let mut writers = out.map(|dir| Writers::create(dir, capture)).transpose()?;
     let mut host = Host::new(&setup.engine, &setup.policy, &no_connections(&setup.policy)?, 1)?;
     let mut sides = Sides::new();
+    setup.connections.configure(0, &mut sides.learner)?;
     let (mut packets, mut first_ns, mut last_ns) = (0, None, 0);
     loop {
         progress(Progress::Read(1, reader.bytes_read()));
@@ -59,7 +60,7 @@ pub fn replay_captured(
         writers.finish()?;
     }
     let mut report = ReplayReport::of_counters(&host.counters());
-    report.client_connections = sides.learner.connections().count();
+    report.client_connections = sides.learnt;
     report.truncated_tail = reader.truncated_tail().is_some();
     report.events = packets;
     report.duration_ns = last_ns.saturating_sub(first_ns.unwrap_or(0));
@@ -74,6 +75,8 @@ fn no_connections(policy: &Policy) -> anyhow::Result<Directory> {
 /// told from who asks and who answers.
 struct Sides {
     learner: Learner,
+    /// Connections learnt so far.
+    learnt: usize,
     servers: BTreeSet<IpAddr>,
 }
 
@@ -82,21 +85,53 @@ const SERVERS_MAX: usize = 65_536;
 
 impl Sides {
     fn new() -> Sides {
-        Sides { learner: Learner::new(Config::default()), servers: BTreeSet::new() }
+        Sides { learner: Learner::new(Config::default()), learnt: 0, servers: BTreeSet::new() }
     }
 
     fn side_of(&mut self, now_ns: u64, frame: &[u8], cut: bool) -> Side {
-        let Ok(Classified::Rc(layout)) = classify(frame) else { return Side::Client };
+        let layout = match classify(frame) {
+            Ok(Classified::Rc(layout)) => layout,
+            Ok(Classified::Other(NotRc::Cm(layout))) => {
+                return self.side_of_message(now_ns, frame, cut, &layout);
+            }
+            _ => return Side::Client,
+        };
         if !cut && icrc::verify(frame, &layout) {
             self.learner.observe(now_ns, &layout, frame);
-            while self.learner.poll_event().is_some() {}
+            self.count_learnt();
         }
-        if layout.opcode.is_request()
-            && !self.servers.contains(&layout.source)
-            && self.servers.len() < SERVERS_MAX
-        {
-            self.servers.insert(layout.destination);
+        if layout.opcode.is_request() {
+            self.note_request(layout.source, layout.destination);
         }
-        if self.servers.contains(&layout.source) { Side::Server } else { Side::Client }
+        self.side_of_source(layout.source)
+    }
+
+    /// The same for a message of the connection manager.
+    fn side_of_message(&mut self, now: u64, frame: &[u8], cut: bool, layout: &CmLayout) -> Side {
+        if !cut && icrc::verify_cm(frame, layout) {
+            self.learner.observe_mad(now, layout, frame);
+            self.count_learnt();
+            let mad = CmMad::parse(layout.mad(frame));
+            if mad.is_ok_and(|mad| matches!(mad.message, CmMessage::Req(_))) {
+                self.note_request(layout.source, layout.destination);
+            }
+        }
+        self.side_of_source(layout.source)
+    }
+
+    fn count_learnt(&mut self) {
+        while let Some(event) = self.learner.poll_event() {
+            self.learnt += usize::from(matches!(event, Event::ConnectionLearnt(_)));
+        }
+    }
+
+    fn note_request(&mut self, source: IpAddr, destination: IpAddr) {
+        if !self.servers.contains(&source) && self.servers.len() < SERVERS_MAX {
+            self.servers.insert(destination);
+        }
+    }
+
+    fn side_of_source(&self, source: IpAddr) -> Side {
+        if self.servers.contains(&source) { Side::Server } else { Side::Client }
     }
 }

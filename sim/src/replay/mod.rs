@@ -16,6 +16,9 @@ mod second_pass;
 mod setup;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use qpmux_engine::connections;
@@ -57,8 +60,9 @@ pub fn replay_modelled(
     progress: &mut dyn FnMut(Progress),
 ) -> anyhow::Result<ReplayReport> {
     let learner = connections::Config::default();
-    let first =
-        first_pass::first_pass(capture, learner, &mut |bytes| progress(Progress::Read(1, bytes)))?;
+    let first = first_pass::first_pass(capture, learner, &setup.connections, &mut |bytes| {
+        progress(Progress::Read(1, bytes));
+    })?;
     let script =
         second_pass::second_pass(capture, &first, &mut |bytes| progress(Progress::Read(2, bytes)))?;
     drop(first);

@@ -40,7 +40,8 @@ pub struct ScriptedConnection {
     pub credits: u8,
     /// Path MTU in bytes.
     pub path_mtu: u16,
-    /// Most READs and atomics seen outstanding at a time.
+    /// READs and atomics that the server takes at a time: as agreed upon through the connection
+    /// manager, or as many as were seen outstanding, whichever is more.
     pub depth: u16,
     /// Its messages, in order.
     pub verbs: Vec<ScriptedVerb>,

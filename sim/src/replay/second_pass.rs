@@ -10,7 +10,7 @@ use qpmux_engine::wire::{Ethernet, Ipv4, Ipv6, Layout, Msn, Psn};
 use qpmux_engine::{DomainId, ServerQpId};
 use qpmux_traces::{CaptureError, CaptureReader, CapturedPacket};
 
-use super::first_pass::{FirstPass, believable, flow_of};
+use super::first_pass::{FirstPass, Owner, believable, flow_of};
 use super::messages::{Answered, Messages};
 use super::script::{LeftOut, Script, ScriptedConnection, ServerMemory};
 use crate::memory::Memory;
@@ -73,9 +73,13 @@ impl<'a> SecondPass<'a> {
         let start = *self.start_ns.get_or_insert(now);
         let cut = packet.is_truncated();
         let Some(layout) = believable(packet.data, cut, &mut self.left_out) else { return };
-        let Some(&(index, to_server)) = self.first.flows.get(&flow_of(&layout)) else {
-            self.left_out.unpaired_packets += 1;
-            return;
+        let (index, to_server) = match self.first.owner(flow_of(&layout), packet.number) {
+            Owner::Connection(index, to_server) => (index, to_server),
+            Owner::Former => return,
+            Owner::Nobody => {
+                self.left_out.unpaired_packets += 1;
+                return;
+            }
         };
         let reading = &mut self.readings[index];
         match (to_server, layout.opcode.is_request()) {
@@ -136,6 +140,8 @@ impl<'a> SecondPass<'a> {
             let Some((request, client_mac)) = reading.request else { continue };
             // A server that never answered would have answered like this.
             let (response, server_mac) = reading.response.unwrap_or((request, known.server.mac));
+            // An application may use more than it announced: what is seen counts too.
+            let agreed_depth = known.cm.map_or(0, |cm| cm.depth.into());
             index_of.insert(i as u32, script.connections.len() as u32);
             script.connections.push(ScriptedConnection {
                 client: Endpoint { mac: client_mac, ip: known.client.ip, qpn: known.client.qpn },
@@ -146,7 +152,7 @@ impl<'a> SecondPass<'a> {
                 start_msn: reading.messages.start_msn().unwrap_or(Msn::new(0)),
                 credits: reading.messages.credits(),
                 path_mtu: first.path_mtu[i],
-                depth: reading.messages.depth(),
+                depth: reading.messages.depth().max(agreed_depth),
                 verbs: reading.messages.into_verbs(),
             });
         }

@@ -10,6 +10,7 @@ use qpmux_engine::wire::ClientPsn;
 use qpmux_engine::{Config, DomainId, ShardId, Side};
 
 use super::script::{Script, ScriptedConnection};
+use crate::connections_file::KnownConnections;
 use crate::rc::{Link, Region, RequesterConfig, ResponderConfig, Verb, Wire};
 
 /// One-way times between middlebox and endpoints, in nanoseconds.
@@ -47,6 +48,8 @@ impl Latency {
 pub struct Setup {
     /// What the engine does.
     pub policy: Policy,
+    /// Connections that are known before the capture is read.
+    pub connections: KnownConnections,
     /// Limits and times of the engine.
     pub engine: Config,
     /// Number of shards, at least 1.
