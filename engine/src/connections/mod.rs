@@ -16,8 +16,10 @@
 //!
 //! The last two need several round trips; a single coincidence pairs nothing. What cannot be told
 //! is not paired. A handshake is proof of a *new* connection: it ends what was known of its queue
-//! pair numbers before, by whatever evidence. A flow here is a direction: source, destination and destination queue pair. Both
-//! directions of a connection may carry requests.
+//! pair numbers before, by whatever evidence.
+//!
+//! A flow here is a direction: source, destination and destination queue pair. Both directions of
+//! a connection may carry requests.
 //!
 //! The way of a frame: `learner` finds its flow, `flow` keeps what the flow asked and was
 //! answered, `epoch` notices that a known queue pair number belongs to a new connection,

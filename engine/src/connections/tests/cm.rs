@@ -502,7 +502,8 @@ proptest! {
     /// Any bytes in place of the message.
     #[test]
     fn any_message_is_survived(
-        bodies in prop::collection::vec((0x0f_u8..0x18, prop::collection::vec(any::<u8>(), 160)), 1..40),
+        bodies in prop::collection::vec(
+            (0x0f_u8..0x18, prop::collection::vec(any::<u8>(), 160)), 1..40),
     ) {
         let mut watch = Watch::new(Config { handshakes_max: 2, ..small() });
         for (id, body) in bodies {
