@@ -14,10 +14,10 @@ use serde::Deserialize;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{0}")]
+    #[error(transparent)]
     Read(#[from] std::io::Error),
     /// Not TOML, or with keys or values that there are not. Says the line.
-    #[error("{0}")]
+    #[error(transparent)]
     Syntax(#[from] toml::de::Error),
     /// A value that cannot be.
     #[error("{key} is {found}, must be {expected}")]
@@ -30,10 +30,10 @@ pub enum ConfigError {
         expected: String,
     },
     /// The application profile cannot be used.
-    #[error("policy.profile: {0}")]
+    #[error("policy.profile")]
     Profile(#[from] ProfileError),
     /// No engine can be built with these limits.
-    #[error("limits: {0}")]
+    #[error("limits")]
     Engine(#[from] BuildError),
 }
 

@@ -5,8 +5,9 @@ use crate::config::Settings;
 const PORTS: &str = "[client]\ninterface = 'eth1'\n[server]\ninterface = 'eth2'\n";
 
 fn with(rest: &str) -> Result<Settings, String> {
-    let settings = Settings::parse(&format!("{PORTS}{rest}")).map_err(|e| e.to_string())?;
-    settings.engine().map_err(|e| e.to_string())?;
+    let text = |error| format!("{:#}", anyhow::Error::new(error));
+    let settings = Settings::parse(&format!("{PORTS}{rest}")).map_err(text)?;
+    settings.engine().map_err(text)?;
     Ok(settings)
 }
 

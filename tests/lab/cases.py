@@ -1,0 +1,232 @@
+"""The tests: what runs in the guests, and what has to come of it."""
+
+import json
+import re
+from dataclasses import dataclass
+
+# A guest's only processor may stall longer than 67 ms, the usual timeout; code 18 is 1.07 s.
+QP_TIMEOUT = 18
+PERFTEST_PORT = 18515
+KV_PORT = 7471
+
+
+class Failure(Exception):
+    """A test that failed: what is wrong."""
+
+
+@dataclass
+class Case:
+    """A test: its name, what it needs, and a function that returns what it found."""
+
+    name: str
+    run: object
+    clients: int = 1
+    quick: bool = False
+
+
+def wait_in(guest, condition, what):
+    """Waits until a shell condition holds in a guest."""
+    loop = f"n=0; until {condition}; do n=$((n+1)); [ $n -lt 200 ] || exit 1; sleep 0.05; done"
+    if guest.run(loop)[0]:
+        raise Failure(f"{guest.name}: {what} did not start")
+
+
+def wait_listening(guest, port, cm):
+    """Waits until a server in a guest listens on a port, over TCP or the connection manager."""
+    if cm:
+        wait_in(guest, f"rdma resource show cm_id | grep LISTEN | grep -q ':{port}'", "server")
+        guest.run("sleep 1")
+    else:
+        wait_in(guest, f"netstat -ltn | grep -q ':{port} '", "server")
+
+
+def both(lab, server, client, port, cm):
+    """Runs a server and, once it listens, a client. Returns the client's output, and how often
+    it had to be tried again: perftest listens before it can accept, and its client gives up at
+    once if it is rejected then."""
+    for tries in range(3):
+        try:
+            return pair(lab, server, client, port, cm), tries
+        except Failure as failure:
+            if not cm or "REJECTED" not in str(failure):
+                raise
+            rejected = failure
+    raise rejected
+
+
+def pair(lab, server, client, port, cm, limit=90):
+    """One try."""
+    guest, peer = lab.server, lab.clients[0]
+    running = guest.start(server, limit)
+    try:
+        wait_listening(guest, port, cm)
+        status, output = peer.finish(peer.start(client, limit), limit + 10)
+        if status:
+            program = server.split()[0]
+            guest.run(f"killall -9 {program}")
+            there = guest.finish(running, 20)[1]
+            raise Failure(f"client ended with status {status}:\n{output}\nserver:\n{there}")
+        status, there = guest.finish(running, limit + 10)
+    except TimeoutError as error:
+        raise Failure(str(error)) from None
+    if status:
+        raise Failure(f"server ended with status {status}:\n{there}")
+    return output
+
+
+def perftest(program, options="", cm=False):
+    """A test with one of perftest's programs."""
+
+    def run(lab):
+        how = "-R" if cm else "-x 1"
+        timeout = "" if "_bw" in program and cm else f"-u {QP_TIMEOUT}"
+        common = f"{program} -d rxe0 {how} -F -p {PERFTEST_PORT} {timeout} {options}"
+        client = f"{common} {lab.server.address}"
+        output, rejected = both(lab, common, client, PERFTEST_PORT, cm)
+        return {**perftest_result(program, output), "rejected": rejected}
+
+    return run
+
+
+def perftest_result(program, output):
+    """The typical latency, or the average bandwidth, of the last row of a report."""
+    lines = [line.split() for line in output.splitlines() if line.strip()]
+    heads = [i for i, line in enumerate(lines) if line[0] == "#bytes"]
+    if not heads or len(lines) < heads[-1] + 2:
+        raise Failure(f"no report:\n{output}")
+    row = lines[heads[-1] + 1]
+    try:
+        if program.endswith("_lat"):
+            return {"iterations": int(row[1]), "typical_us": float(row[4])}
+        return {"iterations": int(row[1]), "average_MB_per_s": float(row[3])}
+    except (IndexError, ValueError):
+        raise Failure(f"no report:\n{output}") from None
+
+
+def rping(lab):
+    """Connections, SENDs, READs and WRITEs with verified contents, through the connection
+    manager."""
+    count = 20
+    server = f"rping -s -a {lab.server.address} -C {count} -V -v"
+    client = f"rping -c -a {lab.server.address} -C {count} -V -v"
+    output, _ = both(lab, server, client, 7174, True)
+    seen = len(re.findall(r"^ping data:", output, re.MULTILINE))
+    if seen != count:
+        raise Failure(f"{seen} of {count} pings:\n{output}")
+    return {"pings": seen}
+
+
+def ping(lab):
+    """Traffic that is no RDMA at all: ARP and ICMP, also in fragments."""
+    for size in (56, 4000):
+        status, output = lab.clients[0].run(f"ping -c 5 -i 0.2 -s {size} {lab.server.address}")
+        if status or "5 packets received" not in output:
+            raise Failure(output)
+    return {"pings": 10}
+
+
+def kv(threads, operations, writes, options="-F", timeout=QP_TIMEOUT, loss=None):
+    """A test with kv.c: the server proves what its network did."""
+
+    def run(lab):
+        options_now = f"-T {timeout} {options}"
+        if not loss:
+            return run_kv(lab, threads, operations, writes, options_now)
+        guests = [lab.server, *lab.clients]
+        for guest in guests:
+            command = f"/bin/tc qdisc add dev eth0 root netem limit 10000 loss {loss}%"
+            status, output = guest.run(command)
+            if status:
+                raise Failure(f"{command}: {output}")
+        try:
+            found = run_kv(lab, threads, operations, writes, options_now)
+            found["frames_lost"] = sum(frames_lost(guest) for guest in guests)
+        finally:
+            for guest in guests:
+                guest.run("/bin/tc qdisc del dev eth0 root")
+        if not found["frames_lost"]:
+            raise Failure("no frame was lost")
+        return found
+
+    return run
+
+
+def frames_lost(guest):
+    """Frames that a guest's queueing discipline has thrown away."""
+    return int(re.search(r"dropped (\d+)", guest.run("/bin/tc -s qdisc show dev eth0")[1])[1])
+
+
+def run_kv(lab, threads, operations, writes, options, limit=90):
+    """The store's server in one guest, clients in the others."""
+    guest, many = lab.server, len(lab.clients)
+    common = f"-k 64 -o {operations} -p {KV_PORT} {options}"
+    server = guest.start(f"kv server -c {threads * many} {common}", limit)
+    wait_listening(guest, KV_PORT, cm=False)
+    command = f"kv client -a {guest.address} -t {threads} -w {writes} {common}"
+    started = [
+        peer.start(f"{command} -s {number + 1}", limit) for number, peer in enumerate(lab.clients)
+    ]
+    found, wrong = [], []
+    for peer, number in zip(lab.clients, started):
+        try:
+            status, output = peer.finish(number, limit + 10)
+        except TimeoutError as error:
+            raise Failure(str(error)) from None
+        if status:
+            wrong.append(f"{peer.name}: status {status}: {output}")
+        else:
+            found.append(json.loads(output.splitlines()[-1]))
+    if wrong:
+        guest.run("killall -9 kv")
+    status, output = guest.finish(server, limit + 10)
+    if wrong or status:
+        raise Failure("\n".join([*wrong, f"server: status {status}: {output}"]))
+    proof = json.loads(output.splitlines()[-1])
+    proof["operations_per_s"] = sum(each["operations_per_s"] for each in found)
+    proof["late_swaps"] = sum(each["late_swaps"] for each in found)
+    return proof
+
+
+def perftest_cases():
+    """All of perftest's verbs, latency and bandwidth, set up over TCP and with rdma_cm."""
+    small, large = "-s 1024 -n 100", "-s 16384 -n 20 -q 4"
+    swap, add = "-n 100 -A CMP_AND_SWAP", "-n 100 -A FETCH_AND_ADD"
+    return [
+        Case("write latency", perftest("ib_write_lat", small), quick=True),
+        Case("read latency", perftest("ib_read_lat", small), quick=True),
+        Case("send latency", perftest("ib_send_lat", small)),
+        Case("compare-and-swap latency", perftest("ib_atomic_lat", swap), quick=True),
+        Case("fetch-and-add latency", perftest("ib_atomic_lat", add)),
+        Case("write bandwidth", perftest("ib_write_bw", large)),
+        Case("read bandwidth", perftest("ib_read_bw", large)),
+        Case("send bandwidth", perftest("ib_send_bw", large)),
+        Case("atomic bandwidth", perftest("ib_atomic_bw", "-n 100 -q 4 -A FETCH_AND_ADD")),
+        Case("rdma_cm write latency", perftest("ib_write_lat", small, cm=True), quick=True),
+        Case("rdma_cm send latency", perftest("ib_send_lat", small, cm=True)),
+        Case("rdma_cm read bandwidth", perftest("ib_read_bw", "-s 4096 -n 50", cm=True)),
+    ]
+
+
+def kv_cases():
+    """The store with one and with two machines of clients."""
+    return [
+        Case("kv half writes", kv(8, 100, 50), quick=True),
+        Case("kv few writes", kv(16, 100, 5)),
+        Case("kv all writes, few keys", kv(16, 40, 100, "-F -z 1.5")),
+        Case("kv swaps behind writes", kv(8, 100, 50, "-F -P")),
+        Case("kv with loss", kv(8, 60, 50, timeout=14, loss=1)),
+        Case("kv two machines", kv(8, 100, 50), clients=2),
+        Case("kv two machines, all writes", kv(8, 60, 100, "-F -P"), clients=2),
+        Case("kv two machines with loss", kv(4, 60, 50, timeout=14, loss=1), clients=2),
+    ]
+
+
+def suite(name):
+    """The tests of a suite, in their order."""
+    everything = [
+        Case("ping", ping, quick=True),
+        *perftest_cases(),
+        Case("rping", rping, quick=True),
+        *kv_cases(),
+    ]
+    return everything if name == "full" else [case for case in everything if case.quick]

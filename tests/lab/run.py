@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""Run real RDMA applications through qpmux-live.
+
+Boots virtual machines with Linux soft-RoCE in a network namespace of its own, puts a middlebox
+between the machines of the clients and that of the server, and runs RDMA programs across. Each
+test has a fresh middlebox. Needs root, and Debian packages that it names if they are missing.
+
+Exit status: 0 every test passed, 1 a test failed, 2 the lab could not be set up.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.dont_write_bytecode = True
+
+# pylint: disable=wrong-import-position
+import cases
+import image
+import needs
+import process
+from guest import Guest
+from wire import Capture, Middlebox, Wire
+
+TOP = os.path.dirname(os.path.dirname(HERE))
+
+
+def arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n", maxsplit=1)[0],
+        epilog="Example: sudo tests/lab/run.py --suite smoke",
+    )
+    parser.add_argument("--suite", choices=["smoke", "full"], default="smoke")
+    parser.add_argument(
+        "--only", metavar="REGEX", help="only tests whose names match, of any suite"
+    )
+    parser.add_argument(
+        "--wire",
+        choices=["middlebox", "bridge"],
+        default="middlebox",
+        help="bridge: no middlebox, to see what the machines do by themselves",
+    )
+    parser.add_argument(
+        "--middlebox",
+        metavar="PATH",
+        default=f"{TOP}/target/release/qpmux-live",
+        help="program, run as PATH --config FILE (default: target/release/qpmux-live)",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=f"{HERE}/pass.toml",
+        help="its configuration; the interfaces are called clients and servers",
+    )
+    parser.add_argument("--mtu", type=int, default=1500, help="of all interfaces (1500)")
+    parser.add_argument(
+        "--accelerator",
+        choices=["tcg", "kvm"],
+        default="tcg",
+        help="tcg works everywhere; kvm is much faster where it works",
+    )
+    parser.add_argument(
+        "--keep",
+        metavar="DIR",
+        default="out/lab",
+        help="where captures and logs of failed tests go (out/lab)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser.parse_args()
+
+
+def chosen(options):
+    """The tests that were asked for."""
+    if options.only:
+        return [case for case in cases.suite("full") if re.search(options.only, case.name)]
+    return cases.suite(options.suite)
+
+
+class Lab:
+    """Machines and wire of a run."""
+
+    def __init__(self, options, clients):
+        self.options = options
+        self.folder = process.own_folder()
+        process.clean_up_at_end()
+        process.own_network()
+        begin = time.monotonic()
+        self.kernel = image.build(self.folder)
+        self.build_s = time.monotonic() - begin
+        self.wire = Wire(clients, options.mtu, options.wire == "bridge")
+        # What the machines say to each other while they start has to pass as well.
+        box = None if options.wire == "bridge" else self.middlebox(self.folder)
+        self.guests = [
+            Guest(number, tap, self.folder, options.mtu, options.accelerator)
+            for number, tap in enumerate(self.wire.taps)
+        ]
+        for guest in self.guests:
+            guest.wait_ready()
+        if box:
+            box.stop()
+        self.start_s = time.monotonic() - begin
+        self.server = self.guests[-1]
+        self.clients = []
+
+    def middlebox(self, folder):
+        """A fresh middlebox."""
+        command = [self.options.middlebox, "--config", self.options.config]
+        return Middlebox(command, folder)
+
+    def run(self, case):
+        """Runs one test. Returns its row."""
+        folder = f"{self.folder}/test"
+        os.mkdir(folder)
+        self.clients = self.guests[: case.clients]
+        begin = time.monotonic()
+        found, wrong, counters = {}, [], {}
+        box = capture = None
+        try:
+            if self.options.wire != "bridge":
+                box = self.middlebox(folder)
+            capture = Capture(self.wire, folder)
+            found = case.run(self)
+        except cases.Failure as failure:
+            wrong.append(str(failure))
+        except (OSError, RuntimeError, ValueError):
+            wrong.append(traceback.format_exc())
+        seconds = time.monotonic() - begin
+        if capture:
+            capture.stop()
+        if box:
+            counters, ended = box.stop()
+            wrong += ended
+        row = {"test": case.name, "passed": not wrong, "seconds": round(seconds, 2)}
+        row.update({"result": found, "middlebox": counters, "wrong": wrong})
+        if wrong:
+            row["kept"] = self.keep(case, folder, wrong)
+        shutil.rmtree(folder)
+        return row
+
+    def keep(self, case, folder, wrong):
+        """Keeps what may tell why a test failed. Returns where."""
+        name = re.sub(r"\W+", "-", case.name)
+        target = f"{self.options.keep}/{name}-{time.strftime('%Y%m%dT%H%M%S')}"
+        shutil.copytree(folder, target)
+        for guest in self.guests:
+            shutil.copy(guest.console, target)
+        with open(f"{target}/wrong.txt", "w", encoding="utf-8") as file:
+            file.write("\n".join(wrong) + "\n")
+        return target
+
+
+def text_of(row):
+    """The line of a table about a test."""
+    shown = {
+        name: value
+        for name, value in row["result"].items()
+        if name in ("typical_us", "average_MB_per_s", "pings", "operations_per_s", "updates")
+        or (name in ("ghosts", "late_swaps", "frames_lost", "rejected") and value)
+    }
+    words = [f"{name} {value:g}" for name, value in shown.items()]
+    ports = row["middlebox"].get("ports", {})
+    lost = sum(
+        count
+        for port in ports.values()
+        for name, count in port.items()
+        if name not in ("received", "sent")
+    )
+    if ports:
+        words.append(f"passed {row['middlebox']['passed']}")
+    if row["middlebox"].get("mapped"):
+        words.append(f"mapped {row['middlebox']['mapped']}")
+    if lost:
+        words.append(f"LOST {lost}")
+    verdict = "ok" if row["passed"] else "FAILED"
+    return f"{row['test']:<28} {verdict:<7} {row['seconds']:6.2f} s  {', '.join(words)}"
+
+
+def main():
+    """Runs the tests that were asked for."""
+    options = arguments()
+    tests = chosen(options)
+    if not tests:
+        needs.give_up("no test has such a name")
+    needs.check()
+    if options.wire == "middlebox" and not os.access(options.middlebox, os.X_OK):
+        build = "cargo build --release -p qpmux-live"
+        needs.give_up(f"there is no {options.middlebox}: {build}")
+    out = sys.stderr if options.json else sys.stdout
+    begin = time.monotonic()
+    lab = Lab(options, max(case.clients for case in tests))
+    machines = len(lab.guests)
+    print(f"{machines} machines, Linux {lab.kernel}, ready in {lab.start_s:.1f} s", file=out)
+    rows = []
+    for case in tests:
+        rows.append(lab.run(case))
+        print(text_of(rows[-1]), file=out, flush=True)
+        for line in rows[-1]["wrong"]:
+            print("    " + line.strip().replace("\n", "\n    "), file=out)
+        if "kept" in rows[-1]:
+            print(f"    captures and logs: {rows[-1]['kept']}", file=out, flush=True)
+    failed = sum(not row["passed"] for row in rows)
+    total = time.monotonic() - begin
+    print(f"{len(rows) - failed} passed, {failed} failed, {total:.1f} s", file=out)
+    if options.json:
+        summary = {"wire": options.wire, "machines": machines, "kernel": lab.kernel}
+        times = {"ready_s": round(lab.start_s, 2), "total_s": round(total, 2)}
+        print(json.dumps({**summary, **times, "failed": failed, "tests": rows}, indent=2))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (OSError, RuntimeError) as error:
+        needs.give_up(error)

@@ -1,0 +1,125 @@
+"""What lies between the guests: their interfaces, the middlebox, and captures of both its sides.
+
+    guests with clients             middlebox              guest with the server
+      tap0 ─┐
+            ├─ bridge ── clients ─ [          ] ─ servers
+      tap1 ─┘
+
+With one guest of clients its interface is `clients` itself. For comparison, a bridge joins all of
+them without a middlebox.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import process
+
+CLIENTS, SERVERS = "clients", "servers"
+
+
+def ip(*words):
+    """Runs ip(8)."""
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def make_tap(name, mtu):
+    """Makes the host's end of a guest's interface."""
+    ip("tuntap", "add", name, "mode", "tap")
+    ip("link", "set", name, "mtu", str(mtu), "txqueuelen", "10000", "up")
+
+
+def make_bridge(name, ports, mtu):
+    """Joins interfaces; frames are not looked into."""
+    ip("link", "add", name, "type", "bridge", "mcast_snooping", "0")
+    for port in ports:
+        ip("link", "set", port, "master", name)
+    ip("link", "set", name, "mtu", str(mtu), "up")
+
+
+class Wire:
+    """The network of a run, in this process' own namespace."""
+
+    def __init__(self, clients, mtu, bridged):
+        ip("link", "set", "lo", "up")
+        taps = [f"tap{i}" for i in range(clients)] if clients > 1 else [CLIENTS]
+        for tap in [*taps, SERVERS]:
+            make_tap(tap, mtu)
+        self.taps = [*taps, SERVERS]
+        self.watched = {CLIENTS: CLIENTS, SERVERS: SERVERS}
+        if bridged:
+            make_bridge("bridge", self.taps, mtu)
+            self.watched[CLIENTS] = taps[0]
+        elif clients > 1:
+            ip("link", "add", CLIENTS, "type", "veth", "peer", "name", "inside")
+            for name in (CLIENTS, "inside"):
+                ip("link", "set", name, "mtu", str(mtu), "up")
+            make_bridge("bridge", [*taps, "inside"], mtu)
+
+
+class Capture:
+    """tcpdump on both sides."""
+
+    def __init__(self, wire, folder):
+        self.files = {side: f"{folder}/{side}.pcap" for side in wire.watched}
+        self.logs = {side: f"{folder}/{side}.tcpdump" for side in wire.watched}
+        self.processes = []
+        for side, interface in wire.watched.items():
+            # Without immediate mode the last second would be lost.
+            options = ["-n", "-U", "-Z", "root", "-s", "0", "-B", "65536", "--immediate-mode"]
+            command = ["tcpdump", "-i", interface, "-w", self.files[side], *options]
+            self.processes.append(process.start(command, self.logs[side]))
+        for log in self.logs.values():
+            began = lambda log=log: "listening on" in process.tail(log)
+            process.until(began, 10, "start of tcpdump")
+
+    def stop(self):
+        """Ends the capture; the files are complete then."""
+        time.sleep(0.2)
+        for each in self.processes:
+            process.stop(each, signal.SIGINT)
+
+
+class Middlebox:
+    """The process between `clients` and `servers`."""
+
+    def __init__(self, command, folder):
+        self.log = f"{folder}/middlebox.log"
+        self.out = f"{folder}/middlebox.json"
+        with open(self.log, "wb") as errors, open(self.out, "wb") as output:
+            self.process = process.start(command, os.devnull, stdout=output, stderr=errors)
+        process.until(self.listens, 20, "start of the middlebox")
+
+    def listens(self):
+        """Whether it has packet sockets on both interfaces."""
+        if self.process.poll() is not None:
+            end = process.tail(self.log)
+            raise RuntimeError(f"the middlebox ended ({self.process.returncode}): {end}")
+        pid = self.process.pid
+        try:
+            links = [os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")]
+        except OSError:
+            return False
+        own = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
+        with open(f"/proc/{pid}/net/packet", encoding="ascii") as file:
+            rows = [line.split() for line in file.readlines()[1:]]
+        # sk RefCnt Type Proto Iface R Rmem User Inode
+        bound = {row[4] for row in rows if row[8] in own and row[4] != "0"}
+        return len(bound) == 2
+
+    def stop(self):
+        """Ends it. Returns its counters, and what is wrong with its end."""
+        if self.process.poll() is not None:
+            return {}, [f"the middlebox ended by itself ({self.process.returncode})"]
+        status = process.stop(self.process, signal.SIGTERM, patience=10)
+        wrong = [f"the middlebox ended with status {status}"] if status else []
+        try:
+            with open(self.out, encoding="utf-8") as file:
+                counters = json.load(file)
+        except ValueError:
+            return {}, [*wrong, "the middlebox printed no counters"]
+        if counters.get("broken"):
+            wrong.append(f"the middlebox counts {counters['broken']} defects of its own")
+        return counters, wrong
