@@ -144,6 +144,8 @@ fn the_first_packets_are_those_of_the_trace() {
         [0xd9, 0x43, 0xb2, 0x8f],
     ];
     assert_eq!(ends, expected);
+    // What routers change: TOS and TTL.
+    assert!(frames.iter().all(|(_, frame)| (frame[15], frame[22]) == (2, 64)));
 }
 
 #[test]
