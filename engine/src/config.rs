@@ -24,8 +24,10 @@ pub struct Config {
     /// again, in nanoseconds. Must be well under the clients' own timeout. Default 4 ms: rxe and
     /// mlx5 applications commonly use 67 ms (timeout 14).
     pub server_timeout_ns: u64,
-    /// Timeouts without any progress after which a server queue pair is given up. Default 7,
-    /// the largest retry count of a queue pair (IBTA vol. 1, 11.6.2).
+    /// Timeouts in a row without any progress after which a server queue pair is given up. Each
+    /// waits twice as long as the one before, up to 64 times `server_timeout_ns`. Default 60,
+    /// some 14 s: to give up earlier than the clients would harms all guests, and a busy
+    /// software responder was seen silent for 50 ms.
     pub server_retries_max: u32,
     /// Connections at a time, those known from the start included. About 600 bytes each. Default
     /// 4,096.
@@ -63,7 +65,7 @@ impl Default for Config {
             atomic_results: 16,
             server_window_max: 256,
             server_timeout_ns: 4_000_000,
-            server_retries_max: 7,
+            server_retries_max: 60,
             connections_max: 4_096,
             domains_max: 64,
             path_mtu: None,

@@ -9,6 +9,9 @@ use crate::out::{Action, Out};
 use crate::time::Nanos;
 use crate::wire::ServerPsn;
 
+/// Doublings of the timeout while there is no progress.
+const BACKOFF_MAX: u32 = 6;
+
 impl Engine {
     /// Sends everything open again, oldest first. A READ is asked for again from its start:
     /// parts that have come are skipped then. (A responder that was asked for the end of a READ
@@ -24,7 +27,8 @@ impl Engine {
         server.repair = server.open.head();
         server.not_ready_until = None;
         if server.repair.is_some() {
-            server.deadline = now.after(timeout);
+            // A busy responder is not helped by hearing the same ever more often.
+            server.deadline = now.after(timeout << server.retries.min(BACKOFF_MAX));
             self.earliest = self.earliest.min(server.deadline);
         }
         self.servers.work.push(id.0);
