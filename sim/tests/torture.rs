@@ -24,6 +24,7 @@ struct Tally {
     seeds: u64,
     requests: u64,
     faults: u64,
+    timeouts: u64,
     by_focus: [u64; 4],
     failed: Vec<u64>,
 }
@@ -45,6 +46,7 @@ impl Tally {
     fn add(&mut self, summary: &Summary) {
         self.requests += summary.requests;
         self.faults += summary.faults;
+        self.timeouts += summary.timeouts;
         self.by_focus[match summary.focus {
             Focus::Everywhere => 0,
             Focus::Servers => 1,
@@ -54,8 +56,9 @@ impl Tally {
     }
 
     fn finish(&self) {
-        let Tally { seeds, requests, faults, by_focus, failed } = self;
-        println!("{seeds} seeds, {requests} requests, {faults} faults, by focus {by_focus:?}");
+        let Tally { seeds, requests, faults, timeouts, by_focus, failed } = self;
+        println!("{seeds} seeds, {requests} requests, {faults} faults, {timeouts} timeouts");
+        println!("by focus {by_focus:?}");
         assert!(failed.is_empty(), "{} of {seeds} seeds failed: {failed:?}", failed.len());
     }
 }

@@ -40,6 +40,7 @@
 //! | I-S8 | no READ or atomic sent again after its record is gone |
 //! | I-S9 | every message's last packet asks for an ACK |
 //! | I-S10 | the window stays below 2^23 PSNs |
+//! | I-S11 | what a later answer shows to be lost is sent again at once |
 //! | I-S13 | after a receiver-not-ready NAK, its time is waited out |
 //! | I-S15 | one path: addresses, UDP source port, P_Key, M |
 

@@ -53,6 +53,8 @@ pub struct Summary {
     pub requests: u64,
     /// Packets that were lost, doubled, late or damaged.
     pub faults: u64,
+    /// Times that a timer of the engine ran out.
+    pub timeouts: u64,
     /// Virtual time that it took, ns.
     pub duration_ns: u64,
     /// Digests of what each leg of each connection carried, in the order of [`Leg::ALL`].
@@ -144,6 +146,7 @@ fn execute(seed: u64, shards: u8) -> Result<(Summary, Trace), Box<Failure>> {
         clients: plan.connections.len(),
         requests: world.connections.iter().map(|c| c.asked.len() as u64).sum(),
         faults: world.faults,
+        timeouts: world.counters().timeouts,
         duration_ns: world.now,
         streams: world.streams(),
     };

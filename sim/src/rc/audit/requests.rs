@@ -43,6 +43,20 @@ struct Sent {
     answered: bool,
     /// Furthest offset in PSNs from which it was asked for.
     resumed: u32,
+    /// Parts of its answer that came in order.
+    parts: u32,
+    /// When a later answer said first that its own was lost, and it was not yet sent again.
+    lost: Lost,
+}
+
+/// What later answers have said of an answer (IBTA vol. 1, 9.7.5.1.2: an implied NAK).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    Unknown,
+    /// Since this time.
+    Since(u64),
+    /// It was sent again; whatever else is lost is up to timers.
+    Repaired,
 }
 
 /// Receiver not ready: nothing from `psn` on before `until` ns.
@@ -52,7 +66,7 @@ struct Pause {
     until: u64,
 }
 
-/// A judge of one server queue pair's requests: I-S1 to I-S3, I-S5, I-S7 to I-S10, I-S13, I-S15.
+/// A judge of one server queue pair's requests: I-S1 to I-S3, I-S5, I-S7 to I-S11, I-S13, I-S15.
 #[derive(Clone, Debug)]
 pub struct RequestAudit {
     config: RequestAuditConfig,
@@ -105,6 +119,7 @@ impl RequestAudit {
         if layout.opcode.is_response() {
             return;
         }
+        self.judge_repair(now, &layout);
         self.judge_any(now, &layout);
         if let Some(known) = self.contents.conflict(&layout, frame) {
             let name = layout.opcode.name();
@@ -135,6 +150,7 @@ impl RequestAudit {
         if !layout.opcode.is_response() || layout.psn.signed_offset_from(self.next) >= 0 {
             return;
         }
+        self.note_lost(now, &layout);
         match layout.opcode {
             Opcode::Acknowledge => self.take_ack(now, &layout, frame),
             Opcode::ReadResponseFirst | Opcode::ReadResponseMiddle => {}
@@ -146,6 +162,33 @@ impl RequestAudit {
                     sent.answered = true;
                 }
             }
+        }
+    }
+
+    /// An answer beyond the oldest READ or atomic without one, or beyond the next part of its.
+    fn note_lost(&mut self, now: u64, layout: &Layout) {
+        let nak = layout.opcode == Opcode::Acknowledge;
+        let Some(sent) = self.sent.iter_mut().find(|sent| sent.parts < sent.psns) else { return };
+        let ahead = layout.psn.signed_offset_from(sent.psn.add(sent.parts));
+        match ahead {
+            0 if !nak => sent.parts += 1,
+            1.. if sent.lost == Lost::Unknown => sent.lost = Lost::Since(now),
+            _ => {}
+        }
+    }
+
+    /// What a later answer showed to be lost is sent again before time goes on.
+    fn judge_repair(&mut self, now: u64, layout: &Layout) {
+        let paused = self.pause.is_some_and(|pause| pause.until >= now);
+        let Some(sent) = self.sent.iter_mut().find(|sent| sent.parts < sent.psns) else { return };
+        let Lost::Since(since) = sent.lost else { return };
+        let repaired = layout.psn.offset_from(sent.psn) < sent.psns;
+        if paused {
+            sent.lost = Lost::Repaired;
+        } else if since < now && !repaired {
+            sent.lost = Lost::Repaired;
+            let psn = sent.psn;
+            self.broken("I-S11", now, layout, || format!("{psn} was lost since {since} ns"));
         }
     }
 
@@ -219,7 +262,14 @@ impl RequestAudit {
         if waiting >= depth {
             self.broken("I-S7", now, layout, || format!("{waiting} READs and atomics wait"));
         }
-        self.sent.push_back(Sent { psn: layout.psn, psns, answered: false, resumed: 0 });
+        self.sent.push_back(Sent {
+            psn: layout.psn,
+            psns,
+            answered: false,
+            resumed: 0,
+            parts: 0,
+            lost: Lost::Unknown,
+        });
         if self.sent.len() > HISTORY.max(2 * depth) {
             self.sent.pop_front();
         }
@@ -237,6 +287,7 @@ impl RequestAudit {
         let (depth, sent) = (self.config.max_rd_atomic, &mut self.sent[index]);
         let (offset, furthest) = (psn.offset_from(sent.psn), sent.resumed);
         sent.resumed = furthest.max(offset);
+        sent.lost = Lost::Repaired;
         if offset < furthest {
             self.broken("I-S3", now, layout, || format!("offset {offset} after {furthest}"));
         }
