@@ -190,6 +190,8 @@ def run_kv(lab, threads, operations, writes, options, limit=90):
 def perftest_cases():
     """All of perftest's verbs, latency and bandwidth, set up over TCP and with rdma_cm."""
     small, large = "-s 1024 -n 100", "-s 16384 -n 20 -q 4"
+    # One packet a message, long enough to be learnt and folded while they run.
+    many = "-s 1024 -n 2000 -q 4"
     swap, add = "-n 100 -A CMP_AND_SWAP", "-n 100 -A FETCH_AND_ADD"
     return [
         Case("write latency", perftest("ib_write_lat", small), quick=True),
@@ -198,6 +200,9 @@ def perftest_cases():
         Case("compare-and-swap latency", perftest("ib_atomic_lat", swap), quick=True),
         Case("fetch-and-add latency", perftest("ib_atomic_lat", add)),
         Case("write bandwidth", perftest("ib_write_bw", large)),
+        Case("write bandwidth, one packet", perftest("ib_write_bw", many)),
+        Case("read bandwidth, one packet", perftest("ib_read_bw", many)),
+        Case("atomics, many", perftest("ib_atomic_bw", "-n 2000 -q 4 -A FETCH_AND_ADD")),
         Case("read bandwidth", perftest("ib_read_bw", large)),
         Case("send bandwidth", perftest("ib_send_bw", large)),
         Case("atomic bandwidth", perftest("ib_atomic_bw", "-n 100 -q 4 -A FETCH_AND_ADD")),
