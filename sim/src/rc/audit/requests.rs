@@ -183,7 +183,8 @@ impl RequestAudit {
         let Some(sent) = self.sent.iter_mut().find(|sent| sent.parts < sent.psns) else { return };
         let Lost::Since(since) = sent.lost else { return };
         let repaired = layout.psn.offset_from(sent.psn) < sent.psns;
-        if paused {
+        // One before it is sent again: its answer came here, but out of order, and was not taken.
+        if paused || layout.psn.is_before(sent.psn) {
             sent.lost = Lost::Repaired;
         } else if since < now && !repaired {
             sent.lost = Lost::Repaired;
