@@ -14,7 +14,7 @@ use crate::mail::Kind;
 use crate::out::{Action, Out};
 use crate::policy::PathFacts;
 use crate::time::Nanos;
-use crate::wire::{ClientPsn, Ethernet, Ipv4, Ipv6, Layout, Opcode, Syndrome};
+use crate::wire::{ClientPsn, Ethernet, Layout, Opcode, Syndrome};
 
 /// Answers seen in order before a connection may flip: what was outstanding when watching began
 /// has then been answered as well.
@@ -409,7 +409,7 @@ impl Engine {
         };
         watch.request_seen = true;
         if let Some(connection) = self.directory.client_mut(id) {
-            connection.request = path_facts(bytes, layout);
+            connection.request = PathFacts::of(bytes, layout);
             if let Ok(ethernet) = Ethernet::new_checked(bytes) {
                 connection.client.mac = ethernet.source();
             }
@@ -431,7 +431,7 @@ impl Engine {
             if !watch.response_seen
                 && let Some(connection) = self.directory.client_mut(id)
             {
-                connection.response = path_facts(bytes, layout);
+                connection.response = PathFacts::of(bytes, layout);
                 if let Ok(ethernet) = Ethernet::new_checked(bytes) {
                     connection.server.mac = ethernet.source();
                 }
@@ -454,22 +454,4 @@ fn note_mtu(watch: Option<&mut Watch>, layout: &Layout) {
         watch.mtu_exact = layout.payload_len;
     }
     watch.mtu_at_least = watch.mtu_at_least.max(layout.payload_len);
-}
-
-/// What a packet shows of its direction.
-pub(crate) fn path_facts(bytes: &[u8], layout: &Layout) -> PathFacts {
-    let header = bytes.get(usize::from(layout.ip)..).unwrap_or(&[]);
-    let (traffic_class, hop_limit) = if layout.ip_version == 4 {
-        Ipv4::new_checked(header).map_or((0, 64), |ip| (ip.traffic_class(), ip.hop_limit()))
-    } else {
-        Ipv6::new_checked(header).map_or((0, 64), |ip| (ip.traffic_class(), ip.hop_limit()))
-    };
-    let bth = layout.bth(bytes);
-    PathFacts {
-        source_port: layout.source_port,
-        traffic_class,
-        hop_limit,
-        migration_request: bth.migration_request,
-        partition_key: bth.partition_key,
-    }
 }

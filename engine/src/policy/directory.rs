@@ -9,7 +9,7 @@ use super::trust::{Access, Trust};
 use super::{ConfiguredRegion, Grant, KeyMap, Map, Policy, Region, Rights, TrustBy};
 use crate::counters::DeclineReason;
 use crate::ids::{ClientId, DomainId, ServerQpId, ShardId};
-use crate::wire::{ClientPsn, Msn, Qpn};
+use crate::wire::{ClientPsn, Ipv4, Ipv6, Layout, Msn, Qpn};
 
 /// One end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,27 @@ pub struct PathFacts {
     pub migration_request: bool,
     /// Partition key.
     pub partition_key: u16,
+}
+
+impl PathFacts {
+    /// What one packet shows of its direction.
+    #[must_use]
+    pub fn of(frame: &[u8], layout: &Layout) -> PathFacts {
+        let header = frame.get(usize::from(layout.ip)..).unwrap_or(&[]);
+        let (traffic_class, hop_limit) = if layout.ip_version == 4 {
+            Ipv4::new_checked(header).map_or((0, 64), |ip| (ip.traffic_class(), ip.hop_limit()))
+        } else {
+            Ipv6::new_checked(header).map_or((0, 64), |ip| (ip.traffic_class(), ip.hop_limit()))
+        };
+        let bth = layout.bth(frame);
+        PathFacts {
+            source_port: layout.source_port,
+            traffic_class,
+            hop_limit,
+            migration_request: bth.migration_request,
+            partition_key: bth.partition_key,
+        }
+    }
 }
 
 /// Where a connection is when it starts to be translated. Nothing is outstanding then.

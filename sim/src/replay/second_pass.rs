@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use qpmux_engine::policy::{Endpoint, Grant, PathFacts, Region, Rights};
-use qpmux_engine::wire::{Ethernet, Ipv4, Ipv6, Layout, Msn, Psn};
+use qpmux_engine::wire::{Ethernet, Layout, Msn, Psn};
 use qpmux_engine::{DomainId, ServerQpId};
 use qpmux_traces::{CaptureError, CaptureReader, CapturedPacket};
 
@@ -178,21 +178,8 @@ impl<'a> SecondPass<'a> {
 }
 
 fn path_facts(frame: &[u8], layout: &Layout) -> (PathFacts, [u8; 6]) {
-    let header = &frame[usize::from(layout.ip)..];
-    let (traffic_class, hop_limit) = if layout.ip_version == 4 {
-        Ipv4::new_checked(header).map_or((0, 64), |ip| (ip.traffic_class(), ip.hop_limit()))
-    } else {
-        Ipv6::new_checked(header).map_or((0, 64), |ip| (ip.traffic_class(), ip.hop_limit()))
-    };
-    let bth = layout.bth(frame);
-    let facts = PathFacts {
-        source_port: layout.source_port,
-        traffic_class,
-        hop_limit,
-        migration_request: bth.migration_request,
-        partition_key: bth.partition_key,
-    };
-    (facts, Ethernet::new_checked(frame).map_or([0; 6], |ethernet| ethernet.source()))
+    let mac = Ethernet::new_checked(frame).map_or([0; 6], |ethernet| ethernet.source());
+    (PathFacts::of(frame, layout), mac)
 }
 
 /// Memory at the start of a capture, from its answers: the first answer that shows a byte shows
