@@ -3,6 +3,7 @@
 pub mod binary;
 pub mod capture;
 pub mod checkers;
+pub mod fuzz;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,5 @@
+//! `cargo +nightly fuzz run wire`, in `tests`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qpmux_tests::fuzz::wire(data));
