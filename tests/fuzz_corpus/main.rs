@@ -22,7 +22,7 @@ fn every_input_is_survived() {
             .map(|entry| entry.unwrap().path())
             .collect();
         files.sort();
-        assert!(files.len() >= 5, "{name}: there are inputs");
+        assert!(!files.is_empty(), "{name}: there is no input");
         let mut bytes = 0;
         for file in files {
             let input = fs::read(&file).unwrap();
