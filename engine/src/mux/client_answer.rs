@@ -1,6 +1,6 @@
 //! Answers leave in the client's order, whatever the order in which they came.
 
-use super::client::{AtomicResult, ClientSlot, Gap, Service, State};
+use super::client::{AtomicResult, ClientSlot, Gap, Service, State, Way};
 use super::generate::Answer;
 use super::rewrite::{Become, rewrite};
 use crate::counters::DropReason;
@@ -325,7 +325,10 @@ impl Engine {
             State::Issued => return false,
             State::Held(token) => {
                 out.push(Action::Release(token));
-                self.leave(id, record.way);
+                // It may have reserved its place for itself, but it has not entered it.
+                if matches!(record.way, Way::Alone(_)) {
+                    self.leave(id, record.way);
+                }
             }
             _ => {}
         }

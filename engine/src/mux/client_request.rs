@@ -11,7 +11,7 @@ use crate::mail::{Kind, Mail, Request};
 use crate::out::{Action, Out};
 use crate::policy::{Access, Fit, KeyMap, KeyOf, Order, Rights, TrustBy};
 use crate::time::Nanos;
-use crate::wire::{ClientPsn, Layout, Opcode, Syndrome};
+use crate::wire::{ClientPsn, Layout, NakCode, Opcode, Syndrome};
 
 /// Longest READ in response packets: a quarter of the sequence space, so that it always fits
 /// the window of half the space in which PSNs can be told apart (IBTA vol. 1, 9.7.2).
@@ -96,6 +96,7 @@ impl Engine {
         };
         self.count_route(id, &route, shape.kind);
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
+        let out_of_message = layout.opcode.starts_message() == client.in_message;
         client.expected = client.expected.add(shape.packets);
         client.gap = Gap::None;
         client.in_message = !layout.opcode.ends_message();
@@ -108,7 +109,20 @@ impl Engine {
         }
         client.open += 1;
         self.clients.slots.push_back(&mut client.queue, slot);
+        if out_of_message {
+            return self.refuse(id, slot, frame, out);
+        }
         self.issue_or_hold(now, id, slot, frame, layout, out);
+    }
+
+    /// Refuses a request as its responder would (IBTA vol. 1, 9.7.4.1.2: messages neither
+    /// interleave nor begin in the middle), in its turn, without a word to the server.
+    fn refuse(&mut self, id: ClientId, slot: u32, frame: &Frame<'_>, out: &mut Out) {
+        self.drop_frame(frame, DropReason::Malformed, out);
+        if let Some(record) = self.clients.slots.get_mut(slot) {
+            record.state = State::Refused(NakCode::InvalidRequest);
+        }
+        self.clients.work.push(id.0);
     }
 
     /// What kind of request this is and how many PSNs it takes; `None` if its headers cannot be.
@@ -360,6 +374,19 @@ impl Engine {
         }
     }
 
+    /// The first held request behind this one.
+    pub(super) fn next_held(&self, slot: u32) -> Option<u32> {
+        let mut next = self.clients.slots.next(slot);
+        while let Some(index) = next {
+            let record = self.clients.slots.get(index)?;
+            if matches!(record.state, State::Held(_)) {
+                break;
+            }
+            next = self.clients.slots.next(index);
+        }
+        next
+    }
+
     /// Hands over held requests whose turn has come. One step; `false` if there is none.
     pub(crate) fn issue_held(&mut self, id: ClientId, out: &mut Out) -> bool {
         let Some(slot) = self.clients.get(id).and_then(|client| client.first_held) else {
@@ -373,7 +400,7 @@ impl Engine {
         if !self.may_issue(id, slot) {
             return false;
         }
-        let next = self.clients.slots.next(slot);
+        let next = self.next_held(slot);
         let Some(request) = self.request_of(id, slot) else { return false };
         if let Some(client) = self.clients.get_mut(id) {
             client.first_held = next;

@@ -162,7 +162,7 @@ impl Engine {
             }
             return false;
         };
-        let next = self.clients.slots.next(slot);
+        let next = self.next_held(slot);
         if let Some(record) = self.clients.slots.get_mut(slot)
             && let State::Held(token) = record.state
         {
