@@ -6,6 +6,7 @@ mod captured;
 mod damaged;
 mod documents;
 mod learning;
+mod lossy;
 mod matrix;
 mod mutations;
 mod options;

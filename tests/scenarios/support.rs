@@ -8,7 +8,7 @@ use std::process::Output;
 use qpmux_engine::Config;
 use qpmux_engine::policy::{KeyMap, Map, Order, Policy, TrustBy};
 use qpmux_sim::connections_file::KnownConnections;
-use qpmux_sim::replay::{Latency, ReplayReport, Setup, replay_modelled};
+use qpmux_sim::replay::{Latency, Losses, ReplayReport, Setup, replay_modelled};
 use qpmux_tests::binary::qpmux;
 use qpmux_workloads::load_profile;
 
@@ -35,6 +35,7 @@ pub(crate) fn setup(server_qps: u32) -> Setup {
         depth: None,
         ack_every: 1,
         latency: Latency::default(),
+        losses: Losses::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use qpmux_workloads::load_profile;
 use super::output::print;
 use super::progress::{Progress, file_len};
 use super::{Outcome, load_connections, manifest};
-use crate::replay::{self, Latency, ReplayReport, Setup, replay_captured, replay_modelled};
+use crate::replay::{self, Latency, Losses, ReplayReport, Setup, replay_captured, replay_modelled};
 
 /// Send a capture through the engine, and check that nobody can tell.
 ///
@@ -19,7 +19,8 @@ use crate::replay::{self, Latency, ReplayReport, Setup, replay_captured, replay_
 #[derive(clap::Args, serde::Serialize)]
 #[command(
     after_help = "Example:\n  qpmux replay traces/samples/kv-ycsb-a-16qp.pcap --server-qps 4 \
-    --out out\n\n\
+    --out out\n  \
+    qpmux replay traces/samples/kv-ycsb-a-16qp.pcap --server-qps 4 --loss 0.01\n\n\
     With --out DIR: clients.pcap and server.pcap (the two sides of the middlebox), placement.svg\n\
     (which key ran where), report.json and manifest.json. The exit status is 1 if a request was\n\
     not completed, a rule of the transport was broken, or memory or an answer is wrong."
@@ -78,6 +79,26 @@ pub(super) struct Args {
     #[arg(long, default_value_t = Latency::default().execution_ns, value_name = "NS",
         value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
     execution_ns: u64,
+    /// Probability from 0 to 0.5 that a packet is lost, on each of the four legs of its way:
+    /// between clients and middlebox, between middlebox and servers, there and back.
+    #[arg(long, default_value_t = 0.0, value_name = "FRACTION", value_parser = parse_fraction)]
+    loss: f64,
+    /// Seed of --loss.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Lose again what was lost in the recording: a capture of the same run from its other end.
+    ///
+    /// So CLIENT.pcap --losses-of SERVER.pcap, or the other way round. Both have to show the same
+    /// connections from beginning to end, one as seen at the clients, the other as seen at the
+    /// servers. A packet that was sent at one end and did not arrive intact at the other is lost.
+    /// It is known by its connection, its direction, its PSN, and by how many packets of that
+    /// direction had this PSN before: if the first transmission of a request was lost, so is the
+    /// first one of the replay, between client and middlebox, where PSNs are the recorded ones; and
+    /// likewise answers on their way back. Nothing is lost between middlebox and servers (but see
+    /// --loss). Packets are the same if their PSNs and ICRCs are; if fewer of several equal ones
+    /// arrived, the last ones count as arrived.
+    #[arg(long, value_name = "CAPTURE")]
+    losses_of: Option<PathBuf>,
     /// Print one JSON document.
     #[arg(long)]
     #[serde(skip)]
@@ -155,6 +176,13 @@ impl FromStr for ServerQps {
     }
 }
 
+fn parse_fraction(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(fraction) if (0.0..=0.5).contains(&fraction) => Ok(fraction),
+        _ => Err("must be a number from 0 to 0.5".to_owned()),
+    }
+}
+
 impl Args {
     fn setup(&self) -> anyhow::Result<Setup> {
         let policy = Policy {
@@ -192,6 +220,7 @@ impl Args {
                 server_ns: self.server_latency_ns,
                 execution_ns: self.execution_ns,
             },
+            losses: Losses { fraction: self.loss, seed: self.seed, of: self.losses_of.clone() },
         })
     }
 
@@ -199,6 +228,7 @@ impl Args {
         if self.responses == Responses::Model || self.out.is_some() {
             manifest::refuse_standard_input(&self.capture)?;
         }
+        self.losses_of.as_deref().map(manifest::refuse_standard_input).transpose()?;
         let setup = self.setup()?;
         let total = file_len(&self.capture);
         let mut bar = Progress::new();
@@ -221,7 +251,7 @@ impl Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let report = args.replay()?;
     if let Some(dir) = &args.out {
-        let inputs = [Some(&args.capture), args.connections.as_ref()];
+        let inputs = [Some(&args.capture), args.connections.as_ref(), args.losses_of.as_ref()];
         let inputs: Vec<_> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
         manifest::write(dir, "replay", args, &inputs, &report)?;
     }

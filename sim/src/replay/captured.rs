@@ -33,6 +33,12 @@ pub fn replay_captured(
              Use --responses model"
         );
     }
+    if setup.losses.any() {
+        anyhow::bail!(
+            "captured packets are never sent again, so none can be lost: \
+             --loss and --losses-of go with --responses model only"
+        );
+    }
     let mut reader = CaptureReader::open(capture)?;
     let mut writers = out.map(|dir| Writers::create(dir, capture)).transpose()?;
     let mut host = Host::new(&setup.engine, &setup.policy, &no_connections(&setup.policy)?, 1)?;

@@ -8,8 +8,10 @@
 mod answers;
 mod captured;
 mod first_pass;
+mod losses;
 mod messages;
 mod placement;
+mod recorded;
 mod report;
 mod script;
 mod second_pass;
@@ -28,7 +30,10 @@ use qpmux_traces::{CaptureWriter, refuse_same_file};
 use crate::files::make_results_dir;
 use crate::host::Host;
 pub use captured::replay_captured;
+use losses::Wires;
+pub use losses::{Losses, RecordedReport};
 use placement::PlacementWatch;
+use recorded::RecordedLosses;
 pub use report::ReplayReport;
 pub use script::{LeftOut, Script, ScriptedConnection, ScriptedVerb, ServerMemory};
 pub use setup::{Latency, Setup};
@@ -78,6 +83,9 @@ pub fn replay_modelled(
         TrustBy::Configuration | TrustBy::Observation => Directory::empty(),
     };
     let hosts = directory.hosts().count();
+    let other = setup.losses.of.as_deref();
+    let recorded = other.map(|o| RecordedLosses::between(&script, capture, o)).transpose()?;
+    let wires = Wires::new(&setup.losses, recorded);
     let host = Host::new(&setup.engine, &setup.policy, &directory, setup.shards)?;
     let mut writers = out.map(|dir| Writers::create(dir, capture)).transpose()?;
     let mut watch = PlacementWatch::new(&script, &setup.policy.profile);
@@ -94,7 +102,7 @@ pub fn replay_modelled(
             failure = writers.write(side, start_ns.saturating_add(time), 0, frame).err();
         }
     };
-    let world = World::new(script, setup, host, &mut tap);
+    let world = World::new(script, setup, wires, host, &mut tap);
     let done = world.run(&mut |completed| progress(Progress::Completed(completed, total as u64)));
     if let Some(failure) = failure {
         return Err(failure.into());

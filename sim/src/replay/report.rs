@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use qpmux_engine::Counters;
+use qpmux_engine::{Counters, GeneratedKind};
 use serde::Serialize;
 
+use super::losses::RecordedReport;
 use super::script::LeftOut;
 use super::world::WorldReport;
 
@@ -58,6 +59,13 @@ pub struct ReplayReport {
     pub memory_ok: Option<bool>,
     /// Clients that gave up.
     pub dead_clients: u64,
+    /// Packets lost, by leg: `client_to_middlebox`, `middlebox_to_server`, `server_to_middlebox`,
+    /// `middlebox_to_client`.
+    pub lost: BTreeMap<&'static str, u64>,
+    /// Requests sent again, by who did it: `clients`, or the `engine` (to servers).
+    pub repaired: BTreeMap<&'static str, u64>,
+    /// What became of a recording's losses; `null` without one.
+    pub recorded: Option<RecordedReport>,
     /// What the capture has and the replay has not.
     pub left_out: LeftOut,
     /// The capture breaks off in the middle of its last record.
@@ -94,6 +102,9 @@ impl ReplayReport {
             problems: Vec::new(),
             memory_ok: None,
             dead_clients: 0,
+            lost: BTreeMap::new(),
+            repaired: BTreeMap::new(),
+            recorded: None,
             left_out: LeftOut::default(),
             truncated_tail: false,
             events: 0,
@@ -123,6 +134,9 @@ impl ReplayReport {
             problems,
             memory_ok: Some(done.memory_problems.is_empty()),
             dead_clients: done.dead_clients,
+            lost: done.lost.clone(),
+            repaired: repaired(done),
+            recorded: done.recorded,
             left_out: *left_out,
             events: done.events,
             duration_ns: done.duration_ns,
@@ -181,6 +195,18 @@ impl ReplayReport {
                 format!("{flips} connections; {alone} requests ran alone for it"),
             ));
         }
+        if !self.lost.is_empty() || !self.repaired.is_empty() {
+            lines.push(("lost", list(&self.lost)));
+            lines.push(("sent again by", list(&self.repaired)));
+        }
+        if let Some(recorded) = self.recorded {
+            let [requests, answers, met] =
+                [recorded.requests, recorded.answers, recorded.met].map(group);
+            lines.push((
+                "lost when recorded",
+                format!("{requests} requests, {answers} answers; {met} of them lost again"),
+            ));
+        }
         let (fence, server) = (group(self.fence_waits), group(self.server_waits));
         let right = "right: final contents, every answer, every execution";
         lines.extend([
@@ -196,6 +222,13 @@ impl ReplayReport {
         ]);
         lines
     }
+}
+
+/// Requests sent again, by who did it.
+fn repaired(done: &WorldReport) -> BTreeMap<&'static str, u64> {
+    let by_engine = done.host.counters().generated(GeneratedKind::Repair);
+    let all = [("clients", done.sent_again), ("engine", by_engine)];
+    all.into_iter().filter(|(_, n)| *n > 0).collect()
 }
 
 fn percent(part: u64, whole: u64) -> String {

@@ -9,6 +9,7 @@ use qpmux_engine::policy::{
 use qpmux_engine::wire::ClientPsn;
 use qpmux_engine::{Config, DomainId, ShardId, Side};
 
+use super::losses::Losses;
 use super::script::{Script, ScriptedConnection};
 use crate::connections_file::KnownConnections;
 use crate::rc::{Link, Region, RequesterConfig, ResponderConfig, Verb, Wire};
@@ -61,6 +62,8 @@ pub struct Setup {
     pub ack_every: u32,
     /// Times between middlebox and endpoints.
     pub latency: Latency,
+    /// Packets that are lost between them.
+    pub losses: Losses,
 }
 
 impl Setup {
@@ -114,7 +117,7 @@ impl Setup {
 
     /// The client of a connection.
     pub(super) fn requester(&self, connection: &ScriptedConnection) -> RequesterConfig {
-        let mut config = RequesterConfig::new(client_link(connection), connection.start_psn);
+        let mut config = RequesterConfig::new(self.client_link(connection), connection.start_psn);
         config.msn_start = connection.start_msn;
         // The capture shows how far the client went; the script does not let it go further.
         config.max_rd_atomic = usize::from(connection.depth.max(1));
@@ -125,8 +128,10 @@ impl Setup {
     /// is strict about all else.
     pub(super) fn responder(&self, script: &Script, index: usize) -> ResponderConfig {
         let connection = &script.connections[index];
-        let link =
-            Link { pmtu: usize::from(connection.path_mtu), ..client_link(connection).reversed() };
+        let link = Link {
+            pmtu: usize::from(connection.path_mtu),
+            ..self.client_link(connection).reversed()
+        };
         let link = Link {
             path: qpmux_engine::wire::Path {
                 source_port: connection.response.source_port,
@@ -152,28 +157,28 @@ impl Setup {
         config.ack_every = self.ack_every.max(1);
         config
     }
-}
 
-/// The client's end of the connection's wire, which loses nothing.
-fn client_link(c: &ScriptedConnection) -> Link {
-    Link {
-        qpn: c.client.qpn,
-        peer_qpn: c.server.qpn,
-        path: qpmux_engine::wire::Path {
-            source_mac: c.client.mac,
-            destination_mac: c.server.mac,
-            source: c.client.ip,
-            destination: c.server.ip,
-            source_port: c.request.source_port,
-            traffic_class: c.request.traffic_class,
-            hop_limit: c.request.hop_limit,
-            identification: 0,
-        },
-        peer_source_port: Some(c.response.source_port),
-        partition_key: c.request.partition_key,
-        migration_request: c.request.migration_request,
-        pmtu: usize::from(c.path_mtu),
-        wire: Wire::FAITHFUL,
+    /// The client's end of the connection's wire.
+    fn client_link(&self, c: &ScriptedConnection) -> Link {
+        Link {
+            qpn: c.client.qpn,
+            peer_qpn: c.server.qpn,
+            path: qpmux_engine::wire::Path {
+                source_mac: c.client.mac,
+                destination_mac: c.server.mac,
+                source: c.client.ip,
+                destination: c.server.ip,
+                source_port: c.request.source_port,
+                traffic_class: c.request.traffic_class,
+                hop_limit: c.request.hop_limit,
+                identification: 0,
+            },
+            peer_source_port: Some(c.response.source_port),
+            partition_key: c.request.partition_key,
+            migration_request: c.request.migration_request,
+            pmtu: usize::from(c.path_mtu),
+            wire: Wire { may_lose: self.losses.any(), ..Wire::FAITHFUL },
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use qpmux_engine::wire::{Classified, classify};
 use qpmux_engine::{Nanos, Side};
 
 use super::answers::Answers;
+use super::losses::{Leg, RecordedReport, Wires};
 use super::script::{Script, ScriptedConnection, ScriptedVerb};
 use super::setup::{Latency, Setup};
 use crate::host::Host;
@@ -33,6 +34,20 @@ enum Place {
     WakeClient(u32),
     /// A timer of the middlebox.
     WakeBox,
+}
+
+impl Place {
+    /// The leg that leads there, and the endpoint that is at its other end or here.
+    fn leg(self) -> Option<(Leg, u32)> {
+        let leg = |side, inwards| Leg { side, inwards };
+        match self {
+            Place::BoxFromClient(i) => Some((leg(Side::Client, true), i)),
+            Place::AtClient(i) => Some((leg(Side::Client, false), i)),
+            Place::BoxFromServer(i) => Some((leg(Side::Server, true), i)),
+            Place::AtServer(i) => Some((leg(Side::Server, false), i)),
+            Place::WakeServer(_) | Place::WakeClient(_) | Place::WakeBox => None,
+        }
+    }
 }
 
 /// Where frames on both sides of the middlebox are written: side, time in nanoseconds since the
@@ -80,6 +95,11 @@ pub(super) struct WorldReport {
     pub(super) server_qps_used: usize,
     /// Clients that gave up.
     pub(super) dead_clients: u64,
+    /// Requests that clients sent again.
+    pub(super) sent_again: u64,
+    /// Packets lost, by leg.
+    pub(super) lost: BTreeMap<&'static str, u64>,
+    pub(super) recorded: Option<RecordedReport>,
     pub(super) events: u64,
     pub(super) duration_ns: u64,
     pub(super) host: Host,
@@ -88,6 +108,7 @@ pub(super) struct WorldReport {
 /// The whole run.
 pub(super) struct World<'a> {
     latency: Latency,
+    wires: Wires,
     host: Host,
     clients: Vec<Client>,
     servers: Vec<Server>,
@@ -108,7 +129,13 @@ pub(super) struct World<'a> {
 
 impl<'a> World<'a> {
     /// The world of a workload; `tap` sees every frame on both sides of the middlebox.
-    pub(super) fn new(script: Script, setup: &Setup, host: Host, tap: &'a mut Tap<'a>) -> Self {
+    pub(super) fn new(
+        script: Script,
+        setup: &Setup,
+        wires: Wires,
+        host: Host,
+        tap: &'a mut Tap<'a>,
+    ) -> Self {
         let stores: Vec<Store> = script
             .memory
             .iter()
@@ -148,6 +175,7 @@ impl<'a> World<'a> {
         };
         World {
             latency: setup.latency,
+            wires,
             host,
             clients: script.connections.into_iter().map(client).collect(),
             servers,
@@ -307,6 +335,9 @@ impl<'a> World<'a> {
     }
 
     fn send(&mut self, delay: u64, place: Place, frame: Vec<u8>) {
+        if place.leg().is_some_and(|(leg, endpoint)| self.wires.lose(leg, endpoint, &frame)) {
+            return;
+        }
         let number = self.sequence.entry(place).or_default();
         *number += 1;
         self.frames.insert((place, *number), frame);
@@ -349,6 +380,9 @@ impl<'a> World<'a> {
             completed: self.clients.iter().map(|client| client.succeeded).sum(),
             server_qps_used: self.servers.iter().filter(|s| s.used).count(),
             dead_clients: self.clients.iter().filter(|c| c.requester.is_dead()).count() as u64,
+            sent_again: self.clients.iter().map(|c| c.requester.stats().sent_again).sum(),
+            lost: self.wires.lost().clone(),
+            recorded: self.wires.recorded(),
             events: self.events,
             duration_ns: self.now,
             host: self.host,
