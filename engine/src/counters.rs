@@ -74,6 +74,9 @@ named! {
         NotTrusted => "not_trusted",
         /// Longer than the configured number of packets.
         TooLong => "too_long",
+        /// Its packets are not the message that its first one announces, or the last one consumes
+        /// a receive buffer.
+        NotWhole => "not_whole",
         /// The server queue pair cannot take READs or atomics.
         NoDepth => "no_depth",
         /// Path MTU or partition key of the two queue pairs differ.
@@ -115,6 +118,8 @@ pub struct Counters {
     pub server_waits: u64,
     /// Requests taken a second time because their READ was repeated.
     pub read_repeats: u64,
+    /// Messages that were not whole yet, given up because the table of requests was full.
+    pub shed: u64,
     /// Times that a timer towards a server ran out.
     pub timeouts: u64,
     /// Negative acknowledgements from servers (sequence errors and receiver not ready).
@@ -192,6 +197,7 @@ impl Counters {
         self.fence_waits += other.fence_waits;
         self.server_waits += other.server_waits;
         self.read_repeats += other.read_repeats;
+        self.shed += other.shed;
         self.timeouts += other.timeouts;
         self.server_naks += other.server_naks;
         self.server_qps_lost += other.server_qps_lost;

@@ -95,6 +95,8 @@ pub struct Engine {
     pub(crate) watches: Watches,
     /// Clients whose oldest request waits for its place.
     pub(crate) parked: WorkRing,
+    /// Clients that began a message that is not whole yet, or was not.
+    pub(crate) assembling: WorkRing,
     pub(crate) declined: DeclinedKeys,
     /// Learns connections, if the engine is to.
     pub(crate) learner: Option<Learner>,
@@ -155,6 +157,7 @@ impl Engine {
             watches: Watches::new(connections_max),
             parked: WorkRing::new(connections_max),
             recalls: WorkRing::new(connections_max),
+            assembling: WorkRing::new(connections_max),
             declined,
             learner,
             earliest: Nanos::NEVER,

@@ -35,6 +35,7 @@ impl Counters {
             fence_waits,
             server_waits,
             read_repeats,
+            shed,
             timeouts,
             server_naks,
             server_qps_lost,

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
+use super::assembly::Assembly;
 use super::slab::{Queue, Slab};
 use super::work::WorkRing;
 use crate::frame::Token;
@@ -59,6 +60,10 @@ pub(crate) struct Client {
     pub(crate) credits: u8,
     /// The client is between the first and the last packet of a message.
     pub(crate) in_message: bool,
+    /// That message, if it is to be handed over whole.
+    pub(crate) assembly: Option<Assembly>,
+    /// The way of the message that was handed over last.
+    pub(crate) message_way: Way,
     /// Open requests, in the client's order.
     pub(crate) queue: Queue,
     /// The first of them that was not handed to its server queue pair.
@@ -95,6 +100,8 @@ impl Client {
             not_ready: None,
             credits: start.credits & 31,
             in_message: false,
+            assembly: None,
+            message_way: Way::Own,
             queue: Queue::EMPTY,
             first_held: None,
             repeats: Queue::EMPTY,

@@ -1,30 +1,21 @@
 //! A client's packet comes in: next, repeated or after a gap; where it goes, and whether now.
 
-use super::client::{ClientSlot, Gap, Service, State, Way};
+use super::client::{Client, ClientSlot, Gap, Service, State, Way};
 use super::generate;
 use super::slab::Queue;
-use crate::counters::{DeclineReason, DropReason};
+use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::ClientId;
 use crate::mail::{Kind, Mail, Request};
 use crate::out::{Action, Out};
-use crate::policy::{Access, Fit, KeyMap, KeyOf, Order, Rights, TrustBy};
+use crate::policy::{Access, Order, Rights};
 use crate::time::Nanos;
-use crate::wire::{ClientPsn, Layout, NakCode, Opcode, Syndrome};
+use crate::wire::{ClientPsn, Layout, NakCode, Opcode};
 
 /// Longest READ in response packets: a quarter of the sequence space, so that it always fits
 /// the window of half the space in which PSNs can be told apart (IBTA vol. 1, 9.7.2).
 const READ_PACKETS_MAX: u32 = 1 << 22;
-
-/// A request's way.
-#[derive(Clone, Copy)]
-struct Route {
-    way: Way,
-    key: KeyOf,
-    /// Why it stays on its client's own server queue pair although it has a key.
-    declined: Option<DeclineReason>,
-}
 
 /// A request's size and kind, as its headers say.
 #[derive(Clone, Copy)]
@@ -92,9 +83,10 @@ impl Engine {
         }
         let route = self.route(id, frame, layout, &shape);
         let Some(slot) = self.open_slot(id, layout, &shape, route.way) else {
-            return self.drop_frame(frame, DropReason::TableFull, out);
+            self.drop_frame(frame, DropReason::TableFull, out);
+            return self.shed_assembly(out);
         };
-        self.count_route(id, &route, shape.kind);
+        self.count_route(id, &route, layout, shape.kind);
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
         let out_of_message = layout.opcode.starts_message() == client.in_message;
         client.expected = client.expected.add(shape.packets);
@@ -112,6 +104,7 @@ impl Engine {
         if out_of_message {
             return self.refuse(id, slot, frame, out);
         }
+        self.assemble(id, slot, layout);
         self.issue_or_hold(now, id, slot, frame, layout, out);
     }
 
@@ -155,100 +148,6 @@ impl Engine {
             return Some(Shape { kind: Kind::Atomic, packets: 1, access: Some(access) });
         }
         Some(Shape { kind: Kind::Plain, packets: 1, access: reth(Rights::WRITE) })
-    }
-
-    /// Which server queue pair the request goes to, and what the policy says about it.
-    fn route(&mut self, id: ClientId, frame: &Frame<'_>, layout: &Layout, shape: &Shape) -> Route {
-        let own = Route { way: Way::Own, key: KeyOf::Keyless, declined: None };
-        let Some(&client) = self.clients.get(id) else { return own };
-        let key = self.policy.profile.key_of(layout, frame.bytes(), client.last_key);
-        let own = Route { key, ..own };
-        let declined = |reason| Route { declined: Some(reason), ..own };
-        let place_of = match key {
-            KeyOf::Known(key) => key,
-            _ if self.policy.key_map == KeyMap::ByConnection => 0,
-            KeyOf::Unknown => return declined(DeclineReason::NoKey),
-            KeyOf::Keyless => return own,
-        };
-        let access = shape.access.filter(|_| {
-            is_mappable(layout.opcode)
-                && !client.in_message
-                && shape.packets <= self.policy.message_packets_max
-        });
-        let Some(access) = access else { return declined(DeclineReason::TooLong) };
-        if self.is_declined(id, key) {
-            return declined(DeclineReason::KeyDeclined);
-        }
-        let Some(place) = self.directory.place_of(self.policy.key_map, id, place_of) else {
-            return declined(DeclineReason::NoPlace);
-        };
-        let Some(host) = self.host_of(place, id) else {
-            return declined(DeclineReason::NoPlace);
-        };
-        let fit = self.directory.fit(id, host, &access, shape.packets);
-        let alone = self.policy.trust == TrustBy::Observation;
-        match fit {
-            Fit::Certain if is_sound(&access, layout) => Route { way: Way::Place(place), ..own },
-            Fit::Never(reason) => declined(reason),
-            Fit::Certain | Fit::NotTrusted if alone => Route { way: Way::Alone(place), ..own },
-            Fit::Certain | Fit::NotTrusted => {
-                self.decline_key(id, key);
-                declined(DeclineReason::NotTrusted)
-            }
-        }
-    }
-
-    fn is_declined(&self, id: ClientId, key: KeyOf) -> bool {
-        let domain = self.directory.client(id).map(|connection| connection.domain);
-        match (domain, key) {
-            (Some(domain), KeyOf::Known(key)) => self.declined.contains(domain, key),
-            _ => false,
-        }
-    }
-
-    /// What the configured regions do not cover declines the key, not the request: its requests
-    /// would else run on two server queue pairs.
-    fn decline_key(&mut self, id: ClientId, key: KeyOf) {
-        let domain = self.directory.client(id).map(|connection| connection.domain);
-        if let (TrustBy::Configuration, Some(domain), KeyOf::Known(key)) =
-            (self.policy.trust, domain, key)
-        {
-            self.declined.insert(domain, key);
-        }
-    }
-
-    /// Counts an accepted request's way, and remembers a written key for the atomic behind it.
-    fn count_route(&mut self, id: ClientId, route: &Route, kind: Kind) {
-        if let (KeyOf::Known(key), Kind::Plain, Some(client)) =
-            (route.key, kind, self.clients.get_mut(id))
-        {
-            client.last_key = Some(key);
-        }
-        let keyed = route.key != KeyOf::Keyless;
-        self.counters.keyed += u64::from(keyed);
-        match (route.way, route.declined) {
-            (Way::Place(_), _) => self.counters.mapped += 1,
-            (Way::Alone(_), _) => self.counters.alone += 1,
-            (Way::Own, Some(reason)) if keyed => self.counters.declined.count(reason as usize),
-            (Way::Own, _) => {}
-        }
-    }
-
-    /// Whether the owner's request may only be on its server queue pair while no guest is: it
-    /// consumes a receive buffer, is long, or is not certain to be accepted. The rest of a
-    /// message that has begun follows its first packet.
-    fn is_exclusive(&self, id: ClientId, layout: &Layout, shape: &Shape) -> bool {
-        let Some(connection) = self.directory.client(id) else { return false };
-        if !layout.opcode.starts_message() {
-            return false;
-        }
-        let certain = shape.access.is_some_and(|access| {
-            is_mappable(layout.opcode)
-                && is_sound(&access, layout)
-                && (self.directory.trust.is_configured(connection.server.ip, &access)
-                    || self.directory.trust.allows(connection.domain, id.own_server_qp(), &access))
-        });
-        !certain
     }
 
     pub(super) fn open_slot(
@@ -315,11 +214,18 @@ impl Engine {
         if self.watches.is_draining(id) {
             return false;
         }
+        let whole = |client: &Client| client.assembly.is_none_or(|part| part.first != slot);
+        if !self.clients.get(id).is_some_and(whole) {
+            return false;
+        }
         self.resolve(id, slot);
         let (Some(client), Some(record)) = (self.clients.get(id), self.clients.slots.get(slot))
         else {
             return false;
         };
+        if !record.opcode.starts_message() {
+            return true;
+        }
         let (oldest, target) = (client.queue.head() == Some(slot), client.target);
         let record = *record;
         let in_order = match self.policy.order {
@@ -335,7 +241,7 @@ impl Engine {
     }
 
     /// The message that hands a request over; its slot is then [`State::Issued`].
-    fn request_of(&mut self, id: ClientId, slot: u32) -> Option<Request> {
+    pub(super) fn request_of(&mut self, id: ClientId, slot: u32) -> Option<Request> {
         let name = self.clients.slots.reference(slot);
         let hosts = self.is_host(id.own_server_qp());
         let record = self.clients.slots.get_mut(slot)?;
@@ -353,12 +259,14 @@ impl Engine {
         };
         let way = record.way;
         self.enter(way);
-        self.clients.get_mut(id)?.target = request.server_qp;
+        let client = self.clients.get_mut(id)?;
+        client.target = request.server_qp;
+        client.message_way = way;
         Some(request)
     }
 
     /// Gives a request in hand to the owner of its server queue pair.
-    fn hand_over(
+    pub(super) fn hand_over(
         &mut self,
         now: Nanos,
         request: Request,
@@ -414,122 +322,6 @@ impl Engine {
         true
     }
 
-    /// A request that was answered before: its answer was lost on the way to the client.
-    fn on_repeat(
-        &mut self,
-        now: Nanos,
-        id: ClientId,
-        frame: &mut Frame<'_>,
-        layout: &Layout,
-        out: &mut Out,
-    ) {
-        if layout.opcode == Opcode::ReadRequest {
-            return self.on_repeated_read(now, id, frame, layout, out);
-        }
-        if layout.opcode.is_atomic() {
-            return self.on_repeated_atomic(id, frame, layout, out);
-        }
-        self.drop_frame(frame, DropReason::DuplicateAnswered, out);
-        let Some(client) = self.clients.states.get_mut(id.index()) else { return };
-        if !layout.ack_request {
-            return;
-        }
-        if client.repeats.is_empty() {
-            client.ack_due = true;
-        } else {
-            client.repeat_ack_due = true;
-        }
-        self.clients.work.push(id.0);
-    }
-
-    fn on_repeated_atomic(
-        &mut self,
-        id: ClientId,
-        frame: &mut Frame<'_>,
-        layout: &Layout,
-        out: &mut Out,
-    ) {
-        let psn = ClientPsn::from_wire(layout.psn);
-        let found = self.clients.result(id, psn).filter(|result| result.opcode == layout.opcode);
-        let Some(result) = found else {
-            return self.drop_frame(frame, DropReason::DuplicateUnknown, out);
-        };
-        self.drop_frame(frame, DropReason::DuplicateAnswered, out);
-        let Some(client) = self.clients.get(id) else { return };
-        if client.repeats.is_empty() {
-            let answer = generate::Answer {
-                psn,
-                msn: client.completed_msn,
-                syndrome: Syndrome::Ack { credits: client.credits },
-                original: Some(result.original),
-            };
-            return self.answer(id, &answer, out);
-        }
-        // Behind the repeated READs: answering it first would tell the client that they failed.
-        let shape = Shape { kind: Kind::Atomic, packets: 1, access: None };
-        let Some(slot) = self.open_slot(id, layout, &shape, Way::Own) else { return };
-        if let Some(record) = self.clients.slots.get_mut(slot) {
-            record.state = State::Ready;
-            record.original = result.original;
-        }
-        self.queue_repeat(id, slot);
-    }
-
-    /// A READ is read again: memory may have changed, as it may have for a native responder.
-    fn on_repeated_read(
-        &mut self,
-        now: Nanos,
-        id: ClientId,
-        frame: &mut Frame<'_>,
-        layout: &Layout,
-        out: &mut Out,
-    ) {
-        let Some(shape) = self.shape(id, frame, layout) else {
-            return self.drop_frame(frame, DropReason::Malformed, out);
-        };
-        if self.is_being_repeated(id, ClientPsn::from_wire(layout.psn), shape.packets) {
-            return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
-        }
-        let window = self.config.client_window_max;
-        if self.clients.get(id).is_none_or(|client| client.open >= window) {
-            return self.drop_frame(frame, DropReason::ClientWindow, out);
-        }
-        // To its own server queue pair: what it reads was complete when it was answered first.
-        let Some(slot) = self.open_slot(id, layout, &shape, Way::Own) else {
-            return self.drop_frame(frame, DropReason::TableFull, out);
-        };
-        self.counters.read_repeats += 1;
-        self.queue_repeat(id, slot);
-        let target = self.clients.get(id).map(|client| client.target);
-        let Some(request) = self.request_of(id, slot) else { return };
-        // It is no part of the client's order.
-        if let (Some(client), Some(target)) = (self.clients.get_mut(id), target) {
-            client.target = target;
-        }
-        self.hand_over(now, request, frame, layout, out);
-    }
-
-    fn queue_repeat(&mut self, id: ClientId, slot: u32) {
-        let Some(client) = self.clients.states.get_mut(id.index()) else { return };
-        client.open += 1;
-        self.clients.slots.push_back(&mut client.repeats, slot);
-        self.clients.work.push(id.0);
-    }
-
-    /// Whether a repeated READ that covers these PSNs is on its way already.
-    fn is_being_repeated(&self, id: ClientId, psn: ClientPsn, packets: u32) -> bool {
-        let mut slot = self.clients.get(id).and_then(|client| client.repeats.head());
-        while let Some(index) = slot {
-            let Some(record) = self.clients.slots.get(index) else { return false };
-            let offset = psn.offset_from(record.psn);
-            if record.kind == Kind::Read && offset.saturating_add(packets) <= record.packets {
-                return true;
-            }
-            slot = self.clients.slots.next(index);
-        }
-        false
-    }
-
     /// A generated answer on its way to a client.
     pub(crate) fn answer(&mut self, id: ClientId, answer: &generate::Answer, out: &mut Out) {
         let Some(connection) = self.directory.client(id) else { return };
@@ -556,23 +348,5 @@ impl Engine {
     pub(crate) fn pass(&mut self, frame: &Frame<'_>, out: &mut Out) {
         self.counters.passed += 1;
         out.push(Action::Pass(frame.token()));
-    }
-}
-
-/// What a host takes from others: it consumes no receive buffer and is one packet long.
-fn is_mappable(opcode: Opcode) -> bool {
-    matches!(
-        opcode,
-        Opcode::WriteOnly | Opcode::ReadRequest | Opcode::CompareSwap | Opcode::FetchAdd
-    )
-}
-
-/// Whether headers and payload agree, as every responder checks (rxe_resp.c): else the host
-/// would be refused.
-fn is_sound(access: &Access, layout: &Layout) -> bool {
-    match layout.opcode {
-        Opcode::WriteOnly => access.len == u32::from(layout.payload_len),
-        Opcode::CompareSwap | Opcode::FetchAdd => access.start.is_multiple_of(8),
-        _ => true,
     }
 }

@@ -1,12 +1,15 @@
 //! Fourth on the data path, the multiplexer itself: a responder to every client, a requester to
 //! every server queue pair, and what is in flight between the two.
 
+mod assembly;
 pub(crate) mod client;
 mod client_answer;
 mod client_request;
 mod generate;
 pub(crate) mod lookup;
+mod repeat;
 mod rewrite;
+mod route;
 pub(crate) mod server;
 mod server_response;
 pub(crate) mod slab;

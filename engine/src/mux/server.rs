@@ -301,13 +301,24 @@ impl Engine {
             slot.and_then(|slot| self.servers.slots.get(slot)).map_or(u64::MAX, |r| r.arrival)
         };
         let slot = match server.in_message {
-            Some(_) => server.waiting_rest.head(),
+            Some(client) => self.next_of_message(server, client),
             None if server.exclusive => own,
             None if arrival(own) < arrival(guest) => own,
             None => guest,
         }?;
         let record = self.servers.slots.get(slot)?;
         self.may_bind(id, &record.request).then_some(slot)
+    }
+
+    /// The packet of a client's message that comes next. Parts of others' wait among them.
+    fn next_of_message(&self, server: &ServerQp, client: ClientId) -> Option<u32> {
+        let mut slot = server.waiting_rest.head();
+        while let Some(index) = slot
+            && self.servers.slots.get(index).is_some_and(|r| r.request.client != client)
+        {
+            slot = self.servers.slots.next(index);
+        }
+        slot
     }
 
     /// Gives the request its PSN for ever, makes its frame one of this queue pair's, and sends it.
@@ -373,7 +384,7 @@ impl Engine {
         let Some(slot) = slot else { return out.push(Action::Hold(frame.token())) };
         let Some(record) = self.servers.slots.get(slot).copied() else { return };
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
-        self.servers.slots.pop_front(server.waiting_queue(id, &record.request));
+        self.servers.slots.unlink(server.waiting_queue(id, &record.request), slot);
         self.bind(now, slot, frame, layout, out);
     }
 

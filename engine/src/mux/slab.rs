@@ -126,6 +126,24 @@ impl<T: Copy> Slab<T> {
         queue.tail = index;
     }
 
+    /// Takes a record out of the middle of a queue. Looks through the queue up to it.
+    pub(crate) fn unlink(&mut self, queue: &mut Queue, index: u32) {
+        let mut before = NIL;
+        let mut at = queue.head;
+        while at != index {
+            let Some(entry) = self.entries.get(at as usize) else { return };
+            (before, at) = (at, entry.next);
+        }
+        let next = self.entries.get(index as usize).map_or(NIL, |e| e.next);
+        match self.entries.get_mut(before as usize) {
+            Some(entry) => entry.next = next,
+            None => queue.head = next,
+        }
+        if queue.tail == index {
+            queue.tail = before;
+        }
+    }
+
     pub(crate) fn pop_front(&mut self, queue: &mut Queue) -> Option<u32> {
         let index = queue.head()?;
         queue.head = self.entries.get(index as usize).map_or(NIL, |e| e.next);
@@ -156,6 +174,23 @@ mod tests {
                 slab.remove(index);
             }
             assert!(queue.is_empty() && slab.used() == 0);
+        }
+    }
+
+    #[test]
+    fn a_record_leaves_the_middle_of_a_queue() {
+        for taken in 0..4 {
+            let mut slab = Slab::new(5, 0u8);
+            let mut queue = Queue::EMPTY;
+            let indices: Vec<_> = (0..4).map(|i| slab.insert(i).unwrap()).collect();
+            indices.iter().for_each(|index| slab.push_back(&mut queue, *index));
+            slab.unlink(&mut queue, indices[taken]);
+            let last = slab.insert(4).unwrap();
+            slab.push_back(&mut queue, last);
+            let left: Vec<_> = core::iter::from_fn(|| slab.pop_front(&mut queue)).collect();
+            let values: Vec<_> = left.iter().map(|index| *slab.get(*index).unwrap()).collect();
+            let expected: Vec<_> = (0..5).filter(|value| usize::from(*value) != taken).collect();
+            assert_eq!(values, expected);
         }
     }
 

@@ -172,6 +172,7 @@ impl Engine {
         }
         if let Some(client) = self.clients.get_mut(id) {
             client.first_held = next;
+            client.assembly = None;
         }
         true
     }

@@ -39,6 +39,13 @@ impl Engine {
     /// its place may have changed while it waited.
     pub(crate) fn resolve(&mut self, id: ClientId, slot: u32) {
         let Some(&record) = self.clients.slots.get(slot) else { return };
+        if !record.opcode.starts_message() {
+            // The rest of a message goes where its first packet went.
+            let Some(&client) = self.clients.get(id) else { return };
+            let Some(record) = self.clients.slots.get_mut(slot) else { return };
+            (record.way, record.target) = (client.message_way, client.target);
+            return;
+        }
         let Way::Place(place) = record.way else { return };
         let host = self.host_of(place, id);
         let fit = match (host, record.access) {
@@ -108,8 +115,10 @@ impl Engine {
     /// A slot's request is done at its server queue pair: it gives its place's room up, once.
     pub(crate) fn leave_slot(&mut self, id: ClientId, slot: u32) {
         let Some(record) = self.clients.slots.get_mut(slot) else { return };
-        if record.state == State::Issued {
-            let way = record.way;
+        let way = record.way;
+        // Whoever runs alone does so to the end of its message.
+        let through = record.ends_message || !matches!(way, Way::Alone(_));
+        if record.state == State::Issued && through {
             self.leave(id, way);
         }
     }

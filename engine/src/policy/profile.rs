@@ -18,9 +18,11 @@ pub enum ByteOrder {
 pub struct KeyField {
     /// The request's opcode.
     pub opcode: Opcode,
-    /// The payload's length in bytes; other lengths carry no key.
+    /// The payload's length in bytes, for [`Opcode::WriteFirst`] that of the whole message; other
+    /// lengths carry no key.
     pub payload_len: u32,
-    /// Offset of the key in the payload, in bytes.
+    /// Offset of the key in the payload, in bytes. In a message of several packets it must lie in
+    /// the first one.
     pub offset: u16,
     /// Length of the key, 1 to 8 bytes.
     pub len: u8,
@@ -72,13 +74,16 @@ impl Profile {
         Profile { fields: Vec::new(), compare_swap: AtomicKey::None }
     }
 
-    /// The key that a WRITE's payload carries.
+    /// The key that a WRITE of one packet carries in its payload.
     #[must_use]
     pub fn written_key(&self, opcode: Opcode, payload: &[u8]) -> Option<u64> {
-        let field = self
-            .fields
-            .iter()
-            .find(|f| f.opcode == opcode && f.payload_len as usize == payload.len())?;
+        self.key_in(opcode, payload.len() as u32, payload)
+    }
+
+    /// The key of a message of so many bytes, given the payload of its first packet.
+    fn key_in(&self, opcode: Opcode, message_len: u32, payload: &[u8]) -> Option<u64> {
+        let field =
+            self.fields.iter().find(|f| f.opcode == opcode && f.payload_len == message_len)?;
         let start = usize::from(field.offset);
         let bytes = payload.get(start..start + usize::from(field.len))?;
         let fold = |key: u64, byte: &u8| key << 8 | u64::from(*byte);
@@ -97,7 +102,12 @@ impl Profile {
                 (AtomicKey::LastWritten, None) => KeyOf::Unknown,
             };
         }
-        match self.written_key(layout.opcode, layout.payload(frame)) {
+        let payload = layout.payload(frame);
+        let message_len = match layout.opcode {
+            Opcode::WriteFirst => layout.reth(frame).map_or(0, |reth| reth.dma_length),
+            _ => payload.len() as u32,
+        };
+        match self.key_in(layout.opcode, message_len, payload) {
             Some(key) => KeyOf::Known(key),
             None => KeyOf::Keyless,
         }

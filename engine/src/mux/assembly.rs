@@ -1,0 +1,117 @@
+//! Messages of several packets for a server queue pair that others use as well. They are held
+//! until their last packet is here and are then handed over whole: a client that falls silent
+//! leaves none half sent, which nothing could end (messages do not interleave, not even with a
+//! zero-length WRITE: IBTA vol. 1, 9.7.4.1.2).
+
+use super::client::{ClientSlot, State, Way};
+use crate::counters::DeclineReason;
+use crate::engine::Engine;
+use crate::ids::ClientId;
+use crate::out::{Action, Out};
+use crate::wire::{Layout, Opcode};
+
+/// A message whose last packet has not come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Assembly {
+    /// The slot of its first packet.
+    pub(crate) first: u32,
+    /// Bytes that are still to come.
+    left: u32,
+}
+
+impl Engine {
+    /// Takes the newest packet of a client into account, if it belongs to a message that is to be
+    /// handed over whole.
+    pub(super) fn assemble(&mut self, id: ClientId, slot: u32, layout: &Layout) {
+        let Some(&record) = self.clients.slots.get(slot) else { return };
+        let path_mtu = self.directory.client(id).map_or(0, |own| u32::from(own.path_mtu));
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let payload = u32::from(layout.payload_len);
+        if layout.opcode.starts_message() {
+            let whole = layout.opcode != Opcode::WriteFirst || record.way == Way::Own;
+            client.assembly = record
+                .access
+                .filter(|_| !whole)
+                .map(|access| Assembly { first: slot, left: access.len.saturating_sub(payload) });
+            if !whole {
+                self.assembling.push(id.0);
+            }
+            return;
+        }
+        let Some(assembly) = client.assembly else { return };
+        match layout.opcode {
+            Opcode::WriteMiddle if payload == path_mtu && payload < assembly.left => {
+                client.assembly = Some(Assembly { left: assembly.left - payload, ..assembly });
+            }
+            Opcode::WriteLast if payload == assembly.left => {
+                client.assembly = None;
+                self.count_mapped(record.way);
+                self.clients.work.push(id.0);
+            }
+            _ => self.send_own_way(id, assembly.first),
+        }
+    }
+
+    /// The packets are not the message that the first one announced, or the last one consumes a
+    /// receive buffer: the client's own server queue pair answers it.
+    fn send_own_way(&mut self, id: ClientId, first: u32) {
+        self.counters.declined.count(DeclineReason::NotWhole as usize);
+        let mut slot = Some(first);
+        while let Some(index) = slot {
+            let Some(record) = self.clients.slots.get_mut(index) else { break };
+            record.way = Way::Own;
+            record.target = id.own_server_qp();
+            record.exclusive = index == first;
+            slot = self.clients.slots.next(index);
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            client.assembly = None;
+            self.clients.work.push(id.0);
+        }
+    }
+
+    /// What the packets of the message under way do: as its first one does.
+    pub(super) fn assembly_way(&self, id: ClientId) -> Option<Way> {
+        let assembly = self.clients.get(id)?.assembly?;
+        self.clients.slots.get(assembly.first).map(|record| record.way)
+    }
+
+    /// The table of requests is full. Of the clients with a message that is not whole, the one
+    /// that began first gives it up: it is not bound, so the client repeats it.
+    pub(super) fn shed_assembly(&mut self, out: &mut Out) {
+        while out.has_room()
+            && let Some(client) = self.assembling.pop()
+        {
+            if self.roll_back_assembly(ClientId(client), out) {
+                return;
+            }
+        }
+    }
+
+    /// Forgets the packets of a message that is not whole, the newest of their client. Whether
+    /// there were any.
+    fn roll_back_assembly(&mut self, id: ClientId, out: &mut Out) -> bool {
+        let Some(client) = self.clients.states.get_mut(id.index()) else { return false };
+        let Some(assembly) = client.assembly.take() else { return false };
+        let Some(&first) = self.clients.slots.get(assembly.first) else { return false };
+        client.expected = first.psn;
+        client.in_message = false;
+        if client.first_held == Some(assembly.first) {
+            client.first_held = None;
+        }
+        let mut slot = Some(assembly.first);
+        while let Some(index) = slot {
+            slot = self.clients.slots.next(index);
+            self.clients.slots.unlink(&mut client.queue, index);
+            client.open = client.open.saturating_sub(1);
+            if let Some(&ClientSlot { state: State::Held(token), .. }) =
+                self.clients.slots.get(index)
+            {
+                out.push(Action::Release(token));
+            }
+            self.clients.slots.remove(index);
+        }
+        self.counters.shed += 1;
+        true
+    }
+}

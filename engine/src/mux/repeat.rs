@@ -1,0 +1,131 @@
+//! A client repeats what was answered before: its answer was lost on the way.
+
+use super::client::{State, Way};
+use super::client_request::Shape;
+use super::generate;
+use crate::counters::DropReason;
+use crate::engine::Engine;
+use crate::frame::Frame;
+use crate::ids::ClientId;
+use crate::mail::Kind;
+use crate::out::Out;
+use crate::time::Nanos;
+use crate::wire::{ClientPsn, Layout, Opcode, Syndrome};
+
+impl Engine {
+    /// A request that was answered before: its answer was lost on the way to the client.
+    pub(super) fn on_repeat(
+        &mut self,
+        now: Nanos,
+        id: ClientId,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        if layout.opcode == Opcode::ReadRequest {
+            return self.on_repeated_read(now, id, frame, layout, out);
+        }
+        if layout.opcode.is_atomic() {
+            return self.on_repeated_atomic(id, frame, layout, out);
+        }
+        self.drop_frame(frame, DropReason::DuplicateAnswered, out);
+        let Some(client) = self.clients.states.get_mut(id.index()) else { return };
+        if !layout.ack_request {
+            return;
+        }
+        if client.repeats.is_empty() {
+            client.ack_due = true;
+        } else {
+            client.repeat_ack_due = true;
+        }
+        self.clients.work.push(id.0);
+    }
+
+    fn on_repeated_atomic(
+        &mut self,
+        id: ClientId,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let psn = ClientPsn::from_wire(layout.psn);
+        let found = self.clients.result(id, psn).filter(|result| result.opcode == layout.opcode);
+        let Some(result) = found else {
+            return self.drop_frame(frame, DropReason::DuplicateUnknown, out);
+        };
+        self.drop_frame(frame, DropReason::DuplicateAnswered, out);
+        let Some(client) = self.clients.get(id) else { return };
+        if client.repeats.is_empty() {
+            let answer = generate::Answer {
+                psn,
+                msn: client.completed_msn,
+                syndrome: Syndrome::Ack { credits: client.credits },
+                original: Some(result.original),
+            };
+            return self.answer(id, &answer, out);
+        }
+        // Behind the repeated READs: answering it first would tell the client that they failed.
+        let shape = Shape { kind: Kind::Atomic, packets: 1, access: None };
+        let Some(slot) = self.open_slot(id, layout, &shape, Way::Own) else { return };
+        if let Some(record) = self.clients.slots.get_mut(slot) {
+            record.state = State::Ready;
+            record.original = result.original;
+        }
+        self.queue_repeat(id, slot);
+    }
+
+    /// A READ is read again: memory may have changed, as it may have for a native responder.
+    fn on_repeated_read(
+        &mut self,
+        now: Nanos,
+        id: ClientId,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let Some(shape) = self.shape(id, frame, layout) else {
+            return self.drop_frame(frame, DropReason::Malformed, out);
+        };
+        if self.is_being_repeated(id, ClientPsn::from_wire(layout.psn), shape.packets) {
+            return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
+        }
+        let window = self.config.client_window_max;
+        if self.clients.get(id).is_none_or(|client| client.open >= window) {
+            return self.drop_frame(frame, DropReason::ClientWindow, out);
+        }
+        // To its own server queue pair: what it reads was complete when it was answered first.
+        let Some(slot) = self.open_slot(id, layout, &shape, Way::Own) else {
+            return self.drop_frame(frame, DropReason::TableFull, out);
+        };
+        self.counters.read_repeats += 1;
+        self.queue_repeat(id, slot);
+        let target = self.clients.get(id).map(|client| client.target);
+        let Some(request) = self.request_of(id, slot) else { return };
+        // It is no part of the client's order.
+        if let (Some(client), Some(target)) = (self.clients.get_mut(id), target) {
+            client.target = target;
+        }
+        self.hand_over(now, request, frame, layout, out);
+    }
+
+    fn queue_repeat(&mut self, id: ClientId, slot: u32) {
+        let Some(client) = self.clients.states.get_mut(id.index()) else { return };
+        client.open += 1;
+        self.clients.slots.push_back(&mut client.repeats, slot);
+        self.clients.work.push(id.0);
+    }
+
+    /// Whether a repeated READ that covers these PSNs is on its way already.
+    fn is_being_repeated(&self, id: ClientId, psn: ClientPsn, packets: u32) -> bool {
+        let mut slot = self.clients.get(id).and_then(|client| client.repeats.head());
+        while let Some(index) = slot {
+            let Some(record) = self.clients.slots.get(index) else { return false };
+            let offset = psn.offset_from(record.psn);
+            if record.kind == Kind::Read && offset.saturating_add(packets) <= record.packets {
+                return true;
+            }
+            slot = self.clients.slots.next(index);
+        }
+        false
+    }
+}
