@@ -111,10 +111,7 @@ impl Engine {
         if self.responses.find_flow(response) != Some(id.0) {
             return;
         }
-        if let Some(server) = self.servers.get_mut(id.own_server_qp()) {
-            server.retired = true;
-        }
-        self.directory.places.leave(id.own_server_qp());
+        self.close_host(id.own_server_qp());
         let busy = self.servers.get(id.own_server_qp()).is_some_and(|s| !s.open.is_empty());
         if !busy {
             self.requests.remove(request);

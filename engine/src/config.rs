@@ -43,6 +43,18 @@ pub struct Config {
     /// Time that a connection is given to pause by itself before its requests are held for the
     /// flip into translation, and that they are then held at most, in nanoseconds. Default 10 ms.
     pub flip_wait_ns: u64,
+    /// Time that guests wait for a request of a server queue pair's owner which they cannot share
+    /// it with, in nanoseconds. Then their keys move to another one. Well under the retry budget
+    /// of the guests' clients. Default 20 ms.
+    pub guest_wait_ns: u64,
+    /// Time that a packet can be on its way at most, in nanoseconds: so long after the last
+    /// packet to a server queue pair that does not answer, its keys move to another one. Default
+    /// 500 ms.
+    pub packet_lifetime_ns: u64,
+    /// Time that the packets of a message of several, which is to be handed over whole, are kept
+    /// while the last one is missing, in nanoseconds. Then its client has to repeat them. Default
+    /// 1 s.
+    pub message_wait_ns: u64,
     /// Times that a server queue pair is emptied of guests for a request of its owner before it
     /// hosts no more. Default 3.
     pub disturbances_max: u32,
@@ -71,6 +83,9 @@ impl Default for Config {
             path_mtu: None,
             depth: None,
             flip_wait_ns: 10_000_000,
+            guest_wait_ns: 20_000_000,
+            packet_lifetime_ns: 500_000_000,
+            message_wait_ns: 1_000_000_000,
             disturbances_max: 3,
             grants_max: 16_384,
             declined_keys_max: 65_536,

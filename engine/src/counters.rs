@@ -118,12 +118,17 @@ pub struct Counters {
     pub server_waits: u64,
     /// Requests taken a second time because their READ was repeated.
     pub read_repeats: u64,
-    /// Messages that were not whole yet, given up because the table of requests was full.
+    /// Messages that were not whole yet, given up because the table of requests was full
+    /// or the last packet did not come.
     pub shed: u64,
     /// Times that a timer towards a server ran out.
     pub timeouts: u64,
     /// Negative acknowledgements from servers (sequence errors and receiver not ready).
     pub server_naks: u64,
+    /// Requests that came back from a server queue pair without having run.
+    pub returned: u64,
+    /// Server queue pairs that stopped hosting.
+    pub hosts_closed: u64,
     /// Server queue pairs given up.
     pub server_qps_lost: u64,
     /// Connections taken out of service.
@@ -200,6 +205,8 @@ impl Counters {
         self.shed += other.shed;
         self.timeouts += other.timeouts;
         self.server_naks += other.server_naks;
+        self.returned += other.returned;
+        self.hosts_closed += other.hosts_closed;
         self.server_qps_lost += other.server_qps_lost;
         self.out_of_service += other.out_of_service;
         self.drops.add(&other.drops);

@@ -9,6 +9,7 @@ use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::mail::{Completion, Mail, Outcome};
 use crate::mux::client::Clients;
+use crate::mux::closing::Loss;
 use crate::mux::lookup::FlowTable;
 use crate::mux::server::Servers;
 use crate::mux::watch::Watches;
@@ -85,6 +86,7 @@ pub struct ServerQpReport {
 /// finishes what the last call had no room for, and returns how much of its input it took.
 pub struct Engine {
     pub(crate) shard: ShardId,
+    pub(crate) shards: u8,
     pub(crate) config: Config,
     pub(crate) policy: Policy,
     pub(crate) directory: Directory,
@@ -150,6 +152,7 @@ impl Engine {
         });
         Ok(Engine {
             shard,
+            shards: shards.max(1),
             counters: Counters::default(),
             icrc: PatchTables::new(config.frame_len_max),
             clients: Clients::new(&config, connections, connections_max),
@@ -181,7 +184,7 @@ impl Engine {
         let ids = (0..self.servers.states.len()).map(|i| ServerQpId(i as u32)).filter(mine);
         ids.filter_map(|id| {
             let state = self.servers.get(id)?;
-            let (carried, hosted, lost) = (state.carried, state.hosted, state.lost);
+            let (carried, hosted, lost) = (state.carried, state.hosted, state.loss.is_some());
             Some(ServerQpReport { id, carried, hosted, lost })
         })
     }
@@ -251,7 +254,7 @@ impl Engine {
                 }
                 _ => {
                     // Only a host that changed a held buffer comes here.
-                    self.lose_server(ServerQpId(id));
+                    self.lose_server(ServerQpId(id), Loss::Refusing);
                     out.push(Action::Hold(frame.token()));
                 }
             }
@@ -347,8 +350,10 @@ impl Engine {
 
     fn on_letter(&mut self, now: Nanos, letter: &mut Letter<'_>, out: &mut Out) {
         let Some(frame) = letter.frame.as_mut() else {
-            if let Mail::Completion(completion) = &letter.mail {
-                self.on_completion(completion);
+            match &letter.mail {
+                Mail::Completion(completion) => self.on_completion(completion),
+                Mail::Gone(id) => self.on_gone(*id),
+                Mail::Foreign { .. } | Mail::Request(_) => {}
             }
             return;
         };
@@ -366,7 +371,11 @@ impl Engine {
                     self.on_read_part(now, completion, index, frame, &layout, out);
                 }
             }
-            Mail::Completion(_) | Mail::Foreign { .. } => {
+            Mail::Completion(Completion { client, slot, outcome: Outcome::Returned }) => {
+                out.push(Action::Hold(frame.token()));
+                self.on_returned(client, slot, frame.token(), out);
+            }
+            Mail::Completion(_) | Mail::Foreign { .. } | Mail::Gone(_) => {
                 self.drop_frame(frame, DropReason::Malformed, out);
             }
         }

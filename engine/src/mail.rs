@@ -27,8 +27,11 @@ pub enum Mail {
     /// To the owner of a server queue pair: take this request. Carries the frame.
     Request(Request),
     /// To the owner of a client: news of one of its requests. Carries the frame of a READ
-    /// response part.
+    /// response part, or of a request that comes back.
     Completion(Completion),
+    /// To all: nothing that places brought to this server queue pair is left there, and it takes
+    /// no more.
+    Gone(ServerQpId),
 }
 
 /// A client's request on its way to a server queue pair.
@@ -51,6 +54,12 @@ pub struct Request {
     /// No guest may be bound on the server queue pair while this is: it consumes a receive buffer,
     /// is long, or is not certain to be accepted.
     pub exclusive: bool,
+    /// The first use of memory that it is not known whether its place's host may reach.
+    pub alone: bool,
+    /// A place brought it here: it may go elsewhere if it has not run.
+    pub mapped: bool,
+    /// Packets of a READ's response that the client half has, from an earlier server queue pair.
+    pub parts: u32,
     pub(crate) access: Option<Access>,
 }
 
@@ -102,4 +111,6 @@ pub enum Outcome {
     },
     /// Its server queue pair was given up: nobody knows whether it was executed.
     Lost,
+    /// It did not run, and its server queue pair takes it no more.
+    Returned,
 }

@@ -38,6 +38,8 @@ impl Counters {
             shed,
             timeouts,
             server_naks,
+            returned,
+            hosts_closed,
             server_qps_lost,
             out_of_service,
         });

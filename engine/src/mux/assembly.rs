@@ -8,7 +8,8 @@ use crate::counters::DeclineReason;
 use crate::engine::Engine;
 use crate::ids::ClientId;
 use crate::out::{Action, Out};
-use crate::wire::{Layout, Opcode};
+use crate::time::Nanos;
+use crate::wire::{Layout, NakCode, Opcode};
 
 /// A message whose last packet has not come.
 #[derive(Clone, Copy, Debug)]
@@ -17,28 +18,36 @@ pub(crate) struct Assembly {
     pub(crate) first: u32,
     /// Bytes that are still to come.
     left: u32,
+    /// When it began.
+    since: Nanos,
 }
 
 impl Engine {
     /// Takes the newest packet of a client into account, if it belongs to a message that is to be
-    /// handed over whole.
-    pub(super) fn assemble(&mut self, id: ClientId, slot: u32, layout: &Layout) {
-        let Some(&record) = self.clients.slots.get(slot) else { return };
+    /// handed over whole. `false` if its packets are not the message that the first one announced:
+    /// its responder would refuse it.
+    pub(super) fn assemble(
+        &mut self,
+        id: ClientId,
+        slot: u32,
+        now: Nanos,
+        layout: &Layout,
+        out: &mut Out,
+    ) -> bool {
+        let Some(&record) = self.clients.slots.get(slot) else { return true };
         let path_mtu = self.directory.client(id).map_or(0, |own| u32::from(own.path_mtu));
-        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(client) = self.clients.get_mut(id) else { return true };
         let payload = u32::from(layout.payload_len);
         if layout.opcode.starts_message() {
             let whole = layout.opcode != Opcode::WriteFirst || record.way == Way::Own;
-            client.assembly = record
-                .access
-                .filter(|_| !whole)
-                .map(|access| Assembly { first: slot, left: access.len.saturating_sub(payload) });
-            if !whole {
-                self.assembling.push(id.0);
-            }
-            return;
+            let Some(access) = record.access.filter(|_| !whole) else { return true };
+            let left = access.len.saturating_sub(payload);
+            client.assembly = Some(Assembly { first: slot, left, since: now });
+            self.assembling.push(id.0);
+            self.earliest = self.earliest.min(now.after(self.config.message_wait_ns));
+            return true;
         }
-        let Some(assembly) = client.assembly else { return };
+        let Some(assembly) = client.assembly else { return true };
         match layout.opcode {
             Opcode::WriteMiddle if payload == path_mtu && payload < assembly.left => {
                 client.assembly = Some(Assembly { left: assembly.left - payload, ..assembly });
@@ -48,12 +57,33 @@ impl Engine {
                 self.count_mapped(record.way);
                 self.clients.work.push(id.0);
             }
-            _ => self.send_own_way(id, assembly.first),
+            Opcode::WriteLastImm if payload == assembly.left => {
+                self.send_own_way(id, assembly.first);
+            }
+            _ => {
+                self.refuse_assembly(id, assembly.first, out);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The first packet is refused, and with it the message.
+    fn refuse_assembly(&mut self, id: ClientId, first: u32, out: &mut Out) {
+        let Some(record) = self.clients.slots.get_mut(first) else { return };
+        if let State::Held(token) = record.state {
+            out.push(Action::Release(token));
+        }
+        record.state = State::Refused(NakCode::InvalidRequest);
+        let psn = record.psn;
+        self.halt(id, psn);
+        if let Some(client) = self.clients.get_mut(id) {
+            client.assembly = None;
         }
     }
 
-    /// The packets are not the message that the first one announced, or the last one consumes a
-    /// receive buffer: the client's own server queue pair answers it.
+    /// The last packet consumes a receive buffer: the client's own server queue pair takes the
+    /// message.
     fn send_own_way(&mut self, id: ClientId, first: u32) {
         self.counters.declined.count(DeclineReason::NotWhole as usize);
         let mut slot = Some(first);
@@ -74,6 +104,18 @@ impl Engine {
     pub(super) fn assembly_way(&self, id: ClientId) -> Option<Way> {
         let assembly = self.clients.get(id)?.assembly?;
         self.clients.slots.get(assembly.first).map(|record| record.way)
+    }
+
+    /// When the client's message that is not whole is given up.
+    pub(crate) fn assembly_deadline(&self, id: ClientId) -> Option<Nanos> {
+        let since = self.clients.get(id)?.assembly?.since;
+        Some(since.after(self.config.message_wait_ns))
+    }
+
+    /// Gives a message up that has waited for its last packet for too long. `false` if none has.
+    pub(super) fn expire_step(&mut self, now: Nanos, id: ClientId, out: &mut Out) -> bool {
+        let expired = self.assembly_deadline(id).is_some_and(|deadline| deadline <= now);
+        expired && self.roll_back_assembly(id, out)
     }
 
     /// The table of requests is full. Of the clients with a message that is not whole, the one

@@ -62,6 +62,11 @@ pub(crate) struct Client {
     pub(crate) in_message: bool,
     /// That message, if it is to be handed over whole.
     pub(crate) assembly: Option<Assembly>,
+    /// Nothing at or beyond this PSN is taken or handed over: what is there was refused, or its
+    /// outcome is unknown.
+    pub(crate) halted: Option<ClientPsn>,
+    /// A request came back from its server queue pair; others may follow.
+    pub(crate) returning: bool,
     /// The way of the message that was handed over last.
     pub(crate) message_way: Way,
     /// Open requests, in the client's order.
@@ -101,6 +106,8 @@ impl Client {
             credits: start.credits & 31,
             in_message: false,
             assembly: None,
+            halted: None,
+            returning: false,
             message_way: Way::Own,
             queue: Queue::EMPTY,
             first_held: None,

@@ -28,15 +28,21 @@ impl Engine {
             }
             Outcome::Refused { code, part } => {
                 // The NAK's PSN is that of the response packet that it stands for.
-                record.psn = record.psn.add(part);
+                let psn = record.psn;
+                record.psn = psn.add(part.max(record.parts));
                 record.state = State::Refused(code);
+                self.halt(completion.client, psn);
             }
             Outcome::NotReady { timer } => {
                 return self.on_not_ready(completion.client, slot, timer);
             }
-            Outcome::Lost => record.state = State::Lost,
-            Outcome::ReadPart { .. } => {
-                debug_assert!(false, "a READ response part comes with its frame");
+            Outcome::Lost => {
+                record.state = State::Lost;
+                let psn = record.psn;
+                self.halt(completion.client, psn);
+            }
+            Outcome::ReadPart { .. } | Outcome::Returned => {
+                debug_assert!(false, "it comes with a frame");
                 return;
             }
         }
@@ -166,7 +172,8 @@ impl Engine {
                 Service::Stopped => self.clear_step(id, out),
                 Service::Watching => self.undrain_step(now, id, out),
                 Service::Active => {
-                    self.release_step(id, out)
+                    self.expire_step(now, id, out)
+                        || self.release_step(id, out)
                         || self.acknowledge(id, out)
                         || self.refuse_step(id, out)
                         || self.issue_held(id, out)

@@ -1,6 +1,6 @@
 //! A client's packet comes in: next, repeated or after a gap; where it goes, and whether now.
 
-use super::client::{Client, ClientSlot, Gap, Service, State, Way};
+use super::client::{ClientSlot, Gap, Service, State, Way};
 use super::generate;
 use super::slab::Queue;
 use crate::counters::DropReason;
@@ -74,6 +74,9 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
+        if self.clients.get(id).is_some_and(|client| client.halted.is_some()) {
+            return self.drop_frame(frame, DropReason::OutOfService, out);
+        }
         let Some(shape) = self.shape(id, frame, layout) else {
             return self.drop_frame(frame, DropReason::Malformed, out);
         };
@@ -104,7 +107,9 @@ impl Engine {
         if out_of_message {
             return self.refuse(id, slot, frame, out);
         }
-        self.assemble(id, slot, layout);
+        if !self.assemble(id, slot, now, layout, out) {
+            return self.refuse(id, slot, frame, out);
+        }
         self.issue_or_hold(now, id, slot, frame, layout, out);
     }
 
@@ -114,6 +119,8 @@ impl Engine {
         self.drop_frame(frame, DropReason::Malformed, out);
         if let Some(record) = self.clients.slots.get_mut(slot) {
             record.state = State::Refused(NakCode::InvalidRequest);
+            let psn = record.psn;
+            self.halt(id, psn);
         }
         self.clients.work.push(id.0);
     }
@@ -167,7 +174,7 @@ impl Engine {
             ends_message: layout.opcode.ends_message(),
             way,
             target: id.own_server_qp(),
-            exclusive: way == Way::Own && self.is_exclusive(id, layout, shape),
+            exclusive: !matches!(way, Way::Place(_)) && self.is_exclusive(id, layout, shape),
             access: shape.access,
             state: State::Issued,
             original: 0,
@@ -211,11 +218,7 @@ impl Engine {
     /// until it is the client's oldest. So does a request that the guests of its own server
     /// queue pair have to leave for, and one that must run alone.
     fn may_issue(&mut self, id: ClientId, slot: u32) -> bool {
-        if self.watches.is_draining(id) {
-            return false;
-        }
-        let whole = |client: &Client| client.assembly.is_none_or(|part| part.first != slot);
-        if !self.clients.get(id).is_some_and(whole) {
+        if self.watches.is_draining(id) || !self.is_free(id, slot) {
             return false;
         }
         self.resolve(id, slot);
@@ -237,13 +240,35 @@ impl Engine {
                 record.target == target || record.kind != Kind::Read || record.packets == 1
             }
         };
-        in_order && self.may_enter(id, &record)
+        in_order
+            && !self.is_overtaken(id, slot)
+            && !self.is_split(id, slot, record.way, record.target)
+            && self.may_enter(id, &record)
+    }
+
+    /// Whether nothing about a request itself speaks against handing it over: its message is
+    /// whole, and nothing before it was refused.
+    fn is_free(&self, id: ClientId, slot: u32) -> bool {
+        let (Some(client), Some(record)) = (self.clients.get(id), self.clients.slots.get(slot))
+        else {
+            return false;
+        };
+        let whole = client.assembly.is_none_or(|assembly| assembly.first != slot);
+        whole && client.halted.is_none_or(|halted| record.psn.is_before(halted))
+    }
+
+    /// Nothing at or beyond a request of this client is taken or handed over any more.
+    pub(super) fn halt(&mut self, id: ClientId, psn: ClientPsn) {
+        if let Some(client) = self.clients.get_mut(id)
+            && client.halted.is_none_or(|halted| psn.is_before(halted))
+        {
+            client.halted = Some(psn);
+        }
     }
 
     /// The message that hands a request over; its slot is then [`State::Issued`].
     pub(super) fn request_of(&mut self, id: ClientId, slot: u32) -> Option<Request> {
         let name = self.clients.slots.reference(slot);
-        let hosts = self.is_host(id.own_server_qp());
         let record = self.clients.slots.get_mut(slot)?;
         record.state = State::Issued;
         let request = Request {
@@ -254,7 +279,10 @@ impl Engine {
             packets: record.packets,
             starts_message: record.opcode.starts_message(),
             ends_message: record.ends_message,
-            exclusive: record.exclusive && hosts,
+            exclusive: record.exclusive,
+            alone: matches!(record.way, Way::Alone(_)),
+            mapped: matches!(record.way, Way::Place(_)),
+            parts: record.parts,
             access: record.access,
         };
         let way = record.way;
@@ -300,14 +328,14 @@ impl Engine {
         let Some(slot) = self.clients.get(id).and_then(|client| client.first_held) else {
             return false;
         };
+        if !self.may_issue(id, slot) {
+            return false;
+        }
         let Some(&ClientSlot { state: State::Held(token), .. }) = self.clients.slots.get(slot)
         else {
             debug_assert!(false, "first_held is held");
             return false;
         };
-        if !self.may_issue(id, slot) {
-            return false;
-        }
         let next = self.next_held(slot);
         let Some(request) = self.request_of(id, slot) else { return false };
         if let Some(client) = self.clients.get_mut(id) {

@@ -5,6 +5,7 @@ mod assembly;
 pub(crate) mod client;
 mod client_answer;
 mod client_request;
+pub(crate) mod closing;
 mod generate;
 pub(crate) mod lookup;
 mod repeat;

@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
+use super::closing::{Hosting, Loss};
 use super::rewrite::{Become, rewrite};
 use super::slab::{Queue, Slab};
 use super::work::WorkRing;
@@ -35,6 +36,9 @@ pub(crate) struct ServerQp {
     pub(crate) open_span: u32,
     /// READs and atomics among them.
     pub(crate) open_reads: u32,
+    /// Those that a place brought here, and those of others than the owner.
+    pub(crate) open_mapped: u32,
+    pub(crate) open_guests: u32,
     /// Requests that are not bound yet: the owner's, those of others, and packets that continue a
     /// message, which wait for nothing but their first one.
     pub(crate) waiting_own: Queue,
@@ -60,8 +64,15 @@ pub(crate) struct ServerQp {
     pub(crate) exclusive: bool,
     /// Such requests so far; beyond the limit the queue pair hosts no more.
     pub(crate) disturbances: u32,
-    pub(crate) retired: bool,
-    pub(crate) lost: bool,
+    /// Whether it hosts, and whether it stopped only because its owner was busy.
+    pub(crate) hosting: Hosting,
+    pub(crate) busy: bool,
+    /// Since when guests wait for a request of the owner.
+    pub(crate) blocked_since: Option<Nanos>,
+    /// It was given up.
+    pub(crate) loss: Option<Loss>,
+    /// The client of the bound message that was given back last.
+    pub(crate) message_returned: Option<ClientId>,
     pub(crate) carried: bool,
     pub(crate) hosted: bool,
 }
@@ -76,6 +87,8 @@ impl ServerQp {
             open_packets: 0,
             open_span: 0,
             open_reads: 0,
+            open_mapped: 0,
+            open_guests: 0,
             waiting_own: Queue::EMPTY,
             waiting_guests: Queue::EMPTY,
             waiting_rest: Queue::EMPTY,
@@ -89,8 +102,11 @@ impl ServerQp {
             started: false,
             exclusive: false,
             disturbances: 0,
-            retired: false,
-            lost: false,
+            hosting: Hosting::Open,
+            busy: false,
+            blocked_since: None,
+            loss: None,
+            message_returned: None,
             carried: false,
             hosted: false,
         }
@@ -159,6 +175,9 @@ impl Servers {
                 starts_message: true,
                 ends_message: true,
                 exclusive: false,
+                alone: false,
+                mapped: false,
+                parts: 0,
                 access: None,
             },
             psn: ServerPsn::default(),
@@ -197,9 +216,9 @@ impl Engine {
     ) {
         let id = request.server_qp;
         let Some(server) = self.servers.get(id) else { return };
-        if server.lost {
-            self.drop_frame(frame, DropReason::OutOfService, out);
-            return self.complete(&request, Outcome::Lost, out);
+        if !self.takes(id, &request) {
+            out.push(Action::Hold(frame.token()));
+            return self.turn_away(&request, frame.token(), out);
         }
         // The rest of a message that has begun does not wait behind others: they wait for it.
         let waiting = match request.starts_message {
@@ -207,7 +226,7 @@ impl Engine {
             false => !server.waiting_rest.is_empty(),
         };
         if request.exclusive {
-            self.note_exclusive(id);
+            self.note_exclusive(id, &request);
         }
         let Some(slot) = self.open_server_slot(request, frame.token()) else {
             self.drop_frame(frame, DropReason::TableFull, out);
@@ -223,16 +242,15 @@ impl Engine {
     /// A request for a server queue pair owned here, whose frame the host keeps.
     pub(crate) fn on_held_request(&mut self, request: Request, token: Token, out: &mut Out) {
         let id = request.server_qp;
-        let lost = self.servers.get(id).is_none_or(|server| server.lost);
+        if !self.takes(id, &request) {
+            return self.turn_away(&request, token, out);
+        }
         if request.exclusive {
-            self.note_exclusive(id);
+            self.note_exclusive(id, &request);
         }
         match self.open_server_slot(request, token) {
-            Some(slot) if !lost => self.wait(id, slot),
-            slot => {
-                if let Some(slot) = slot {
-                    self.servers.slots.remove(slot);
-                }
+            Some(slot) => self.wait(id, slot),
+            None => {
                 out.push(Action::Release(token));
                 self.complete(&request, Outcome::Lost, out);
             }
@@ -240,11 +258,13 @@ impl Engine {
     }
 
     /// Guests are bound no more until the owner's request is complete.
-    fn note_exclusive(&mut self, id: ServerQpId) {
-        if let Some(server) = self.servers.get_mut(id) {
-            server.exclusive = true;
+    fn note_exclusive(&mut self, id: ServerQpId, request: &Request) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        server.exclusive = true;
+        let guests = server.open_guests > 0 || !server.waiting_guests.is_empty();
+        if !request.alone && (guests || self.is_host(id)) {
+            self.note_disturbance(id);
         }
-        self.note_disturbance(id);
     }
 
     fn open_server_slot(&mut self, request: Request, token: Token) -> Option<u32> {
@@ -253,7 +273,7 @@ impl Engine {
             request,
             psn: ServerPsn::default(),
             token,
-            parts: 0,
+            parts: request.parts,
             done: false,
             arrival: self.servers.arrivals,
         })
@@ -282,8 +302,8 @@ impl Engine {
         let fits_depth = request.kind == Kind::Plain || server.open_reads < depth;
         let guest = request.client != id.owner();
         let alone =
-            if guest { !server.exclusive } else { !request.exclusive || server.open.is_empty() };
-        !server.lost
+            if guest { !server.exclusive } else { !request.exclusive || server.open_guests == 0 };
+        self.takes(id, request)
             && alone
             && server.repair.is_none()
             && server.not_ready_until.is_none()
@@ -345,6 +365,8 @@ impl Engine {
         server.open_packets += 1;
         server.open_span += request.packets;
         server.open_reads += u32::from(request.kind != Kind::Plain);
+        server.open_mapped += u32::from(request.mapped);
+        server.open_guests += u32::from(request.client != id.owner());
         server.in_message = (!request.ends_message).then_some(request.client);
         server.carried = true;
         server.hosted |= request.client != id.owner();
@@ -406,15 +428,19 @@ impl Engine {
             if !out.has_room() {
                 return false;
             }
-            let lost = self.servers.get(id).is_none_or(|server| server.lost);
+            let lost = self.servers.get(id).is_none_or(|server| server.loss.is_some());
             let more = if lost {
                 self.abandon_step(id, out)
             } else {
                 self.finish_step(now, id, out)
                     || self.repair_step(id, out)
+                    || self.return_step(id, out)
                     || self.recall_step(id, out)
             };
-            if !more {
+            if !more && !self.gone_step(now, id, out) {
+                if let Some(until) = self.check_guests(now, id) {
+                    self.earliest = self.earliest.min(until);
+                }
                 return true;
             }
         }

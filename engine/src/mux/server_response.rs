@@ -1,5 +1,6 @@
 //! A server's packet comes in: which requests it answers, wholly or in part.
 
+use super::closing::Loss;
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::Frame;
@@ -23,7 +24,7 @@ impl Engine {
         if !server.started {
             return self.on_watched_response(id.owner(), frame, layout, out);
         }
-        if server.lost {
+        if server.loss.is_some() {
             return self.drop_frame(frame, DropReason::OutOfService, out);
         }
         let psn = ServerPsn::from_wire(layout.psn);
@@ -230,7 +231,7 @@ impl Engine {
             self.mark_done(slot, 0);
             self.complete(&request, Outcome::Refused { code, part }, out);
         }
-        self.lose_server(id);
+        self.lose_server(id, Loss::Refusing);
     }
 
     /// Finishes the oldest request if it is complete. `false` if it is not.
@@ -276,9 +277,13 @@ impl Engine {
         server.open_span = server.open_span.saturating_sub(record.request.packets);
         server.open_reads =
             server.open_reads.saturating_sub(u32::from(record.request.kind != Kind::Plain));
+        server.open_mapped -= u32::from(record.request.mapped && server.open_mapped > 0);
+        let guest = record.request.client != id.owner();
+        server.open_guests -= u32::from(guest && server.open_guests > 0);
         let finished = server.open.is_empty() && server.waiting_own.is_empty();
         if server.exclusive && finished && server.in_message.is_none() {
             server.exclusive = false;
+            self.reopen(id);
         }
         self.servers.slots.remove(slot);
     }

@@ -1,6 +1,7 @@
 //! Places in use: who may send to a place's host now, and who waits.
 
 use super::client::{ClientSlot, State, Way};
+use super::closing::Hosting;
 use crate::engine::Engine;
 use crate::ids::{ClientId, ServerQpId};
 use crate::policy::{Access, Fit, PlaceId, TrustBy};
@@ -26,8 +27,9 @@ impl Engine {
     }
 
     fn is_eligible(&self, id: ServerQpId) -> bool {
-        self.servers.get(id).is_some_and(|server| server.started && !server.lost && !server.retired)
-            && self.directory.may_host(id, &self.policy)
+        self.servers.get(id).is_some_and(|server| {
+            server.started && server.hosting == Hosting::Open && !server.exclusive
+        }) && self.directory.may_host(id, &self.policy)
     }
 
     /// Whether a server queue pair holds a place.
@@ -58,6 +60,7 @@ impl Engine {
             _ => {
                 record.way = Way::Alone(place);
                 record.target = id.own_server_qp();
+                record.exclusive = true;
             }
         }
     }
@@ -103,9 +106,6 @@ impl Engine {
             Way::Place(_) => state.issued = state.issued.saturating_sub(1),
             _ => {}
         }
-        if state.leaving && state.issued == 0 {
-            (state.host, state.leaving) = (None, false);
-        }
         let wake = state.issued == 0 && state.alone.is_some() || state.alone.is_none();
         while wake && let Some(client) = self.parked.pop() {
             self.clients.work.push(client);
@@ -142,15 +142,14 @@ impl Engine {
     }
 
     /// The owner's request could not share its server queue pair with guests. After a few such
-    /// requests it hosts no more, where places may move: on one shard, which learns.
+    /// requests it hosts no more.
     pub(crate) fn note_disturbance(&mut self, id: ServerQpId) {
         self.counters.emptied += 1;
         let max = self.config.disturbances_max;
         let Some(server) = self.servers.get_mut(id) else { return };
         server.disturbances += 1;
-        if server.disturbances > max && self.policy.trust.learns() {
-            server.retired = true;
-            self.directory.places.leave(id);
+        if server.disturbances > max {
+            self.close_host(id);
         }
     }
 }

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
+use super::key_map::mix;
 use super::places::{PlaceId, Places};
 use super::trust::{Access, Trust};
 use super::{ConfiguredRegion, Grant, KeyMap, Map, Policy, Region, Rights, TrustBy};
@@ -137,6 +138,8 @@ pub struct Directory {
     connections: Vec<Connection>,
     pub(crate) trust: Trust,
     pub(crate) places: Places,
+    /// Server queue pairs that host no more.
+    gone: Vec<ServerQpId>,
 }
 
 /// How sure it is that a host takes an access.
@@ -170,7 +173,8 @@ impl Directory {
         }
         let trust = Trust::new(regions, grants);
         let places = Places::fixed(core::iter::empty());
-        let mut directory = Directory { connections, trust, places };
+        let gone = Vec::with_capacity(connections.len());
+        let mut directory = Directory { connections, trust, places, gone };
         if policy.map != Map::None {
             directory.places = fixed_places(&directory, policy);
         }
@@ -184,6 +188,7 @@ impl Directory {
             connections: Vec::new(),
             trust: Trust::new(Vec::new(), Vec::new()),
             places: Places::fixed(core::iter::empty()),
+            gone: Vec::new(),
         }
     }
 
@@ -262,7 +267,10 @@ impl Directory {
         };
         let own_qp = client.own_server_qp();
         if host == own_qp {
-            return Fit::Certain;
+            // Refused, it would take the guests along.
+            let certain = self.trust.is_configured(own.server.ip, access)
+                || self.trust.allows(own.domain, own_qp, access);
+            return if certain { Fit::Certain } else { Fit::NotTrusted };
         }
         let short = access.len <= u32::from(other.path_mtu.min(own.path_mtu));
         if other.request.partition_key != own.request.partition_key
@@ -280,6 +288,32 @@ impl Directory {
         } else {
             Fit::NotTrusted
         }
+    }
+
+    /// A server queue pair hosts no more. Its places get another host: at once where all candidates
+    /// are known from the start, the one that fits best among those left, so that every shard
+    /// finds the same one; else when they are needed.
+    pub(crate) fn give_up_host(&mut self, id: ServerQpId, policy: &Policy) {
+        let learns = policy.trust.learns();
+        if !learns && !self.gone.contains(&id) {
+            self.gone.push(id);
+        }
+        let Some(domain) = self.server_qp(id).map(|gone| gone.domain) else { return };
+        let mut places = core::mem::replace(&mut self.places, Places::fixed(core::iter::empty()));
+        places
+            .replace(id, |place| if learns { None } else { self.successor(domain, place, policy) });
+        self.places = places;
+    }
+
+    fn successor(&self, domain: DomainId, place: u32, policy: &Policy) -> Option<ServerQpId> {
+        let weight = |qpn: Qpn| mix(u64::from(place) << 32 | u64::from(qpn.value()));
+        (0..self.connections.len() as u32)
+            .map(ServerQpId)
+            .filter(|id| !self.gone.contains(id) && self.may_host(*id, policy))
+            .filter_map(|id| self.server_qp(id).map(|qp| (qp, id)))
+            .filter(|(qp, _)| qp.domain == domain)
+            .max_by_key(|(qp, _)| (weight(qp.server.qpn), qp.server.qpn))
+            .map(|(_, id)| id)
     }
 
     /// Whether a server queue pair has the rights and the depth for every verb that the policy

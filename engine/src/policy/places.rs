@@ -22,7 +22,7 @@ pub(crate) struct PlaceState {
     /// The client whose request of one of its keys goes alone on the client's own server queue
     /// pair: nothing else of the place is on its way meanwhile.
     pub(crate) alone: Option<ClientId>,
-    /// The host is to be given up as soon as nothing is issued.
+    /// The host takes nothing more; the place gets another when it has nothing left.
     pub(crate) leaving: bool,
 }
 
@@ -33,12 +33,14 @@ pub(crate) struct Places {
     states: Vec<PlaceState>,
     /// Places that a domain gets when it is met first; 0 while no domain may be added.
     per_domain: u32,
+    moved: bool,
 }
 
 impl Places {
     /// Places that hosts hold from the start.
     pub(crate) fn fixed(hosts: impl Iterator<Item = (DomainId, Vec<(Qpn, ServerQpId)>)>) -> Places {
-        let mut places = Places { domains: Vec::new(), states: Vec::new(), per_domain: 0 };
+        let mut places =
+            Places { domains: Vec::new(), states: Vec::new(), per_domain: 0, moved: false };
         for (domain, hosts) in hosts {
             places.domains.push((domain, places.states.len() as u32, hosts.len() as u32));
             let held = |(qpn, host): (Qpn, ServerQpId)| PlaceState {
@@ -110,14 +112,27 @@ impl Places {
         self.states.iter().filter(|state| state.host == Some(host)).count()
     }
 
-    /// The server queue pair hosts no longer: its places are given up when nothing of theirs is
-    /// on its way.
-    pub(crate) fn leave(&mut self, host: ServerQpId) {
+    /// The server queue pair takes nothing more.
+    pub(crate) fn set_leaving(&mut self, host: ServerQpId) {
         for state in self.states.iter_mut().filter(|state| state.host == Some(host)) {
             state.leaving = true;
-            if state.issued == 0 {
-                (state.host, state.leaving) = (None, false);
-            }
         }
+    }
+
+    /// Gives the places of a server queue pair to others, as `next` says for each identity.
+    pub(crate) fn replace(
+        &mut self,
+        host: ServerQpId,
+        mut next: impl FnMut(u32) -> Option<ServerQpId>,
+    ) {
+        for state in self.states.iter_mut().filter(|state| state.host == Some(host)) {
+            (state.host, state.leaving) = (next(state.identity), false);
+            self.moved = true;
+        }
+    }
+
+    /// Whether any place has had more than one host.
+    pub(crate) fn have_moved(&self) -> bool {
+        self.moved
     }
 }

@@ -4,7 +4,6 @@ use crate::counters::GeneratedKind;
 use crate::engine::Engine;
 use crate::frame::Side;
 use crate::ids::ServerQpId;
-use crate::mail::Outcome;
 use crate::out::{Action, Out};
 use crate::time::Nanos;
 use crate::wire::ServerPsn;
@@ -67,39 +66,5 @@ impl Engine {
         let empty = server.open.is_empty();
         server.deadline = if empty { Nanos::NEVER } else { now.after(timeout) };
         self.earliest = self.earliest.min(server.deadline);
-    }
-
-    /// The server queue pair is in the error state, or does not answer.
-    pub(crate) fn lose_server(&mut self, id: ServerQpId) {
-        let Some(server) = self.servers.get_mut(id) else { return };
-        if server.lost {
-            return;
-        }
-        server.lost = true;
-        server.deadline = Nanos::NEVER;
-        server.repair = None;
-        self.counters.server_qps_lost += 1;
-        self.servers.work.push(id.0);
-    }
-
-    /// Gives up one request of a lost server queue pair: nobody can say whether it ran, so its
-    /// client hears nothing. `false` if there is none left.
-    pub(crate) fn abandon_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
-        let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
-        let slots = &mut self.servers.slots;
-        let slot = slots
-            .pop_front(&mut server.open)
-            .or_else(|| slots.pop_front(&mut server.waiting_rest))
-            .or_else(|| slots.pop_front(&mut server.waiting_own))
-            .or_else(|| slots.pop_front(&mut server.waiting_guests));
-        let Some(slot) = slot else { return false };
-        let Some(&record) = slots.get(slot) else { return false };
-        slots.remove(slot);
-        out.push(Action::Release(record.token));
-        // What is done, or refused, has been told.
-        if !record.done {
-            self.complete(&record.request, Outcome::Lost, out);
-        }
-        true
     }
 }

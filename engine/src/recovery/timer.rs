@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::ids::ServerQpId;
+use crate::mux::closing::Loss;
 use crate::time::Nanos;
 
 impl Engine {
@@ -19,6 +20,16 @@ impl Engine {
             if self.servers.get(id).is_some_and(|server| server.deadline <= now) {
                 self.on_deadline(now, id);
             }
+            if let Some(until) = self.check_guests(now, id) {
+                earliest = earliest.min(until);
+            }
+            if let Some(until) = self.assembly_deadline(id.owner()) {
+                if until <= now {
+                    self.clients.work.push(id.owner().0);
+                } else {
+                    earliest = earliest.min(until);
+                }
+            }
             earliest = self.servers.get(id).map_or(earliest, |s| earliest.min(s.deadline));
             if let Some(deadline) =
                 self.watches.drain_deadline(id.owner(), self.config.flip_wait_ns)
@@ -35,7 +46,12 @@ impl Engine {
 
     fn on_deadline(&mut self, now: Nanos, id: ServerQpId) {
         let retries_max = self.config.server_retries_max;
+        let until = now.after(self.config.packet_lifetime_ns);
         let Some(server) = self.servers.get_mut(id) else { return };
+        if server.loss.is_some() {
+            server.deadline = Nanos::NEVER;
+            return self.servers.work.push(id.0);
+        }
         if server.not_ready_until.is_some() {
             return self.repair_from_oldest(now, id);
         }
@@ -46,7 +62,7 @@ impl Engine {
         self.counters.timeouts += 1;
         server.retries += 1;
         if server.retries > retries_max {
-            return self.lose_server(id);
+            return self.lose_server(id, Loss::Silent { until });
         }
         self.repair_from_oldest(now, id);
     }

@@ -1,0 +1,352 @@
+//! A server queue pair hosts no more: it is lost, its owner is gone, or its owner keeps the guests
+//! waiting. What was mapped to it and did not run goes back to its client's half, which hands it
+//! over again when the place has a new host.
+//!
+//! The shard of the server queue pair decides. It takes nothing mapped any more, finishes or
+//! gives back what it has, and only then says [`Mail::Gone`] to all shards: from then on nothing of
+//! the place's keys can run on the old host, so another one takes over (every shard finds
+//! the same one by itself).
+
+use super::client::{State, Way};
+use crate::engine::Engine;
+use crate::ids::{ClientId, ServerQpId, ShardId};
+use crate::mail::{Completion, Kind, Mail, Outcome, Request, SlotRef};
+use crate::out::{Action, Out};
+use crate::time::Nanos;
+use crate::wire::ServerPsn;
+
+/// Whether a server queue pair takes requests that places bring to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hosting {
+    /// It does.
+    Open,
+    /// No more. What it has is finished or given back.
+    Closing,
+    /// Nothing mapped is left; shards below this one know.
+    Telling(u8),
+    /// All shards know.
+    Gone,
+}
+
+/// What is known of a server queue pair that is given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Loss {
+    /// It is in the error state: what is not acknowledged has not run and never will.
+    Refusing,
+    /// It does not answer: what is bound may have run.
+    Silent {
+        /// When the last packet sent to it has left the network for certain.
+        until: Nanos,
+    },
+}
+
+impl Engine {
+    /// The server queue pair hosts no more.
+    pub(crate) fn close_host(&mut self, id: ServerQpId) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        if server.hosting != Hosting::Open {
+            return;
+        }
+        server.hosting = Hosting::Closing;
+        self.directory.places.set_leaving(id);
+        self.servers.work.push(id.0);
+    }
+
+    /// Whether a request that is not bound may still become so.
+    pub(crate) fn takes(&self, id: ServerQpId, request: &Request) -> bool {
+        let Some(server) = self.servers.get(id) else { return false };
+        // The rest of a message that is bound belongs to it.
+        let continues = !request.starts_message && server.in_message == Some(request.client);
+        server.loss.is_none() && (server.hosting == Hosting::Open || !request.mapped || continues)
+    }
+
+    /// Gives one waiting request back that may not be bound any more. `false` if there is none.
+    pub(crate) fn return_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
+        let Some(server) = self.servers.get(id) else { return false };
+        if server.hosting == Hosting::Open {
+            return false;
+        }
+        let queues = [server.waiting_guests, server.waiting_own, server.waiting_rest];
+        for (which, queue) in queues.into_iter().enumerate() {
+            let mut slot = queue.head();
+            while let Some(index) = slot {
+                let Some(&record) = self.servers.slots.get(index) else { break };
+                if self.takes(id, &record.request) {
+                    slot = self.servers.slots.next(index);
+                    continue;
+                }
+                let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
+                let queue = match which {
+                    0 => &mut server.waiting_guests,
+                    1 => &mut server.waiting_own,
+                    _ => &mut server.waiting_rest,
+                };
+                if server.recalled == Some(index) {
+                    server.recalled = None;
+                }
+                self.servers.slots.unlink(queue, index);
+                self.servers.slots.remove(index);
+                self.give_back(&record.request, record.token, out);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Hands a request that did not run back to its client's half, with its frame.
+    fn give_back(&mut self, request: &Request, token: crate::Token, out: &mut Out) {
+        let completion =
+            Completion { client: request.client, slot: request.slot, outcome: Outcome::Returned };
+        match self.shard_of(request.client) {
+            Some(shard) if shard != self.shard => {
+                out.push(Action::Mail(shard, Mail::Completion(completion), Some(token)));
+            }
+            _ => self.on_returned(request.client, request.slot, token, out),
+        }
+    }
+
+    /// Gives back, or declares lost, a request that cannot be bound. Its frame is kept.
+    pub(crate) fn turn_away(&mut self, request: &Request, token: crate::Token, out: &mut Out) {
+        if request.mapped {
+            return self.give_back(request, token, out);
+        }
+        out.push(Action::Release(token));
+        self.complete(request, Outcome::Lost, out);
+    }
+
+    /// A request comes back, with its kept frame: its place will have another host.
+    pub(crate) fn on_returned(
+        &mut self,
+        id: ClientId,
+        slot: SlotRef,
+        token: crate::Token,
+        out: &mut Out,
+    ) {
+        let Some(slot) = self.clients.slots.resolve(slot) else {
+            return out.push(Action::Release(token));
+        };
+        self.leave_slot(id, slot);
+        self.counters.returned += 1;
+        let Some(record) = self.clients.slots.get_mut(slot) else { return };
+        record.state = State::Held(token);
+        let old = record.target;
+        if matches!(record.way, Way::Place(_)) {
+            self.directory.places.set_leaving(old);
+        }
+        let Some(&client) = self.clients.get(id) else { return };
+        let mut first = client.queue.head();
+        while let Some(index) = first
+            && self.clients.slots.get(index).is_some_and(|r| !matches!(r.state, State::Held(_)))
+        {
+            first = self.clients.slots.next(index);
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            client.first_held = first;
+            client.returning = true;
+        }
+        self.clients.work.push(id.0);
+    }
+
+    /// Whether a request of this client that stands behind `slot` is on its way: others came back,
+    /// and nothing may overtake what will still do so.
+    pub(super) fn is_overtaken(&mut self, id: ClientId, slot: u32) -> bool {
+        if self.clients.get(id).is_none_or(|client| !client.returning) {
+            return false;
+        }
+        let mut behind = self.clients.slots.next(slot);
+        while let Some(index) = behind {
+            let Some(record) = self.clients.slots.get(index) else { break };
+            if record.state == State::Issued {
+                return true;
+            }
+            behind = self.clients.slots.next(index);
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            client.returning = false;
+        }
+        false
+    }
+
+    /// Whether an earlier request of the same place is on its way to a former host.
+    pub(super) fn is_split(&self, id: ClientId, slot: u32, way: Way, target: ServerQpId) -> bool {
+        if !self.directory.places.have_moved() || !matches!(way, Way::Place(_)) {
+            return false;
+        }
+        let mut before = self.clients.get(id).and_then(|client| client.queue.head());
+        while let Some(index) = before
+            && index != slot
+            && let Some(record) = self.clients.slots.get(index)
+        {
+            if record.state == State::Issued && record.way == way && record.target != target {
+                return true;
+            }
+            before = self.clients.slots.next(index);
+        }
+        false
+    }
+
+    /// Tells one shard that a closed host has nothing mapped any more. `false` if there is nothing
+    /// to tell, or not yet.
+    pub(crate) fn gone_step(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
+        let (shards, mine) = (self.shards, self.shard);
+        let Some(server) = self.servers.get_mut(id) else { return false };
+        match server.hosting {
+            Hosting::Open | Hosting::Gone => false,
+            Hosting::Closing => {
+                let settled = match server.loss {
+                    Some(Loss::Silent { until }) if until > now => {
+                        server.deadline = until;
+                        self.earliest = self.earliest.min(until);
+                        false
+                    }
+                    _ => server.open_mapped == 0,
+                };
+                if settled {
+                    server.hosting = Hosting::Telling(0);
+                }
+                settled
+            }
+            Hosting::Telling(shard) if shard >= shards => {
+                server.hosting = Hosting::Gone;
+                self.counters.hosts_closed += 1;
+                true
+            }
+            Hosting::Telling(shard) => {
+                server.hosting = Hosting::Telling(shard + 1);
+                if shard == mine.0 {
+                    self.on_gone(id);
+                } else {
+                    out.push(Action::Mail(ShardId(shard), Mail::Gone(id), None));
+                }
+                true
+            }
+        }
+    }
+
+    /// A host has nothing mapped any more: its places get another one.
+    pub(crate) fn on_gone(&mut self, id: ServerQpId) {
+        self.directory.give_up_host(id, &self.policy);
+        while let Some(client) = self.parked.pop() {
+            self.clients.work.push(client);
+        }
+    }
+
+    /// A host that was only busy hosts again, where places are given out as they are needed.
+    pub(crate) fn reopen(&mut self, id: ServerQpId) {
+        if let Some(server) = self.servers.get_mut(id)
+            && server.hosting == Hosting::Gone
+            && server.busy
+        {
+            server.hosting = Hosting::Open;
+            server.busy = false;
+        }
+    }
+
+    /// Guests wait for a request of the owner that may never end: an owner that died in the middle
+    /// of a message, or whose server has no receive buffer. When they have waited for long enough
+    /// they leave. Returns when that will be.
+    pub(crate) fn check_guests(&mut self, now: Nanos, id: ServerQpId) -> Option<Nanos> {
+        let wait = self.config.guest_wait_ns;
+        let learns = self.policy.trust.learns();
+        let server = self.servers.get_mut(id)?;
+        let by_owner = server.exclusive || server.in_message == Some(id.owner());
+        let blocked = by_owner
+            && server.hosting == Hosting::Open
+            && server.loss.is_none()
+            && !server.waiting_guests.is_empty();
+        if !blocked {
+            server.blocked_since = None;
+            return None;
+        }
+        let until = server.blocked_since.get_or_insert(now).after(wait);
+        if until > now {
+            return Some(until);
+        }
+        server.busy = learns;
+        self.close_host(id);
+        None
+    }
+
+    /// The server queue pair is in the error state, or does not answer.
+    pub(crate) fn lose_server(&mut self, id: ServerQpId, loss: Loss) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        if server.loss.is_some() {
+            return;
+        }
+        server.loss = Some(loss);
+        server.deadline = Nanos::NEVER;
+        server.repair = None;
+        server.recalled = None;
+        server.message_returned = None;
+        self.counters.server_qps_lost += 1;
+        self.servers.work.push(id.0);
+        self.close_host(id);
+    }
+
+    /// Gives up one request of a lost server queue pair. `false` if there is none left.
+    ///
+    /// What provably did not run goes back to its client; what may have run ends as it would
+    /// without an answer: in its client's retry limit.
+    pub(crate) fn abandon_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
+        let slots = &mut self.servers.slots;
+        let bound = slots.pop_front(&mut server.open);
+        let slot = bound
+            .or_else(|| slots.pop_front(&mut server.waiting_rest))
+            .or_else(|| slots.pop_front(&mut server.waiting_own))
+            .or_else(|| slots.pop_front(&mut server.waiting_guests));
+        let Some(slot) = slot else { return false };
+        let Some(&record) = slots.get(slot) else { return false };
+        slots.remove(slot);
+        let request = record.request;
+        if bound.is_none() {
+            // The rest of a message follows its first packet.
+            let cut = server.in_message == Some(request.client)
+                && server.message_returned != Some(request.client);
+            if request.starts_message || !cut {
+                self.turn_away(&request, record.token, out);
+                return true;
+            }
+            out.push(Action::Release(record.token));
+            self.complete(&request, Outcome::Lost, out);
+            return true;
+        }
+        server.open_mapped = server.open_mapped.saturating_sub(u32::from(request.mapped));
+        let fate = bound_fate(server, &request, record.psn, record.done);
+        if request.starts_message {
+            server.message_returned = (fate == Some(Outcome::Returned)).then_some(request.client);
+        }
+        if fate == Some(Outcome::Returned) {
+            self.give_back(&request, record.token, out);
+            return true;
+        }
+        out.push(Action::Release(record.token));
+        if let Some(outcome) = fate {
+            self.complete(&request, outcome, out);
+        }
+        true
+    }
+}
+
+/// What becomes of a bound request of a lost server queue pair. `None` if its client was told
+/// already.
+fn bound_fate(
+    server: &super::server::ServerQp,
+    request: &Request,
+    psn: ServerPsn,
+    done: bool,
+) -> Option<Outcome> {
+    if done {
+        return None;
+    }
+    let acknowledged = !psn.add(request.packets).is_after(server.acknowledged);
+    let never_ran = server.loss == Some(Loss::Refusing) && !psn.is_before(server.acknowledged);
+    let first_returned = request.starts_message || server.message_returned == Some(request.client);
+    Some(match request.kind {
+        Kind::Plain if acknowledged => Outcome::Acknowledged,
+        // Reading again changes nothing.
+        Kind::Read if request.mapped => Outcome::Returned,
+        _ if request.mapped && never_ran && first_returned => Outcome::Returned,
+        _ => Outcome::Lost,
+    })
+}
