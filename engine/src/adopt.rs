@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use crate::connections::{self, Learner};
 use crate::counters::DropReason;
 use crate::engine::Engine;
-use crate::frame::Frame;
+use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, DomainId};
 use crate::mux::lookup::{request_flow, response_flow};
 use crate::out::Out;
@@ -18,12 +18,14 @@ impl Engine {
     /// translated.
     pub(crate) fn on_other(
         &mut self,
+        side: Side,
         now: Nanos,
         frame: &mut Frame<'_>,
         other: &NotRc,
         out: &mut Out,
     ) {
         match other {
+            NotRc::Cnp(layout) => return self.on_cnp(side, frame, layout, out),
             NotRc::Cm(layout) => self.learn_from_mad(now, frame, layout),
             NotRc::UnknownRcOpcode { target, .. } if self.is_translated(target) => {
                 return self.drop_frame(frame, DropReason::UnknownOpcode, out);

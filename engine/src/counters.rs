@@ -62,6 +62,8 @@ named! {
         AtomicAck => "atomic_ack",
         /// Negative acknowledgement to a client.
         Nak => "nak",
+        /// Congestion notification.
+        Cnp => "cnp",
         /// A request sent again to a server, from the retained frame.
         Repair => "repair",
     }

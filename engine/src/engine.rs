@@ -305,7 +305,7 @@ impl Engine {
         }
         let layout = match classify(frame.bytes()) {
             Ok(Classified::Rc(layout)) => layout,
-            Ok(Classified::Other(other)) => return self.on_other(now, frame, &other, out),
+            Ok(Classified::Other(other)) => return self.on_other(side, now, frame, &other, out),
             Err(_) => return self.pass(frame, out),
         };
         // What a server asks of a client on the same connection has PSNs of its own: no

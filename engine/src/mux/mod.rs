@@ -6,6 +6,7 @@ pub(crate) mod client;
 mod client_answer;
 mod client_request;
 pub(crate) mod closing;
+pub(crate) mod congestion;
 mod generate;
 pub(crate) mod lookup;
 mod repeat;

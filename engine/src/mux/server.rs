@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use super::closing::{Hosting, Loss};
+use super::congestion::Marked;
 use super::rewrite::{Become, rewrite};
 use super::slab::{Queue, Slab};
 use super::work::WorkRing;
@@ -17,7 +18,7 @@ use crate::mail::{Completion, Kind, Mail, Outcome, Request};
 use crate::out::{Action, Out};
 use crate::policy::Connection;
 use crate::time::Nanos;
-use crate::wire::{ClientPsn, Layout, ServerPsn};
+use crate::wire::{ClientPsn, Ecn, Layout, ServerPsn};
 
 /// PSNs between the oldest open and the next: half the sequence space, less one
 /// (IBTA vol. 1, 9.7.2).
@@ -69,6 +70,8 @@ pub(crate) struct ServerQp {
     pub(crate) busy: bool,
     /// Since when guests wait for a request of the owner.
     pub(crate) blocked_since: Option<Nanos>,
+    /// Whose packets came with a congestion mark.
+    pub(crate) marked: Marked,
     /// It was given up.
     pub(crate) loss: Option<Loss>,
     /// The client of the bound message that was given back last.
@@ -105,6 +108,7 @@ impl ServerQp {
             hosting: Hosting::Open,
             busy: false,
             blocked_since: None,
+            marked: Marked::default(),
             loss: None,
             message_returned: None,
             carried: false,
@@ -370,6 +374,9 @@ impl Engine {
         server.in_message = (!request.ends_message).then_some(request.client);
         server.carried = true;
         server.hosted |= request.client != id.owner();
+        if layout.ecn == Ecn::Ce {
+            server.marked.add(request.client);
+        }
         self.servers.slots.push_back(&mut server.open, slot);
         let Some(connection) = self.directory.server_qp(id) else { return };
         let to = Become {

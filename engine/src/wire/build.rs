@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use super::aeth::{Aeth, AethRepr};
 use super::atomic::{AtomicAckEth, AtomicAckEthRepr, AtomicEth, AtomicEthRepr};
 use super::bth::{Bth, BthRepr};
+use super::classify::CNP_PAYLOAD;
 use super::cm::{CmMad, GENERAL_SERVICES_QP, GENERAL_SERVICES_QUEUE_KEY, MAD_LEN};
 use super::deth::{Deth, DethRepr};
 use super::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, EthernetRepr};
@@ -14,7 +15,7 @@ use super::immediate::{Ieth, IethRepr, ImmDt, ImmDtRepr};
 use super::ipv4::{Ipv4, Ipv4Repr};
 use super::ipv6::{Ipv6, Ipv6Repr};
 use super::opcode::Opcode;
-use super::packet::UD_SEND_ONLY;
+use super::packet::{CNP, UD_SEND_ONLY};
 use super::psn::Psn;
 use super::reth::{Reth, RethRepr};
 use super::udp::{PROTOCOL, ROCE_PORT, Udp, UdpRepr};
@@ -173,9 +174,22 @@ pub fn build_cm(path: &Path, psn: Psn, mad: &CmMad, out: &mut [u8]) -> Option<us
     };
     let len = build(path, &bth, &Extension::None, &datagram, out)?;
     // An RC SEND differs from an unreliable datagram in its opcode only.
-    let (frame, ip) = (out.get_mut(..len)?, EthernetRepr::LEN);
+    set_opcode(path, UD_SEND_ONLY, out.get_mut(..len)?)
+}
+
+/// Writes a congestion notification for `dest_qp` (RoCEv2 annex A17.9.3) to the start of `out`, and
+/// returns its length in bytes; see [`build`].
+pub fn build_cnp(path: &Path, bth: &BthRepr, out: &mut [u8]) -> Option<usize> {
+    let bth = BthRepr { opcode: Opcode::SendOnly, becn: true, psn: Psn::new(0), ..*bth };
+    let len = build(path, &bth, &Extension::None, &[0; CNP_PAYLOAD], out)?;
+    set_opcode(path, CNP, out.get_mut(..len)?)
+}
+
+/// Gives a frame just made an opcode of another transport. Returns its length in bytes.
+fn set_opcode(path: &Path, opcode: u8, frame: &mut [u8]) -> Option<usize> {
+    let (len, ip) = (frame.len(), EthernetRepr::LEN);
     let bth_at = ip + ip_header_len(path) + UdpRepr::LEN;
-    Bth::new_checked(frame.get_mut(bth_at..)?).ok()?.set_opcode(UD_SEND_ONLY);
+    Bth::new_checked(frame.get_mut(bth_at..)?).ok()?.set_opcode(opcode);
     let covered = frame.get(ip..len - icrc::LEN)?;
     let crc = icrc::of_packet(covered, if path.source.is_ipv4() { 4 } else { 6 });
     icrc::put(crc, frame, len - icrc::LEN);

@@ -20,14 +20,16 @@ use super::icrc;
 use super::ipv4::{Ipv4, Ipv4Repr};
 use super::ipv6::{Ipv6, Ipv6Repr};
 use super::opcode::Opcode;
-use super::packet::{CNP, Classified, CmLayout, Ecn, Layout, NotRc, Target, UD_SEND_ONLY};
+use super::packet::{
+    CNP, Classified, CmLayout, CnpLayout, Ecn, Layout, NotRc, Target, UD_SEND_ONLY,
+};
 use super::psn::Qpn;
 use super::udp::{self, Udp, UdpRepr};
 
 /// Next header of a fragmented IPv6 packet.
 const IPV6_FRAGMENT: u8 = 44;
 /// Bytes behind the BTH of a congestion notification.
-const CNP_PAYLOAD: usize = 16;
+pub(super) const CNP_PAYLOAD: usize = 16;
 
 /// What the IP header says of a UDP datagram.
 struct Ip {
@@ -215,7 +217,12 @@ fn not_rc(datagram: &[u8], bth: &Bth<&[u8]>, ip_at: usize, ip: &Ip, source_port:
     let (source, destination, dest_qp) = (ip.source, ip.destination, bth.dest_qp());
     let target = Target { source, destination, source_port, dest_qp };
     match bth.opcode() {
-        CNP if datagram.len() == BthRepr::LEN + CNP_PAYLOAD + icrc::LEN => NotRc::Cnp(target),
+        CNP if datagram.len() == BthRepr::LEN + CNP_PAYLOAD + icrc::LEN => NotRc::Cnp(CnpLayout {
+            ip: ip_at as u16,
+            ip_version: ip.version,
+            icrc: (ip.udp + UdpRepr::LEN + BthRepr::LEN + CNP_PAYLOAD) as u16,
+            target,
+        }),
         UD_SEND_ONLY if is_cm(datagram, dest_qp) => {
             let mad = ip.udp + UdpRepr::LEN + BthRepr::LEN + DethRepr::LEN;
             NotRc::Cm(CmLayout {

@@ -17,7 +17,7 @@ use super::bth::{BthRepr, CONGESTION_AT};
 use super::fields::Field;
 use super::ipv4::Ipv4Repr;
 use super::ipv6::Ipv6Repr;
-use super::packet::{CmLayout, Layout};
+use super::packet::{CmLayout, CnpLayout, Layout};
 use super::udp::UdpRepr;
 
 /// Bytes of the ICRC.
@@ -91,6 +91,13 @@ pub fn verify(frame: &[u8], layout: &Layout) -> bool {
 
 /// Whether the ICRC of a frame with a datagram of the communication manager is right.
 pub fn verify_cm(frame: &[u8], layout: &CmLayout) -> bool {
+    let at = usize::from(layout.icrc);
+    let covered = frame.get(layout.ip.into()..at).unwrap_or_default();
+    frame.len() >= at + LEN && load(frame, at) == of_packet(covered, layout.ip_version)
+}
+
+/// Whether the ICRC of a congestion notification is right.
+pub fn verify_cnp(frame: &[u8], layout: &CnpLayout) -> bool {
     let at = usize::from(layout.icrc);
     let covered = frame.get(layout.ip.into()..at).unwrap_or_default();
     frame.len() >= at + LEN && load(frame, at) == of_packet(covered, layout.ip_version)

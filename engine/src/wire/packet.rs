@@ -175,7 +175,7 @@ pub enum NotRc {
     /// A datagram of the communication manager, to queue pair 1.
     Cm(CmLayout),
     /// A congestion notification (CNP) for this queue pair: it is to send more slowly.
-    Cnp(Target),
+    Cnp(CnpLayout),
     /// RoCEv2 of another transport: unreliable datagram, extended reliable connected, ...
     OtherTransport {
         /// The opcode's byte.
@@ -189,6 +189,20 @@ pub enum NotRc {
         /// Where it goes.
         target: Target,
     },
+}
+
+/// A congestion notification: where it goes, and what its ICRC covers. Offsets count from the
+/// frame's first byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct CnpLayout {
+    /// Offset of the IP header: 14, or 18 in a tagged frame.
+    pub ip: u16,
+    /// 4 or 6.
+    pub ip_version: u8,
+    /// Offset of the four bytes of ICRC, which end the packet.
+    pub icrc: u16,
+    /// Where it goes.
+    pub target: Target,
 }
 
 /// Where a RoCEv2 packet goes that is no RC packet that can be handled.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::wire::cm::*;
-use crate::wire::icrc::verify_cm;
+use crate::wire::icrc::{verify_cm, verify_cnp};
 
 /// Writes over `$old` bytes and reads back; also tries a view that is a byte too short.
 macro_rules! roundtrip {
@@ -360,8 +360,14 @@ fn congestion_notifications_name_their_queue_pair() {
         classify(&frame[..len])
     };
     let target = Target { source, destination, source_port: 0xc123, dest_qp: Qpn::new(0xabc) };
-    assert_eq!(made(&[0; 16]), Ok(Classified::Other(NotRc::Cnp(target))));
+    let cnp = CnpLayout { ip: 14, ip_version: 4, icrc: 70, target };
+    assert_eq!(made(&[0; 16]), Ok(Classified::Other(NotRc::Cnp(cnp))));
     let other = Ok(Classified::Other(NotRc::OtherTransport { opcode: 0x81 }));
     assert_eq!(made(&[0; 12]), other);
     assert_eq!(made(&[0; 20]), other);
+    let len = build_cnp(&path, &bth, &mut frame).unwrap();
+    assert_eq!(classify(&frame[..len]), Ok(Classified::Other(NotRc::Cnp(cnp))));
+    assert!(verify_cnp(&frame[..len], &cnp));
+    frame[20] ^= 1;
+    assert!(!verify_cnp(&frame[..len], &cnp));
 }
