@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, DomainId};
 use crate::mux::lookup::{request_flow, response_flow};
-use crate::out::Out;
+use crate::out::{Action, Out};
 use crate::policy::{Connection, Endpoint, PathFacts, Start};
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, CmLayout, Layout, Msn, NotRc, Target, icrc};
@@ -26,7 +26,12 @@ impl Engine {
     ) {
         match other {
             NotRc::Cnp(layout) => return self.on_cnp(side, frame, layout, out),
-            NotRc::Cm(layout) => self.learn_from_mad(now, frame, layout),
+            NotRc::Cm(layout) => {
+                self.learn_from_mad(now, frame, layout);
+                if self.hold_teardown(side, frame, out) {
+                    return;
+                }
+            }
             NotRc::UnknownRcOpcode { target, .. } if self.is_translated(target) => {
                 return self.drop_frame(frame, DropReason::UnknownOpcode, out);
             }
@@ -114,11 +119,27 @@ impl Engine {
             return;
         }
         self.close_host(id.own_server_qp());
+        self.dismissed = Some(id.own_server_qp());
         let busy = self.servers.get(id.own_server_qp()).is_some_and(|s| !s.open.is_empty());
         if !busy {
             self.requests.remove(request);
             self.responses.remove(response);
         }
+    }
+
+    /// Keeps back a client's word that it ends its connection, while guests are bound on its server
+    /// queue pair: the server would drop them. Whether it was kept.
+    fn hold_teardown(&mut self, side: Side, frame: &Frame<'_>, out: &mut Out) -> bool {
+        let Some(id) = self.dismissed.take() else { return false };
+        let Some(server) = self.servers.get_mut(id) else { return false };
+        let guests = server.open_guests > 0 && server.loss.is_none();
+        if side != Side::Client || !guests || server.teardown.is_some() {
+            return false;
+        }
+        server.teardown = Some(frame.token());
+        self.counters.teardowns_held += 1;
+        out.push(Action::Hold(frame.token()));
+        true
     }
 
     /// One domain per server address: traffic does not show protection domains.

@@ -21,11 +21,15 @@ pub struct Config {
     /// Requests bound on one server queue pair at a time, in packets. Default 256.
     pub server_window_max: u32,
     /// Time without progress after which a server queue pair's oldest open request is sent
-    /// again, in nanoseconds. Must be well under the clients' own timeout. Default 4 ms: rxe and
-    /// mlx5 applications commonly use 67 ms (timeout 14).
+    /// again, at least, in nanoseconds. More where its answers take longer. Must be well under
+    /// the clients' own timeout. Default 4 ms: rxe and mlx5 applications commonly use 67 ms
+    /// (timeout 14).
     pub server_timeout_ns: u64,
+    /// The same, at most, however long answers take and however often it was sent again, in
+    /// nanoseconds. Equal to `server_timeout_ns`: a fixed time. Default 256 ms.
+    pub server_timeout_max_ns: u64,
     /// Timeouts in a row without any progress after which a server queue pair is given up. Each
-    /// waits twice as long as the one before, up to 64 times `server_timeout_ns`. Default 60,
+    /// waits twice as long as the one before, up to `server_timeout_max_ns`. Default 60,
     /// some 14 s: to give up earlier than the clients would harms all guests, and a busy
     /// software responder was seen silent for 50 ms.
     pub server_retries_max: u32,
@@ -77,6 +81,7 @@ impl Default for Config {
             atomic_results: 16,
             server_window_max: 256,
             server_timeout_ns: 4_000_000,
+            server_timeout_max_ns: 256_000_000,
             server_retries_max: 60,
             connections_max: 4_096,
             domains_max: 64,
@@ -135,7 +140,9 @@ impl Config {
         range("requests_max", self.requests_max.into(), 1, 1 << 26, "1 to 67,108,864")?;
         range("held_responses_max", self.held_responses_max.into(), 1, 1 << 26, "1 to 67,108,864")?;
         range("atomic_results", self.atomic_results.into(), 1, 255, "1 to 255")?;
-        range("server_timeout_ns", self.server_timeout_ns, 1, 1 << 40, "1 ns to 18 minutes")?;
+        let minutes = "1 ns to 18 minutes";
+        range("server_timeout_ns", self.server_timeout_ns, 1, 1 << 40, minutes)?;
+        range("server_timeout_max_ns", self.server_timeout_max_ns, 1, 1 << 40, minutes)?;
         range(
             "server_retries_max",
             self.server_retries_max.into(),

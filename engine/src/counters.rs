@@ -131,6 +131,8 @@ pub struct Counters {
     pub returned: u64,
     /// Server queue pairs that stopped hosting.
     pub hosts_closed: u64,
+    /// Ends of connections that were kept back until the guests had left.
+    pub teardowns_held: u64,
     /// Server queue pairs given up.
     pub server_qps_lost: u64,
     /// Connections taken out of service.
@@ -209,6 +211,7 @@ impl Counters {
         self.server_naks += other.server_naks;
         self.returned += other.returned;
         self.hosts_closed += other.hosts_closed;
+        self.teardowns_held += other.teardowns_held;
         self.server_qps_lost += other.server_qps_lost;
         self.out_of_service += other.out_of_service;
         self.drops.add(&other.drops);

@@ -100,6 +100,8 @@ pub struct Engine {
     /// Clients that began a message that is not whole yet, or was not.
     pub(crate) assembling: WorkRing,
     pub(crate) declined: DeclinedKeys,
+    /// The server queue pair whose connection just ended.
+    pub(crate) dismissed: Option<ServerQpId>,
     /// Learns connections, if the engine is to.
     pub(crate) learner: Option<Learner>,
     /// Server queue pairs whose next waiting frame was recalled, in the order of the recalls.
@@ -162,6 +164,7 @@ impl Engine {
             recalls: WorkRing::new(connections_max),
             assembling: WorkRing::new(connections_max),
             declined,
+            dismissed: None,
             learner,
             earliest: Nanos::NEVER,
             requests,

@@ -40,6 +40,7 @@ impl Counters {
             server_naks,
             returned,
             hosts_closed,
+            teardowns_held,
             server_qps_lost,
             out_of_service,
         });

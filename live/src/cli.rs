@@ -72,6 +72,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
         "between clients on {} and servers on {}, {frames} buffers",
         settings.client.interface, settings.server.interface
     );
+    let (floor, cap) = settings.server_timeouts();
+    info!("server timeouts: adaptive between {floor:?} and {cap:?}");
     let clock = Instant::now();
     serve(&mut host, &waiter, clock)?;
     print(&Report::of(&mut host, time(clock)))

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::time::Duration;
 
 use qpmux_engine::policy::{self, ConfiguredRegion, Directory, Policy, Rights, TrustBy};
 use qpmux_engine::{BURST_MAX, BuildError, Config, Engine, ShardId};
@@ -77,6 +78,8 @@ pub struct PolicySettings {
     trust: Trust,
     order: Order,
     profile: String,
+    /// Longest message that is mapped, in packets: a WRITE up to 8, a READ by its response.
+    message_packets_max: u32,
 }
 
 impl Default for PolicySettings {
@@ -88,6 +91,7 @@ impl Default for PolicySettings {
             trust: Trust::Configured,
             order: Order::Fenced,
             profile: "kv".to_owned(),
+            message_packets_max: 1,
         }
     }
 }
@@ -216,7 +220,11 @@ pub struct Limits {
     server_window_max: u32,
     atomic_results: u32,
     server_timeout_ns: u64,
+    server_timeout_max_ns: u64,
     server_retries_max: u32,
+    guest_wait_ns: u64,
+    packet_lifetime_ns: u64,
+    message_wait_ns: u64,
 }
 
 impl Default for Limits {
@@ -234,7 +242,11 @@ impl Default for Limits {
             server_window_max: engine.server_window_max,
             atomic_results: engine.atomic_results,
             server_timeout_ns: engine.server_timeout_ns,
+            server_timeout_max_ns: engine.server_timeout_max_ns,
             server_retries_max: engine.server_retries_max,
+            guest_wait_ns: engine.guest_wait_ns,
+            packet_lifetime_ns: engine.packet_lifetime_ns,
+            message_wait_ns: engine.message_wait_ns,
         }
     }
 }
@@ -331,8 +343,16 @@ impl Settings {
                 Trust::Configured => TrustBy::Configuration,
                 Trust::Observed => TrustBy::Observation,
             },
-            message_packets_max: 1,
+            message_packets_max: policy.message_packets_max,
         })
+    }
+
+    /// Floor and cap of the time to wait for a server's answer before a request is sent again.
+    #[must_use]
+    pub fn server_timeouts(&self) -> (Duration, Duration) {
+        let engine = self.engine_config();
+        let (floor, cap) = (engine.server_timeout_ns, engine.server_timeout_max_ns);
+        (Duration::from_nanos(floor), Duration::from_nanos(cap.max(floor)))
     }
 
     fn engine_config(&self) -> Config {
@@ -344,7 +364,11 @@ impl Settings {
             atomic_results: limits.atomic_results,
             server_window_max: limits.server_window_max,
             server_timeout_ns: limits.server_timeout_ns,
+            server_timeout_max_ns: limits.server_timeout_max_ns,
             server_retries_max: limits.server_retries_max,
+            guest_wait_ns: limits.guest_wait_ns,
+            packet_lifetime_ns: limits.packet_lifetime_ns,
+            message_wait_ns: limits.message_wait_ns,
             frame_len_max: limits.frame_len_max,
             connections_max: limits.connections_max,
             path_mtu: self.network.path_mtu,

@@ -9,6 +9,7 @@
 
 use super::client::{State, Way};
 use crate::engine::Engine;
+use crate::frame::Side;
 use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::mail::{Completion, Kind, Mail, Outcome, Request, SlotRef};
 use crate::out::{Action, Out};
@@ -208,6 +209,10 @@ impl Engine {
             }
             Hosting::Telling(shard) if shard >= shards => {
                 server.hosting = Hosting::Gone;
+                if let Some(token) = server.teardown.take() {
+                    out.push(Action::Send(token, Side::Server));
+                    out.push(Action::Release(token));
+                }
                 self.counters.hosts_closed += 1;
                 true
             }

@@ -17,6 +17,7 @@ use crate::ids::{ClientId, ServerQpId};
 use crate::mail::{Completion, Kind, Mail, Outcome, Request};
 use crate::out::{Action, Out};
 use crate::policy::Connection;
+use crate::recovery::rtt::RoundTrip;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Ecn, Layout, ServerPsn};
 
@@ -59,6 +60,7 @@ pub(crate) struct ServerQp {
     /// When the oldest open request is sent again.
     pub(crate) deadline: Nanos,
     pub(crate) retries: u32,
+    pub(crate) round_trip: RoundTrip,
     /// The connection is translated.
     pub(crate) started: bool,
     /// A request of the owner that guests must not share the queue pair with waits or is open.
@@ -72,6 +74,8 @@ pub(crate) struct ServerQp {
     pub(crate) blocked_since: Option<Nanos>,
     /// Whose packets came with a congestion mark.
     pub(crate) marked: Marked,
+    /// The end of its connection, announced: goes out when the guests have left.
+    pub(crate) teardown: Option<Token>,
     /// It was given up.
     pub(crate) loss: Option<Loss>,
     /// The client of the bound message that was given back last.
@@ -102,6 +106,7 @@ impl ServerQp {
             not_ready_until: None,
             deadline: Nanos::NEVER,
             retries: 0,
+            round_trip: RoundTrip::default(),
             started: false,
             exclusive: false,
             disturbances: 0,
@@ -109,6 +114,7 @@ impl ServerQp {
             busy: false,
             blocked_since: None,
             marked: Marked::default(),
+            teardown: None,
             loss: None,
             message_returned: None,
             carried: false,
@@ -362,9 +368,11 @@ impl Engine {
         record.psn = psn;
         if server.open.is_empty() {
             server.acknowledged = psn;
-            server.deadline = now.after(self.config.server_timeout_ns);
+            let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
+            server.deadline = now.after(server.round_trip.timeout_ns(floor, cap, 0));
             self.earliest = self.earliest.min(server.deadline);
         }
+        server.round_trip.on_sent(psn, now);
         server.next = psn.add(request.packets);
         server.open_packets += 1;
         server.open_span += request.packets;

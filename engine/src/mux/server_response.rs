@@ -251,6 +251,9 @@ impl Engine {
             return false;
         }
         self.close_server_slot(id, slot);
+        if let Some(server) = self.servers.get_mut(id) {
+            server.round_trip.on_answered(record.psn, now);
+        }
         self.observe_access(record.request.client, id, record.request.access);
         self.note_progress(now, id);
         out.push(Action::Release(record.token));

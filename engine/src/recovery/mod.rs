@@ -1,4 +1,5 @@
 //! When it goes wrong towards a server: timers, sending again, giving up.
 
 mod repair;
+pub(crate) mod rtt;
 mod timer;

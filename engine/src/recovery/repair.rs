@@ -8,15 +8,12 @@ use crate::out::{Action, Out};
 use crate::time::Nanos;
 use crate::wire::ServerPsn;
 
-/// Doublings of the timeout while there is no progress.
-const BACKOFF_MAX: u32 = 6;
-
 impl Engine {
     /// Sends everything open again, oldest first. A READ is asked for again from its start:
     /// parts that have come are skipped then. (A responder that was asked for the end of a READ
     /// may not answer for its beginning any more: rxe_resp.c.)
     pub(crate) fn repair_from_oldest(&mut self, now: Nanos, id: ServerQpId) {
-        let timeout = self.config.server_timeout_ns;
+        let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
         let Some(server) = self.servers.get_mut(id) else { return };
         // Nothing but its end ends a wait that the server has asked for: some send a sequence
         // NAK all the same (rxe_resp.c).
@@ -26,8 +23,8 @@ impl Engine {
         server.repair = server.open.head();
         server.not_ready_until = None;
         if server.repair.is_some() {
-            // A busy responder is not helped by hearing the same ever more often.
-            server.deadline = now.after(timeout << server.retries.min(BACKOFF_MAX));
+            server.round_trip.on_repair();
+            server.deadline = now.after(server.round_trip.timeout_ns(floor, cap, server.retries));
             self.earliest = self.earliest.min(server.deadline);
         }
         self.servers.work.push(id.0);
@@ -57,9 +54,10 @@ impl Engine {
 
     /// Something was answered: the timer starts anew (IBTA vol. 1, 9.9.2.1.1).
     pub(crate) fn note_progress(&mut self, now: Nanos, id: ServerQpId) {
-        let timeout = self.config.server_timeout_ns;
+        let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
         let Some(server) = self.servers.get_mut(id) else { return };
         server.retries = 0;
+        let timeout = server.round_trip.timeout_ns(floor, cap, 0);
         if server.not_ready_until.is_some() {
             return;
         }

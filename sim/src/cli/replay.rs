@@ -60,6 +60,10 @@ pub(super) struct Args {
     /// Number of engines that share the connections; the result is the same.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     shards: u8,
+    /// Longest message that is mapped, in packets: a WRITE of several is held until it is whole.
+    #[arg(long, default_value_t = 1, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=8))]
+    message_packets_max: u32,
     /// READs and atomics that a server queue pair takes at a time; else what the capture shows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=255))]
     depth: Option<u16>,
@@ -206,7 +210,7 @@ impl Args {
                 Order::Keyed => policy::Order::Keyed,
             },
             profile: load_profile(&self.profile)?,
-            message_packets_max: 1,
+            message_packets_max: self.message_packets_max,
         };
         Ok(Setup {
             policy,

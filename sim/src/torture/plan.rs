@@ -171,6 +171,7 @@ fn engine(dice: &mut Dice, focus: Focus) -> Config {
         atomic_results: 4,
         server_window_max: dice.pick(&[1, 2, 8, 256]),
         server_timeout_ns: dice.pick(&[20_000, 40_000]),
+        server_timeout_max_ns: 2_560_000,
         server_retries_max: 100_000,
         frame_len_max: 1024,
         disturbances_max: dice.pick(&[2, FOREVER, FOREVER, FOREVER]),

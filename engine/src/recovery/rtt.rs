@@ -1,0 +1,89 @@
+//! How long a server queue pair takes to answer, and how long to wait for it therefore.
+//!
+//! The timeouts of the clients are not on the wire. The engine's own must be well below them, so
+//! it follows the answers that it sees, between a configured floor and a configured cap.
+
+use crate::time::Nanos;
+use crate::wire::ServerPsn;
+
+/// Smoothed time between a request and its answer (the estimator of RFC 6298, section 2).
+#[derive(Clone, Copy, Default)]
+pub(crate) struct RoundTrip {
+    smoothed_ns: u64,
+    variation_ns: u64,
+    /// The request that is measured, and when it was sent.
+    measured: Option<(ServerPsn, Nanos)>,
+}
+
+impl RoundTrip {
+    /// A request is sent for the first time. One is measured at a time.
+    pub(crate) fn on_sent(&mut self, psn: ServerPsn, now: Nanos) {
+        self.measured.get_or_insert((psn, now));
+    }
+
+    /// Something is sent again: an answer would not say to which of the two (Karn and Partridge,
+    /// SIGCOMM'87).
+    pub(crate) fn on_repair(&mut self) {
+        self.measured = None;
+    }
+
+    /// A request is complete.
+    pub(crate) fn on_answered(&mut self, psn: ServerPsn, now: Nanos) {
+        let Some((_, sent)) = self.measured.take_if(|(measured, _)| *measured == psn) else {
+            return;
+        };
+        let sample = now.0.saturating_sub(sent.0);
+        if self.smoothed_ns == 0 {
+            (self.smoothed_ns, self.variation_ns) = (sample.max(1), sample / 2);
+            return;
+        }
+        let error = self.smoothed_ns.abs_diff(sample);
+        self.variation_ns = self.variation_ns - self.variation_ns / 4 + error / 4;
+        self.smoothed_ns = (self.smoothed_ns - self.smoothed_ns / 8 + sample / 8).max(1);
+    }
+
+    /// Time to wait for an answer, in nanoseconds, after so many timeouts without any progress: a
+    /// busy responder is not helped by hearing the same ever more often.
+    pub(crate) fn timeout_ns(&self, floor_ns: u64, cap_ns: u64, retries: u32) -> u64 {
+        let wanted = self.smoothed_ns.saturating_add(self.variation_ns.saturating_mul(4));
+        let doubled = wanted.max(floor_ns).saturating_mul(1 << retries.min(20));
+        doubled.min(cap_ns.max(floor_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(times_ns: &[u64]) -> RoundTrip {
+        let mut estimate = RoundTrip::default();
+        for (i, time) in (0..).zip(times_ns) {
+            let (psn, sent) = (ServerPsn::new(i), Nanos(1_000_000 * u64::from(i)));
+            estimate.on_sent(psn, sent);
+            estimate.on_answered(psn, Nanos(sent.0 + time));
+        }
+        estimate
+    }
+
+    #[test]
+    fn the_timeout_follows_the_answers_between_floor_and_cap() {
+        assert_eq!(RoundTrip::default().timeout_ns(5, 100, 0), 5);
+        let steady = answered(&[1000; 50]).timeout_ns(5, 1 << 40, 0);
+        assert!((1000..1100).contains(&steady), "{steady}");
+        let unsteady = answered(&[1000, 9000].repeat(25)).timeout_ns(5, 1 << 40, 0);
+        assert!((9000..40_000).contains(&unsteady), "{unsteady}");
+        assert_eq!(answered(&[1000; 50]).timeout_ns(5000, 100_000, 0), 5000);
+        assert_eq!(answered(&[1000; 50]).timeout_ns(5000, 100_000, 3), 40_000);
+        assert_eq!(answered(&[1000; 50]).timeout_ns(5000, 100_000, 60), 100_000);
+    }
+
+    #[test]
+    fn what_was_sent_twice_says_nothing() {
+        let mut estimate = answered(&[1000; 50]);
+        let before = estimate.timeout_ns(5, 1 << 40, 0);
+        estimate.on_sent(ServerPsn::new(7), Nanos(0));
+        estimate.on_repair();
+        estimate.on_answered(ServerPsn::new(7), Nanos(1 << 30));
+        assert_eq!(estimate.timeout_ns(5, 1 << 40, 0), before);
+    }
+}
