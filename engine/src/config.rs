@@ -68,6 +68,9 @@ pub struct Config {
     /// Keys that are declined for good because configured regions do not cover a request of
     /// theirs. 16 bytes each; when there are more, every key is declined. Default 65,536.
     pub declined_keys_max: u32,
+    /// The rule that this engine breaks.
+    #[cfg(feature = "mutations")]
+    pub without: Option<crate::Rule>,
     /// Longest frame, in bytes. 128 bytes of tables per byte. Default 9,216.
     pub frame_len_max: usize,
 }
@@ -94,6 +97,8 @@ impl Default for Config {
             disturbances_max: 3,
             grants_max: 16_384,
             declined_keys_max: 65_536,
+            #[cfg(feature = "mutations")]
+            without: None,
             frame_len_max: 9_216,
         }
     }
@@ -122,6 +127,19 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 impl Config {
+    /// Whether the engine keeps a rule.
+    #[cfg(feature = "mutations")]
+    pub(crate) fn keeps(&self, rule: crate::Rule) -> bool {
+        self.without != Some(rule)
+    }
+
+    /// Whether the engine keeps a rule: it keeps all.
+    #[cfg(not(feature = "mutations"))]
+    #[inline(always)]
+    pub(crate) const fn keeps(&self, _rule: crate::Rule) -> bool {
+        true
+    }
+
     /// Checks every field.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use crate::mux::watch::Watches;
 use crate::mux::work::WorkRing;
 use crate::out::{Action, Out};
 use crate::policy::{DeclinedKeys, Directory, DirectoryError, Map, Policy};
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{Classified, Layout, PatchTables, classify, icrc};
 
@@ -342,7 +343,7 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
-        if !icrc::verify(frame.bytes(), layout) {
+        if !icrc::verify(frame.bytes(), layout) && self.config.keeps(Rule::CorruptIsDropped) {
             return self.drop_frame(frame, DropReason::IcrcBad, out);
         }
         match side {

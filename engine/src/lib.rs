@@ -38,6 +38,7 @@ mod mux;
 mod names;
 mod out;
 mod recovery;
+mod rules;
 mod time;
 
 pub use config::{Config, ConfigError};
@@ -47,4 +48,5 @@ pub use frame::{Frame, HEADROOM, Side, Token};
 pub use ids::{ClientId, DomainId, ServerQpId, ShardId};
 pub use mail::{Completion, Kind, Mail, Outcome, Request, SlotRef};
 pub use out::{Action, GENERATED_MAX, Out, STEP_ROOM};
+pub use rules::Rule;
 pub use time::Nanos;

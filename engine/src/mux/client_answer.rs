@@ -9,6 +9,7 @@ use crate::frame::{Frame, Side};
 use crate::ids::ClientId;
 use crate::mail::{Completion, Kind, Outcome};
 use crate::out::{Action, Out};
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{AethRepr, ClientPsn, Layout, Msn, Syndrome};
 
@@ -35,6 +36,9 @@ impl Engine {
             }
             Outcome::NotReady { timer } => {
                 return self.on_not_ready(completion.client, slot, timer);
+            }
+            Outcome::Lost if !self.config.keeps(Rule::UnknownIsNotSuccess) => {
+                record.state = State::Ready;
             }
             Outcome::Lost => {
                 record.state = State::Lost;
@@ -102,7 +106,8 @@ impl Engine {
         let complete = record_part(self.clients.slots.get_mut(slot));
         let nothing_held = self.clients.slots.get(slot).is_some_and(|r| r.held.is_empty());
         let token = frame.token();
-        if first && nothing_held && !self.is_ack_due(id) {
+        let in_turn = first && nothing_held && !self.is_ack_due(id);
+        if in_turn || !self.config.keeps(Rule::AnswersInOrder) {
             out.push(Action::Forward(token, Side::Client));
             self.note_told(id, msn, repeated);
         } else {
@@ -209,7 +214,7 @@ impl Engine {
         }
         // Some requesters do not take a READ's or an atomic's response as acknowledgement of
         // the WRITEs before it, so these get their own (qib_rc.c, rvt_rc_rcv_resp).
-        if self.acknowledge(id, out) {
+        if self.config.keeps(Rule::AckBeforeData) && self.acknowledge(id, out) {
             return true;
         }
         if let Some(part) = self.pop_part(slot) {
@@ -270,7 +275,10 @@ impl Engine {
     fn acknowledge(&mut self, id: ClientId, out: &mut Out) -> bool {
         let Some(client) = self.clients.get_mut(id) else { return false };
         let due = core::mem::take(&mut client.ack_due);
-        let Some(psn) = client.last_plain.filter(|_| due) else { return false };
+        let Some(mut psn) = client.last_plain.filter(|_| due) else { return false };
+        if !self.config.keeps(Rule::NoPlainAckOnData) {
+            psn = client.completed_end.sub(1);
+        }
         let answer = Answer {
             psn,
             msn: client.completed_msn,
@@ -297,7 +305,10 @@ impl Engine {
                 (psn, Syndrome::Nak(code))
             }
             (Some(record), Some(timer)) => (record.psn, Syndrome::RnrNak { timer }),
-            (None, _) if client.gap == Gap::Due => {
+            (None, _) | (Some(_), None)
+                if client.gap == Gap::Due
+                    && (head.is_none() || !self.config.keeps(Rule::NakSaysDone)) =>
+            {
                 client.gap = Gap::Told;
                 (client.expected, Syndrome::Nak(crate::wire::NakCode::PsnSequence))
             }

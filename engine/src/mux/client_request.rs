@@ -10,6 +10,7 @@ use crate::ids::ClientId;
 use crate::mail::{Kind, Mail, Request};
 use crate::out::{Action, Out};
 use crate::policy::{Access, Order, Rights};
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Layout, NakCode, Opcode};
 
@@ -46,8 +47,13 @@ impl Engine {
         if psn == client.expected {
             self.on_next(now, id, frame, layout, out);
         } else if psn.is_after(client.expected) {
+            if !self.config.keeps(Rule::GapIsNotTaken) {
+                return self.on_next(now, id, frame, layout, out);
+            }
             self.on_gap(id, frame, out);
-        } else if psn.is_before(client.completed_end) {
+        } else if psn.is_before(client.completed_end)
+            || !self.config.keeps(Rule::DuplicateIsAbsorbed)
+        {
             self.on_repeat(now, id, frame, layout, out);
         } else {
             self.drop_frame(frame, DropReason::DuplicateInProgress, out);
@@ -59,7 +65,7 @@ impl Engine {
     fn on_gap(&mut self, id: ClientId, frame: &mut Frame<'_>, out: &mut Out) {
         self.drop_frame(frame, DropReason::RequestGap, out);
         if let Some(client) = self.clients.get_mut(id)
-            && client.gap == Gap::None
+            && (client.gap == Gap::None || !self.config.keeps(Rule::OneNakPerGap))
         {
             client.gap = Gap::Due;
             self.clients.work.push(id.0);
@@ -74,7 +80,9 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
-        if self.clients.get(id).is_some_and(|client| client.halted.is_some()) {
+        if self.clients.get(id).is_some_and(|client| client.halted.is_some())
+            && self.config.keeps(Rule::RefusalHalts)
+        {
             return self.drop_frame(frame, DropReason::OutOfService, out);
         }
         let Some(shape) = self.shape(id, frame, layout) else {
@@ -95,7 +103,7 @@ impl Engine {
         client.expected = client.expected.add(shape.packets);
         client.gap = Gap::None;
         client.in_message = !layout.opcode.ends_message();
-        if layout.opcode.ends_message() {
+        if layout.opcode.ends_message() || !self.config.keeps(Rule::MsnCountsMessages) {
             client.accepted_msn = client.accepted_msn.add(1);
             self.counters.requests += 1;
         }
@@ -232,7 +240,7 @@ impl Engine {
         let (oldest, target) = (client.queue.head() == Some(slot), client.target);
         let record = *record;
         let in_order = match self.policy.order {
-            _ if oldest => true,
+            _ if oldest || !self.config.keeps(Rule::FenceBetweenQueuePairs) => true,
             _ if record.exclusive && self.is_host(id.own_server_qp()) => false,
             _ if matches!(record.way, Way::Alone(_)) => false,
             Order::Fenced => record.target == target,
@@ -253,8 +261,10 @@ impl Engine {
         else {
             return false;
         };
-        let whole = client.assembly.is_none_or(|assembly| assembly.first != slot);
-        whole && client.halted.is_none_or(|halted| record.psn.is_before(halted))
+        let whole = client.assembly.is_none_or(|assembly| assembly.first != slot)
+            || !self.config.keeps(Rule::MessageIsWhole);
+        let halted = client.halted.is_some_and(|halted| !record.psn.is_before(halted));
+        whole && !(halted && self.config.keeps(Rule::RefusalHalts))
     }
 
     /// Nothing at or beyond a request of this client is taken or handed over any more.

@@ -13,6 +13,7 @@ use crate::frame::Side;
 use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::mail::{Completion, Kind, Mail, Outcome, Request, SlotRef};
 use crate::out::{Action, Out};
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::ServerPsn;
 
@@ -151,7 +152,9 @@ impl Engine {
     /// Whether a request of this client that stands behind `slot` is on its way: others came back,
     /// and nothing may overtake what will still do so.
     pub(super) fn is_overtaken(&mut self, id: ClientId, slot: u32) -> bool {
-        if self.clients.get(id).is_none_or(|client| !client.returning) {
+        if self.clients.get(id).is_none_or(|client| !client.returning)
+            || !self.config.keeps(Rule::NothingOvertakes)
+        {
             return false;
         }
         let mut behind = self.clients.slots.next(slot);
@@ -200,7 +203,7 @@ impl Engine {
                         self.earliest = self.earliest.min(until);
                         false
                     }
-                    _ => server.open_mapped == 0,
+                    _ => server.open_mapped == 0 || !self.config.keeps(Rule::PlaceMovesEmpty),
                 };
                 if settled {
                     server.hosting = Hosting::Telling(0);
@@ -256,6 +259,7 @@ impl Engine {
         let server = self.servers.get_mut(id)?;
         let by_owner = server.exclusive || server.in_message == Some(id.owner());
         let blocked = by_owner
+            && self.config.keeps(Rule::GuestsLeave)
             && server.hosting == Hosting::Open
             && server.loss.is_none()
             && !server.waiting_guests.is_empty();
@@ -317,7 +321,17 @@ impl Engine {
             return true;
         }
         server.open_mapped = server.open_mapped.saturating_sub(u32::from(request.mapped));
-        let fate = bound_fate(server, &request, record.psn, record.done);
+        let mut fate = bound_fate(server, &request, record.psn, record.done);
+        if fate == Some(Outcome::Lost)
+            && request.mapped
+            && !self.config.keeps(Rule::MaybeRunIsNotReturned)
+            || fate == Some(Outcome::Returned) && !self.config.keeps(Rule::UnrunIsReturned)
+        {
+            fate = fate.map(|fate| match fate {
+                Outcome::Lost => Outcome::Returned,
+                _ => Outcome::Lost,
+            });
+        }
         if request.starts_message {
             server.message_returned = (fate == Some(Outcome::Returned)).then_some(request.client);
         }

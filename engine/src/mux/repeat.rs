@@ -9,6 +9,7 @@ use crate::frame::Frame;
 use crate::ids::ClientId;
 use crate::mail::Kind;
 use crate::out::Out;
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Layout, Opcode, Syndrome};
 
@@ -22,7 +23,8 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
-        if layout.opcode == Opcode::ReadRequest {
+        let forgets = !self.config.keeps(Rule::RepeatedAtomicIsRemembered);
+        if layout.opcode == Opcode::ReadRequest || layout.opcode.is_atomic() && forgets {
             return self.on_repeated_read(now, id, frame, layout, out);
         }
         if layout.opcode.is_atomic() {
@@ -30,7 +32,7 @@ impl Engine {
         }
         self.drop_frame(frame, DropReason::DuplicateAnswered, out);
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
-        if !layout.ack_request {
+        if !layout.ack_request || !self.config.keeps(Rule::RepeatedWriteIsAcknowledged) {
             return;
         }
         if client.repeats.is_empty() {
@@ -86,7 +88,9 @@ impl Engine {
         let Some(shape) = self.shape(id, frame, layout) else {
             return self.drop_frame(frame, DropReason::Malformed, out);
         };
-        if self.is_being_repeated(id, ClientPsn::from_wire(layout.psn), shape.packets) {
+        if self.is_being_repeated(id, ClientPsn::from_wire(layout.psn), shape.packets)
+            || !self.config.keeps(Rule::RepeatedReadIsAnswered)
+        {
             return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
         }
         let window = self.config.client_window_max;

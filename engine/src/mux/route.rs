@@ -8,6 +8,7 @@ use crate::frame::Frame;
 use crate::ids::ClientId;
 use crate::mail::Kind;
 use crate::policy::{Access, Fit, KeyMap, KeyOf, TrustBy};
+use crate::rules::Rule;
 use crate::wire::{Layout, Opcode};
 
 /// Longest message of several packets that is held until it is whole, in packets: it must be
@@ -41,6 +42,7 @@ impl Engine {
         let own = Route { key, ..own };
         let declined = |reason| Route { declined: Some(reason), ..own };
         let place_of = match key {
+            KeyOf::Known(_) if !self.config.keeps(Rule::KeyHasOnePlace) => u64::from(id.0),
             KeyOf::Known(key) => key,
             _ if self.policy.key_map == KeyMap::ByConnection => 0,
             KeyOf::Unknown => return declined(DeclineReason::NoKey),
@@ -63,6 +65,9 @@ impl Engine {
         let fit = self.directory.fit(id, host, &access, shape.packets);
         let alone = self.policy.trust == TrustBy::Observation;
         match fit {
+            Fit::Certain | Fit::NotTrusted if !self.config.keeps(Rule::CertainAcceptance) => {
+                Route { way: Way::Place(place), ..own }
+            }
             Fit::Certain if is_sound(&access, layout) => Route { way: Way::Place(place), ..own },
             Fit::Never(reason) => declined(reason),
             _ if layout.opcode == Opcode::WriteFirst && !self.is_first(id, &access, layout) => {

@@ -18,6 +18,7 @@ use crate::mail::{Completion, Kind, Mail, Outcome, Request};
 use crate::out::{Action, Out};
 use crate::policy::Connection;
 use crate::recovery::rtt::RoundTrip;
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Ecn, Layout, ServerPsn};
 
@@ -304,17 +305,20 @@ impl Engine {
             return false;
         };
         let in_turn = match server.in_message {
+            _ if !self.config.keeps(Rule::NoInterleaving) => true,
             // Its client may repeat a READ in the middle of its message.
             Some(client) => client == request.client && !request.starts_message,
             None => request.starts_message,
         };
         let depth = u32::from(connection.depth.max(1));
-        let fits_depth = request.kind == Kind::Plain || server.open_reads < depth;
+        let fits_depth = request.kind == Kind::Plain
+            || server.open_reads < depth
+            || !self.config.keeps(Rule::DepthOfResponder);
         let guest = request.client != id.owner();
         let alone =
             if guest { !server.exclusive } else { !request.exclusive || server.open_guests == 0 };
         self.takes(id, request)
-            && alone
+            && (alone || !self.config.keeps(Rule::GuestsMakeRoom))
             && server.repair.is_none()
             && server.not_ready_until.is_none()
             && in_turn
@@ -332,7 +336,7 @@ impl Engine {
         };
         let slot = match server.in_message {
             Some(client) => self.next_of_message(server, client),
-            None if server.exclusive => own,
+            None if server.exclusive && self.config.keeps(Rule::GuestsMakeRoom) => own,
             None if arrival(own) < arrival(guest) => own,
             None => guest,
         }?;
@@ -395,7 +399,7 @@ impl Engine {
             psn: psn.to_wire(),
             // Each packet asks: an answer that its client asks for later may come from another
             // queue pair, and a gap can be told only when all before it is acknowledged.
-            ack_request: true,
+            ack_request: layout.ack_request || self.config.keeps(Rule::AckIsRequested),
             aeth: None,
         };
         rewrite(&self.icrc, frame.bytes_mut(), layout, &to);

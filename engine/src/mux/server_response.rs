@@ -7,6 +7,7 @@ use crate::frame::Frame;
 use crate::ids::ServerQpId;
 use crate::mail::{Completion, Kind, Mail, Outcome};
 use crate::out::{Action, Out};
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{Layout, NakCode, Opcode, ServerPsn, Syndrome, rnr_delay_ns};
 
@@ -31,7 +32,7 @@ impl Engine {
         let Some(slot) = self.find_open(id, psn) else {
             return self.drop_frame(frame, DropReason::ResponseNotOpen, out);
         };
-        self.note_credits(id, frame, layout);
+        self.note_credits(id, slot, frame, layout);
         if layout.opcode == Opcode::Acknowledge {
             let syndrome = layout.aeth(frame.bytes()).map(|aeth| aeth.syndrome);
             self.drop_frame(frame, DropReason::Consumed, out);
@@ -55,10 +56,16 @@ impl Engine {
     }
 
     /// Credits are told to the owner's client alone, whose receive buffers they count.
-    fn note_credits(&mut self, id: ServerQpId, frame: &Frame<'_>, layout: &Layout) {
+    fn note_credits(&mut self, id: ServerQpId, slot: u32, frame: &Frame<'_>, layout: &Layout) {
+        let client = match self.servers.slots.get(slot) {
+            Some(record) if !self.config.keeps(Rule::CreditsOfOwnQueuePair) => {
+                record.request.client
+            }
+            _ => id.owner(),
+        };
         if let Some(Syndrome::Ack { credits }) =
             layout.aeth(frame.bytes()).map(|aeth| aeth.syndrome)
-            && let Some(client) = self.clients.get_mut(id.owner())
+            && let Some(client) = self.clients.get_mut(client)
         {
             client.credits = credits;
         }
@@ -175,7 +182,9 @@ impl Engine {
         };
         let last = record.parts + 1 == record.request.packets;
         let full = layout.payload_len == connection.path_mtu;
-        psn.offset_from(record.psn) == record.parts && (last || full)
+        let next =
+            psn.offset_from(record.psn) == record.parts || !self.config.keeps(Rule::PartsInOrder);
+        next && (last || full)
     }
 
     /// Counts one more response packet of the request.
@@ -195,7 +204,11 @@ impl Engine {
         out: &mut Out,
     ) {
         if let Some(server) = self.servers.get_mut(id) {
-            let until = now.after(rnr_delay_ns(timer)).max(server.not_ready_until.unwrap_or(now));
+            let asked = match self.config.keeps(Rule::NotReadyIsWaitedFor) {
+                true => rnr_delay_ns(timer),
+                false => 1,
+            };
+            let until = now.after(asked).max(server.not_ready_until.unwrap_or(now));
             server.not_ready_until = Some(until);
             server.deadline = until;
             server.repair = None;
@@ -240,7 +253,8 @@ impl Engine {
         let Some(slot) = server.open.head() else { return false };
         let Some(&record) = self.servers.slots.get(slot) else { return false };
         let end = record.psn.add(record.request.packets);
-        let plain = record.request.kind == Kind::Plain;
+        let plain =
+            record.request.kind == Kind::Plain || !self.config.keeps(Rule::PlainAckIsNoData);
         let acknowledged = !end.is_after(server.acknowledged);
         if !(record.done || plain && acknowledged) {
             // A plain acknowledgement never completes a READ or an atomic: it implies that their

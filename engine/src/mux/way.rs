@@ -5,6 +5,7 @@ use super::closing::Hosting;
 use crate::engine::Engine;
 use crate::ids::{ClientId, ServerQpId};
 use crate::policy::{Access, Fit, PlaceId, TrustBy};
+use crate::rules::Rule;
 
 impl Engine {
     /// The server queue pair that holds a place; one is found if none does, lowest number of
@@ -57,6 +58,9 @@ impl Engine {
         let Some(record) = self.clients.slots.get_mut(slot) else { return };
         match (fit, host) {
             (Fit::Certain, Some(host)) => record.target = host,
+            (Fit::NotTrusted, Some(host)) if !self.config.keeps(Rule::CertainAcceptance) => {
+                record.target = host;
+            }
             _ => {
                 record.way = Way::Alone(place);
                 record.target = id.own_server_qp();

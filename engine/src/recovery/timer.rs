@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::ids::ServerQpId;
 use crate::mux::closing::Loss;
+use crate::rules::Rule;
 use crate::time::Nanos;
 
 impl Engine {
@@ -63,6 +64,10 @@ impl Engine {
         server.retries += 1;
         if server.retries > retries_max {
             return self.lose_server(id, Loss::Silent { until });
+        }
+        if !self.config.keeps(Rule::TimerRepairs) {
+            server.deadline = Nanos::NEVER;
+            return;
         }
         self.repair_from_oldest(now, id);
     }
