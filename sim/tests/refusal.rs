@@ -9,7 +9,7 @@ use qpmux_engine::policy::{
 use qpmux_engine::wire::{
     Classified, ClientPsn, Extension, Msn, NakCode, Opcode, Psn, Syndrome, classify,
 };
-use qpmux_engine::{Config, DomainId, Nanos, ShardId, Side};
+use qpmux_engine::{Config, DomainId, DropReason, Nanos, ShardId, Side};
 use qpmux_sim::host::Host;
 use qpmux_sim::rc::{Link, Packet};
 
@@ -94,4 +94,20 @@ fn a_message_that_begins_at_its_start_is_not_refused() {
     assert!(matches!(sent.as_slice(), [(Side::Server, _)]), "{sent:?}");
     let sent = offer(&mut host, Opcode::SendLast, 8);
     assert!(matches!(sent.as_slice(), [(Side::Server, _)]), "{sent:?}");
+}
+
+/// Nobody here can tell how many PSNs an ATOMIC WRITE takes: on a translated connection it may not
+/// pass, since every later PSN would be wrong. The connection goes on without it.
+#[test]
+fn an_opcode_of_unknown_size_does_not_pass() {
+    const ATOMIC_WRITE: u8 = 0x1d;
+    let mut host = host();
+    let mut sent = offer(&mut host, Opcode::SendOnly, 7);
+    let [(Side::Server, frame)] = sent.as_mut_slice() else { panic!("{sent:?}") };
+    frame[42] = ATOMIC_WRITE;
+    let mut passed = 0;
+    host.offer(0, Side::Client, Nanos(9), frame, &mut |_, _| passed += 1);
+    assert_eq!(passed, 0);
+    assert_eq!(host.counters().dropped(DropReason::UnknownOpcode), 1);
+    assert!(matches!(offer(&mut host, Opcode::SendOnly, 8).as_slice(), [(Side::Server, _)]));
 }

@@ -1,5 +1,6 @@
 //! Style as a test: the rules of the house, kept by every text file of the repository.
 
+mod rule_table;
 mod rules;
 mod source;
 
