@@ -35,6 +35,11 @@ impl Engine {
         if !layout.ack_request || !self.config.keeps(Rule::RepeatedWriteIsAcknowledged) {
             return;
         }
+        // One that passed while the connection was not followed, before it was translated.
+        let psn = ClientPsn::from_wire(layout.psn);
+        if client.last_plain.is_none_or(|last| psn.is_after(last)) {
+            client.last_plain = Some(psn);
+        }
         if client.repeats.is_empty() {
             client.ack_due = true;
         } else {

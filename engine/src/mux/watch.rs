@@ -43,6 +43,8 @@ pub(crate) struct Watch {
     draining_since: Option<Nanos>,
     /// Its server queue pair is in the error state.
     dead: bool,
+    /// The highest PSN that passed. A copy of it may still be on its way to the server.
+    passed: Option<ClientPsn>,
 }
 
 /// One record per connection.
@@ -93,14 +95,17 @@ impl Engine {
         if !self.watches.get(id).synced && layout.opcode.starts_message() {
             self.sync(id, psn);
         }
-        let next = self.clients.get(id).is_some_and(|client| client.expected == psn);
-        if !next && self.first_held_psn(id).is_some_and(|first| !psn.is_before(first)) {
+        let expected = self.clients.get(id).map_or(psn, |client| client.expected);
+        let draining = self.watches.is_draining(id).then_some(expected);
+        if psn != expected
+            && self.first_held_psn(id).or(draining).is_some_and(|first| !psn.is_before(first))
+        {
             // What is held is not overtaken.
             return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
         }
-        if !next || !self.watches.get(id).synced {
+        if psn != expected || !self.watches.get(id).synced {
             // A repeat, or beyond a gap: the two ends settle that between them.
-            return self.pass(frame, out);
+            return self.pass_request(id, psn, frame, out);
         }
         if self.watches.is_draining(id) {
             return self.on_next(now, id, frame, layout, out);
@@ -117,6 +122,15 @@ impl Engine {
             return self.on_next(now, id, frame, layout, out);
         }
         self.watch_request(id, frame, layout);
+        self.pass_request(id, psn, frame, out);
+    }
+
+    fn pass_request(&mut self, id: ClientId, psn: ClientPsn, frame: &mut Frame<'_>, out: &mut Out) {
+        if let Some(watch) = self.watches.get_mut(id)
+            && watch.passed.is_none_or(|passed| psn.is_after(passed))
+        {
+            watch.passed = Some(psn);
+        }
         self.pass(frame, out);
     }
 
@@ -200,7 +214,7 @@ impl Engine {
         }
         if let Some(watch) = self.watches.get_mut(id) {
             let Watch { request_seen, response_seen, mtu_exact, mtu_at_least, .. } = *watch;
-            let (reads_max, dead) = (watch.reads_max, watch.dead);
+            let (reads_max, dead, passed) = (watch.reads_max, watch.dead, watch.passed);
             *watch = Watch {
                 request_seen,
                 response_seen,
@@ -208,6 +222,7 @@ impl Engine {
                 mtu_at_least,
                 reads_max,
                 dead,
+                passed,
                 ..Watch::default()
             };
         }
@@ -333,13 +348,16 @@ impl Engine {
         }
     }
 
-    /// Whether all that the flip needs is known.
+    /// Whether all that the flip needs is known. What passed beyond a gap has a PSN that is given
+    /// out anew after the flip, and may reach the server late, in the place of the new one.
     fn is_flippable(&self, id: ClientId, layout: &Layout) -> bool {
         let watch = self.watches.get(id);
+        let psn = ClientPsn::from_wire(layout.psn);
         let mtu = self.known_mtu(&watch).next_power_of_two();
         watch.request_seen
             && watch.response_seen
             && !watch.dead
+            && watch.passed.is_none_or(|passed| psn.is_after(passed))
             && watch.answers >= ANSWERS_MIN
             && (watch.mtu_exact > 0 || self.config.path_mtu.is_some())
             && (256..=4096).contains(&mtu)
