@@ -29,6 +29,9 @@ struct Buffer {
     life: Life,
 }
 
+/// Runs a call of an engine, once. Whoever gives one can look at what the call costs.
+pub type Guard = fn(&mut dyn FnMut());
+
 /// Several shards in one thread: one frame at a time, all mail and recalls drained before the
 /// next, so that the result is the same for any number of shards.
 pub struct Host {
@@ -39,6 +42,7 @@ pub struct Host {
     kept: usize,
     mail: VecDeque<(ShardId, Mail, Option<Token>)>,
     recalls: VecDeque<(usize, Token)>,
+    guard: Guard,
 }
 
 /// What a call hands to an engine.
@@ -74,7 +78,15 @@ impl Host {
             kept: 0,
             mail: VecDeque::new(),
             recalls: VecDeque::new(),
+            guard: |call| call(),
         })
+    }
+
+    /// The same host with another way to call its engines.
+    #[must_use]
+    pub fn with_guard(mut self, guard: Guard) -> Host {
+        self.guard = guard;
+        self
     }
 
     /// The same host with another number of actions that one call may leave behind.
@@ -189,17 +201,18 @@ impl Host {
     fn call_once(&mut self, shard: usize, now: Nanos, input: &Input) -> bool {
         let engine = &mut self.shards[shard];
         let out = &mut self.out;
+        let guard = self.guard;
         match *input {
             Input::Frame(side, token) => {
                 let mut frames = [lend(&mut self.buffers, token)];
-                let taken = engine.handle_burst(side, now, &mut frames, out);
+                let taken = run(guard, || engine.handle_burst(side, now, &mut frames, out));
                 let span = frames[0].span();
                 take_back(&mut self.buffers, token, span);
                 taken == 1
             }
             Input::Recalled(token) => {
                 let mut frames = [lend(&mut self.buffers, token)];
-                let taken = engine.handle_recalled(now, &mut frames, out);
+                let taken = run(guard, || engine.handle_recalled(now, &mut frames, out));
                 let span = frames[0].span();
                 take_back(&mut self.buffers, token, span);
                 taken == 1
@@ -207,7 +220,7 @@ impl Host {
             Input::Mail(mail, token) => {
                 let frame = Some(lend(&mut self.buffers, token));
                 let mut letters = [Letter { mail, frame }];
-                let taken = engine.handle_mail(now, &mut letters, out);
+                let taken = run(guard, || engine.handle_mail(now, &mut letters, out));
                 let span = letters[0].frame.as_ref().map_or((0, 0), Frame::span);
                 take_back(&mut self.buffers, token, span);
                 taken == 1
@@ -215,14 +228,14 @@ impl Host {
             Input::News(ref news) => {
                 let letter = |mail: &Mail| Letter { mail: *mail, frame: None };
                 let mut letters: Vec<_> = news.iter().map(letter).collect();
-                engine.handle_mail(now, &mut letters, out) == letters.len()
+                run(guard, || engine.handle_mail(now, &mut letters, out)) == letters.len()
             }
             Input::Timeout => {
-                engine.handle_timeout(now, out);
+                run(guard, || engine.handle_timeout(now, out));
                 true
             }
             Input::Rest => {
-                engine.handle_burst(Side::Client, now, &mut [], out);
+                run(guard, || engine.handle_burst(Side::Client, now, &mut [], out));
                 true
             }
         }
@@ -307,6 +320,13 @@ impl Host {
         }
         self.free.push(token.0);
     }
+}
+
+/// Makes a call through a guard.
+fn run<T>(guard: Guard, mut call: impl FnMut() -> T) -> T {
+    let mut result = None;
+    guard(&mut || result = Some(call()));
+    result.expect("a guard runs the call")
 }
 
 fn lend(buffers: &mut [Buffer], token: Token) -> Frame<'_> {

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use qpmux_tests::fuzz::TARGETS;
+use qpmux_engine::{Counters, DropReason, GeneratedKind};
+use qpmux_tests::fuzz::{TARGETS, guarded_engine};
 use qpmux_tests::root;
 
 /// Bytes of all inputs of one target: they are to stay small.
-const CORPUS_BYTES_MAX: usize = 24 * 1024;
+const CORPUS_BYTES_MAX: usize = 200 * 1024;
 
 fn corpus() -> PathBuf {
     root().join("tests/fuzz/corpus")
@@ -63,4 +64,41 @@ fn dull_inputs_are_survived() {
             }
         }
     }
+}
+
+/// What an engine has done, by the name of its counter.
+type Deed = (&'static str, fn(&Counters) -> u64);
+
+const DEEDS: [Deed; 11] = [
+    ("completed", |c| c.completed),
+    ("mapped", |c| c.mapped),
+    ("alone", |c| c.alone),
+    ("emptied", |c| c.emptied),
+    ("flips", |c| c.flips),
+    ("mapped after a flip", |c| c.flips.min(c.mapped)),
+    ("repairs", |c| c.generated(GeneratedKind::Repair)),
+    ("read_repeats", |c| c.read_repeats),
+    ("server_naks", |c| c.server_naks),
+    ("server_qps_lost", |c| c.server_qps_lost),
+    ("request_gap", |c| c.dropped(DropReason::RequestGap)),
+];
+
+/// The inputs of an engine reach what random packets do not.
+#[test]
+fn engines_are_led_far() {
+    let mut inputs = [0; DEEDS.len()];
+    let mut files = 0;
+    for entry in fs::read_dir(corpus().join("engine")).unwrap() {
+        let input = fs::read(entry.unwrap().path()).unwrap();
+        let counters = guarded_engine(&input, |call| call());
+        files += 1;
+        for (inputs, (_, count)) in inputs.iter_mut().zip(DEEDS) {
+            *inputs += u32::from(count(&counters) > 0);
+        }
+    }
+    for ((name, _), inputs) in DEEDS.iter().zip(inputs) {
+        println!("{name}: {inputs} of {files} inputs");
+    }
+    let missing = DEEDS.iter().zip(inputs).find(|(_, inputs)| *inputs == 0);
+    assert_eq!(missing.map(|((name, _), _)| name), None, "no input reaches it");
 }

@@ -1,7 +1,8 @@
 //! The bytes are what happens to an engine that maps writes: requests, answers, noise, time.
 //!
-//! Most requests continue their client's sequence and most answers fit what the engine sent, so
-//! that what follows is reached; the rest is off by a little or by much.
+//! Half of all inputs are conversations of two good ends. In the others the bytes make up the
+//! packets: most requests continue their client's sequence and most answers fit what the engine
+//! sent, so that what follows is reached; the rest is off by a little or by much.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -10,10 +11,11 @@ use qpmux_engine::policy::{
     PathFacts, Policy, Profile, Region, Rights, Start, TrustBy,
 };
 use qpmux_engine::wire::{Classified, ClientPsn, Layout, Msn, Opcode, Psn, classify, icrc};
-use qpmux_engine::{Config, DomainId, Nanos, ServerQpId, ShardId, Side};
-use qpmux_sim::host::Host;
+use qpmux_engine::{Config, Counters, DomainId, Nanos, ServerQpId, ShardId, Side};
+use qpmux_sim::host::{Guard, Host};
 
 use super::bytes::Bytes;
+use super::conversation::conversation;
 use super::traffic::{CLIENTS, Packet, REMOTE_KEY, SERVER, host_of, qpns_of, source_port_of};
 
 /// Things that happen in one input.
@@ -30,8 +32,17 @@ const FIRST_PSN: [u32; CLIENTS] = [100, 0xff_fffc, 0x7f_fffe, 0];
 
 /// Drives an engine.
 pub fn engine(data: &[u8]) {
+    guarded_engine(data, |call| call());
+}
+
+/// The same, where each call of an engine goes through a guard; what the engine has counted.
+pub fn guarded_engine(data: &[u8], guard: Guard) -> Counters {
     let mut bytes = Bytes::new(data);
-    let Some(mut world) = World::new(bytes.byte(), bytes.byte()) else { return };
+    let (choice, more) = (bytes.byte(), bytes.byte());
+    if more & 0x80 != 0 {
+        return conversation(choice, more, &mut bytes, guard);
+    }
+    let Some(mut world) = World::new(choice, more, guard) else { return Counters::default() };
     for _ in 0..STEPS_MAX {
         if bytes.is_empty() {
             break;
@@ -39,6 +50,7 @@ pub fn engine(data: &[u8]) {
         world.step(&mut bytes);
     }
     world.finish();
+    world.host.counters()
 }
 
 struct World {
@@ -55,7 +67,7 @@ struct World {
 }
 
 impl World {
-    fn new(choice: u8, more: u8) -> Option<Self> {
+    fn new(choice: u8, more: u8, guard: Guard) -> Option<Self> {
         let learns = choice & 1 != 0;
         let shards = if learns { 1 } else { [1, 2, 4, 3][usize::from(choice >> 1 & 3)] };
         let key_maps = [KeyMap::Modulo, KeyMap::Hash, KeyMap::Rendezvous, KeyMap::ByConnection];
@@ -98,7 +110,7 @@ impl World {
         let host = Host::new(&config, &policy, &directory, shards).ok()?;
         let room = [64, 40, 48, 256][usize::from(choice >> 6)];
         Some(Self {
-            host: host.with_out_capacity(room),
+            host: host.with_out_capacity(room).with_guard(guard),
             shards,
             now: 1_000_000,
             next: FIRST_PSN,

@@ -5,6 +5,7 @@
 //! a promise.
 
 mod bytes;
+mod conversation;
 mod engine;
 mod handshakes;
 mod learner;
@@ -19,7 +20,7 @@ use qpmux_sim::connections_file::KnownConnections;
 use qpmux_traces::CaptureReader;
 use qpmux_workloads::parse_profile;
 
-pub use engine::engine;
+pub use engine::{engine, guarded_engine};
 pub use handshakes::handshakes;
 pub use learner::learner;
 pub use wire::wire;

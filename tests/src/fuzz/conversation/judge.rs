@@ -1,0 +1,134 @@
+//! Whether everything was done once, in order, and told as it was.
+
+use std::collections::BTreeMap;
+
+use qpmux_engine::policy::Order;
+use qpmux_sim::memory::{Access, Effect, Memory, check};
+use qpmux_sim::rc::{Outcome, Status, Verb, Violations};
+
+use super::plan::{CELL, PATH_MTU, of_tag};
+use super::{Conversation, Ends};
+
+/// A packet's place among all that clients asked for: client, request, packet.
+type Mark = (usize, usize, u8);
+
+/// Looks at a conversation that is over. `done`: everybody came to rest.
+pub(super) fn judge(talk: &Conversation<'_>, done: bool) {
+    if talk.plan.hostile {
+        return;
+    }
+    for (client, ends) in talk.ends.iter().enumerate() {
+        judge_packets(talk, client, ends);
+    }
+    if let Err(mismatch) = check(&Memory::new(), &talk.log, &talk.memory) {
+        panic!("memory: {mismatch}");
+    }
+    let runs = judge_effects(talk);
+    if talk.ends.iter().any(|ends| is_half_said(ends) || ends.responder.is_dead()) {
+        // Guests of that server queue pair wait for the rest of the message, or are lost with it.
+        return;
+    }
+    assert!(done, "not everybody comes to rest: {:?}", talk.host.counters());
+    for (client, ends) in talk.ends.iter().enumerate() {
+        judge_ends(talk, client, ends, &runs);
+    }
+    if talk.ends.iter().all(|ends| !ends.gone && ends.asked.iter().all(|asked| asked.good)) {
+        assert_eq!(talk.host.open(), (0, 0, 0), "buffers, requests and bound requests at rest");
+    }
+}
+
+/// A client went away with a message of several packets outstanding.
+fn is_half_said(ends: &Ends) -> bool {
+    let is_long = |verb: &Verb| match verb {
+        Verb::Write { data, .. } | Verb::Send { data, .. } => data.len() > PATH_MTU,
+        _ => false,
+    };
+    ends.gone && ends.asked.iter().any(|asked| asked.end.is_none() && is_long(&asked.verb))
+}
+
+/// The rules of transport. What passes untouched is between the two ends alone.
+fn judge_packets(talk: &Conversation<'_>, client: usize, ends: &Ends) {
+    let mut broken = ends.requester.violations().clone();
+    broken.merge(ends.responder.violations());
+    if !talk.plan.learns {
+        broken.merge(ends.requests.violations());
+        broken.merge(ends.answers.violations());
+    }
+    let refused = ends.asked.iter().any(|asked| !asked.good);
+    let mut left = Violations::new();
+    for (rule, violation) in broken.iter().filter(|(rule, _)| !(refused && *rule == "I-S6")) {
+        left.record(rule, violation.first_time, || violation.first.clone());
+    }
+    assert!(left.is_empty(), "connection {client}: {left}");
+}
+
+/// Whose doing a WRITE or an atomic was.
+fn mark(effect: &Effect) -> Option<Mark> {
+    let (tag, index) = match &effect.access {
+        Access::Write { data } => {
+            let cell: &[u8; CELL] = data.first_chunk()?;
+            let tag = cell[8..].try_into().map_or(0, u64::from_le_bytes);
+            (tag, cell[1])
+        }
+        Access::CompareSwap { swap: tag, .. } | Access::FetchAdd { add: tag, .. } => (*tag, 0),
+        Access::Read { .. } => return None,
+    };
+    of_tag(tag).map(|(client, number)| (client, number, index))
+}
+
+/// Each WRITE packet and each atomic ran at most once, after what its client had asked for
+/// before, and an atomic found what the client was told. What ran.
+fn judge_effects(talk: &Conversation<'_>) -> BTreeMap<Mark, u32> {
+    let mut runs = BTreeMap::new();
+    let mut newest: BTreeMap<(usize, u32), Mark> = BTreeMap::new();
+    let fenced = talk.plan.policy.order == Order::Fenced;
+    for effect in talk.log.effects() {
+        if matches!(&effect.access, Access::Write { data } if data.is_empty()) {
+            continue;
+        }
+        let Some(mark) = mark(effect) else { continue };
+        let asked = talk.ends.get(mark.0).and_then(|ends| ends.asked.get(mark.1));
+        let asked = asked.unwrap_or_else(|| panic!("nobody asked for {effect:?}"));
+        let count = runs.entry(mark).or_insert(0);
+        *count += 1;
+        assert_eq!(*count, 1, "{mark:?} ran again");
+        let queue = if fenced { 0 } else { effect.server_qp };
+        let last = newest.insert((mark.0, queue), mark);
+        assert!(last < Some(mark), "{mark:?} ran after {last:?} (client, request, packet)");
+        if let (
+            Access::CompareSwap { before, .. } | Access::FetchAdd { before, .. },
+            Some(Outcome::Atomic(told)),
+        ) = (&effect.access, asked.end.as_ref().map(|end| &end.outcome))
+        {
+            assert_eq!(before, told, "{mark:?} found the first, and was told the other");
+        }
+    }
+    runs
+}
+
+/// Everything that a client asked for is done, up to what its server refused.
+fn judge_ends(talk: &Conversation<'_>, client: usize, ends: &Ends, runs: &BTreeMap<Mark, u32>) {
+    for (number, asked) in ends.asked.iter().enumerate() {
+        let status = asked.end.as_ref().map(|end| end.status);
+        if !asked.good {
+            assert!(ends.gone || status.is_some(), "client {client}, {number}: {status:?}");
+            return;
+        }
+        if ends.gone && status.is_none() {
+            return;
+        }
+        assert_eq!(status, Some(Status::Success), "client {client}, request {number}");
+        if let Verb::Write { data, .. } = &asked.verb {
+            for at in (0..data.len()).step_by(PATH_MTU) {
+                let mark = (client, number, (at / CELL) as u8);
+                assert!(runs.contains_key(&mark), "{mark:?} never ran");
+            }
+        }
+        let found = asked.end.as_ref().map(|end| &end.outcome);
+        if let (Some(expected), Some(Outcome::Read(found))) = (&asked.expected, found)
+            && talk.plan.policy.order == Order::Fenced
+        {
+            assert!(expected == found, "client {client}, request {number} read something else");
+        }
+    }
+}
