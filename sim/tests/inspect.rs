@@ -1,7 +1,7 @@
 //! `inspect` against what tshark and a script without any of our code count in the same captures,
 //! and against tables of the true queue-pair pairs.
 //!
-//! The captures are the samples of the `traces` folder; `QPMUX_CAPTURES=DIR` adds those of a
+//! The captures are the samples of the `traces` folder; `QPMUX_EXTRA_CAPTURES=DIR` adds those of a
 //! folder.
 
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ fn root() -> PathBuf {
 /// All captures to compare, in order.
 fn captures() -> Vec<PathBuf> {
     let mut folders = vec![root().join("traces/samples")];
-    folders.extend(std::env::var_os("QPMUX_CAPTURES").map(PathBuf::from));
+    folders.extend(std::env::var_os("QPMUX_EXTRA_CAPTURES").map(PathBuf::from));
     let mut found: Vec<PathBuf> = folders
         .iter()
         .filter_map(|folder| std::fs::read_dir(folder).ok())

@@ -4,6 +4,7 @@
 mod bad_input;
 mod captured;
 mod damaged;
+mod decoded;
 mod documents;
 mod learning;
 mod lossy;
