@@ -99,7 +99,11 @@ impl Engine {
             domain: self.domain_of(learnt.server.ip),
             shard: self.shard,
         };
-        let Ok(id) = self.directory.add(connection) else { return };
+        let Some(id) = self.directory.add(connection).ok().or_else(|| self.reclaim(connection))
+        else {
+            self.counters.not_adopted += 1;
+            return;
+        };
         self.requests.insert(request_flow(&connection), id.0);
         self.responses.insert(response_flow(&connection), id.0);
         self.directory.places.add_domain(connection.domain);
@@ -118,6 +122,7 @@ impl Engine {
         if self.responses.find_flow(response) != Some(id.0) {
             return;
         }
+        self.watches.end(id);
         self.close_host(id.own_server_qp());
         self.dismissed = Some(id.own_server_qp());
         let busy = self.servers.get(id.own_server_qp()).is_some_and(|s| !s.open.is_empty());
@@ -125,6 +130,32 @@ impl Engine {
             self.requests.remove(request);
             self.responses.remove(response);
         }
+    }
+
+    /// The table is full: a connection that has ended, and has nothing open, makes room.
+    fn reclaim(&mut self, connection: Connection) -> Option<ClientId> {
+        let ids = (0..self.directory.len() as u32).map(ClientId);
+        let id = ids.into_iter().find(|id| self.watches.has_ended(*id) && self.is_idle(*id))?;
+        let old = *self.directory.client(id)?;
+        for (table, flow) in
+            [(&mut self.requests, request_flow(&old)), (&mut self.responses, response_flow(&old))]
+        {
+            // Its queue pair numbers may belong to another connection by now.
+            if table.find_flow(flow) == Some(id.0) {
+                table.remove(flow);
+            }
+        }
+        self.clients.reset(id);
+        self.servers.reset(id.own_server_qp());
+        self.watches.reset(id);
+        self.directory.replace(id, connection);
+        Some(id)
+    }
+
+    /// Whether neither half of a connection has anything open.
+    fn is_idle(&self, id: ClientId) -> bool {
+        let client = self.clients.get(id).is_some_and(|client| client.open == 0);
+        client && self.servers.get(id.own_server_qp()).is_some_and(|server| server.is_idle())
     }
 
     /// Keeps back a client's word that it ends its connection, while guests are bound on its server

@@ -110,6 +110,8 @@ pub struct Counters {
     pub passed: u64,
     /// Connections learnt from their traffic.
     pub learnt: u64,
+    /// Connections learnt that there was no room for: they pass.
+    pub not_adopted: u64,
     /// Connections that went over into translation.
     pub flips: u64,
     /// Times that a server queue pair was emptied of guests for a request of its owner.
@@ -201,6 +203,7 @@ impl Counters {
         self.alone += other.alone;
         self.passed += other.passed;
         self.learnt += other.learnt;
+        self.not_adopted += other.not_adopted;
         self.flips += other.flips;
         self.emptied += other.emptied;
         self.fence_waits += other.fence_waits;

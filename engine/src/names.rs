@@ -30,6 +30,7 @@ impl Counters {
             alone,
             passed,
             learnt,
+            not_adopted,
             flips,
             emptied,
             fence_waits,

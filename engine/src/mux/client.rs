@@ -241,6 +241,17 @@ impl Clients {
         self.states.get_mut(id.index())
     }
 
+    /// Forgets a connection: its place in the table belongs to another one, watched from now on.
+    pub(crate) fn reset(&mut self, id: ClientId) {
+        if let Some(client) = self.states.get_mut(id.index()) {
+            *client = Client::watched(id);
+        }
+        let first = id.index() * self.results_per_client;
+        if let Some(ring) = self.results.get_mut(first..first + self.results_per_client) {
+            ring.fill(None);
+        }
+    }
+
     /// The kept result of the atomic at `psn`, if it is still kept.
     pub(crate) fn result(&self, id: ClientId, psn: ClientPsn) -> Option<AtomicResult> {
         let first = id.index() * self.results_per_client;

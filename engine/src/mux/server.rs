@@ -132,6 +132,15 @@ impl ServerQp {
         self.started = true;
     }
 
+    /// Whether it has nothing open, nothing waiting, and nothing to tell.
+    pub(crate) fn is_idle(&self) -> bool {
+        let queues = [self.open, self.waiting_own, self.waiting_guests, self.waiting_rest];
+        queues.iter().all(Queue::is_empty)
+            && self.recalled.is_none()
+            && self.teardown.is_none()
+            && matches!(self.hosting, Hosting::Open | Hosting::Gone)
+    }
+
     /// Where a request waits that cannot be bound yet.
     fn waiting_queue(&mut self, id: ServerQpId, request: &Request) -> &mut Queue {
         match request.starts_message {
@@ -203,6 +212,13 @@ impl Servers {
             slots: Slab::new(config.requests_max.saturating_mul(shards), blank),
             work: WorkRing::new(connections_max),
             arrivals: 0,
+        }
+    }
+
+    /// Forgets a server queue pair.
+    pub(crate) fn reset(&mut self, id: ServerQpId) {
+        if let Some(server) = self.states.get_mut(id.index()) {
+            *server = ServerQp::new();
         }
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Watch {
     dead: bool,
     /// The highest PSN that passed. A copy of it may still be on its way to the server.
     passed: Option<ClientPsn>,
+    /// The connection has ended.
+    ended: bool,
 }
 
 /// One record per connection.
@@ -67,6 +69,23 @@ impl Watches {
     pub(crate) fn tell_path_mtu(&mut self, id: ClientId, path_mtu: u16) {
         if let Some(watch) = self.get_mut(id) {
             watch.mtu_exact = path_mtu;
+        }
+    }
+
+    /// The connection has ended, though packets of it may still come.
+    pub(crate) fn end(&mut self, id: ClientId) {
+        if let Some(watch) = self.get_mut(id) {
+            watch.ended = true;
+        }
+    }
+
+    pub(crate) fn has_ended(&self, id: ClientId) -> bool {
+        self.get(id).ended
+    }
+
+    pub(crate) fn reset(&mut self, id: ClientId) {
+        if let Some(watch) = self.get_mut(id) {
+            *watch = Watch::default();
         }
     }
 
@@ -214,7 +233,8 @@ impl Engine {
         }
         if let Some(watch) = self.watches.get_mut(id) {
             let Watch { request_seen, response_seen, mtu_exact, mtu_at_least, .. } = *watch;
-            let (reads_max, dead, passed) = (watch.reads_max, watch.dead, watch.passed);
+            let (reads_max, dead) = (watch.reads_max, watch.dead);
+            let (passed, ended) = (watch.passed, watch.ended);
             *watch = Watch {
                 request_seen,
                 response_seen,
@@ -223,6 +243,7 @@ impl Engine {
                 reads_max,
                 dead,
                 passed,
+                ended,
                 ..Watch::default()
             };
         }
@@ -358,6 +379,7 @@ impl Engine {
             && watch.response_seen
             && !watch.dead
             && watch.passed.is_none_or(|passed| psn.is_after(passed))
+            && !watch.ended
             && watch.answers >= ANSWERS_MIN
             && (watch.mtu_exact > 0 || self.config.path_mtu.is_some())
             && (256..=4096).contains(&mtu)

@@ -213,6 +213,14 @@ impl Directory {
         Ok(ClientId((self.connections.len() - 1) as u32))
     }
 
+    /// Puts a connection in the place of one that has ended.
+    pub(crate) fn replace(&mut self, id: ClientId, connection: Connection) {
+        self.trust.forget(id.own_server_qp());
+        if let Some(old) = self.connections.get_mut(id.index()) {
+            *old = connection;
+        }
+    }
+
     pub(crate) fn client_mut(&mut self, id: ClientId) -> Option<&mut Connection> {
         self.connections.get_mut(id.index())
     }

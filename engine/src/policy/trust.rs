@@ -141,6 +141,11 @@ impl Trust {
         self.observe_right(qp, access) && self.observe_range(domain, access)
     }
 
+    /// The server queue pair is no more: another one has its place in the tables.
+    pub(crate) fn forget(&mut self, server_qp: ServerQpId) {
+        self.grants.retain(|grant| grant.server_qp != server_qp);
+    }
+
     fn observe_right(&mut self, server_qp: ServerQpId, access: &Access) -> bool {
         let Access { remote_key, right: rights, .. } = *access;
         let key = |g: &Grant| (g.server_qp, g.remote_key);

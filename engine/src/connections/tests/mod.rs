@@ -9,6 +9,7 @@ mod handshake;
 mod limits;
 mod psn;
 mod random;
+mod reuse;
 mod source_port;
 mod structure;
 
