@@ -6,6 +6,7 @@ mod output;
 mod progress;
 mod replay;
 mod synth;
+mod torture;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ enum Command {
     Inspect(inspect::Args),
     Replay(replay::Args),
     Synth(synth::Args),
+    Torture(torture::Args),
 }
 
 /// The list of connections in a file, if one is given; else none.
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Synth(args) => synth::run(&args),
+        Command::Torture(args) => torture::run(&args),
     };
     match result {
         Ok(Outcome::Good) => ExitCode::SUCCESS,

@@ -2,18 +2,24 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::dice::Dice;
 
 /// One part of the way, in one direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Leg {
     /// From a client to the middlebox.
+    #[serde(rename = "client->box")]
     ClientToBox,
     /// From the middlebox to a server.
+    #[serde(rename = "box->server")]
     BoxToServer,
     /// From a server to the middlebox.
+    #[serde(rename = "server->box")]
     ServerToBox,
     /// From the middlebox to a client.
+    #[serde(rename = "box->client")]
     BoxToClient,
 }
 
@@ -39,6 +45,34 @@ impl fmt::Display for Leg {
     }
 }
 
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum What {
+    Drop,
+    Double,
+    Delay,
+    Corrupt,
+    Mark,
+}
+
+impl What {
+    /// All of them, in the order in which they are counted.
+    pub(super) const ALL: [What; 5] =
+        [What::Drop, What::Double, What::Delay, What::Corrupt, What::Mark];
+
+    /// What a packet is that this happened to.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            What::Drop => "lost",
+            What::Double => "doubled",
+            What::Delay => "delayed",
+            What::Corrupt => "damaged",
+            What::Mark => "marked",
+        }
+    }
+}
+
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -50,15 +84,61 @@ pub(super) enum Fate {
     Delay(u64),
     /// With one bit changed, counted from behind the Ethernet header, modulo the length.
     Corrupt(u64),
+    /// With its ECN bits set to "congestion experienced" (RFC 3168).
+    Mark,
 }
 
-/// How often, in a thousand packets, and how often at most.
+impl Fate {
+    /// The fault, and its number: of nanoseconds or of a bit.
+    pub(super) fn fault(self) -> Option<(What, u64)> {
+        match self {
+            Fate::Deliver => None,
+            Fate::Drop => Some((What::Drop, 0)),
+            Fate::Double(by) => Some((What::Double, by)),
+            Fate::Delay(by) => Some((What::Delay, by)),
+            Fate::Corrupt(bit) => Some((What::Corrupt, bit)),
+            Fate::Mark => Some((What::Mark, 0)),
+        }
+    }
+
+    fn of(what: What, by: u64) -> Fate {
+        match what {
+            What::Drop => Fate::Drop,
+            What::Double => Fate::Double(by),
+            What::Delay => Fate::Delay(by),
+            What::Corrupt => Fate::Corrupt(by),
+            What::Mark => Fate::Mark,
+        }
+    }
+}
+
+/// A fault of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fault {
+    /// On which leg of which connection.
+    pub(super) leg: Leg,
+    pub(super) connection: u32,
+    /// Which of the packets that are sent there, from 0.
+    pub(super) packet: u64,
+    pub(super) what: What,
+    /// Nanoseconds until it comes (again), or the bit that is changed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) by: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// How often, in a million packets, and how often at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rates {
     pub(super) drop: u64,
     pub(super) double: u64,
     pub(super) delay: u64,
     pub(super) corrupt: u64,
+    pub(super) mark: u64,
     /// Packets that may be lost in a row once one is.
     pub(super) burst: u64,
     /// Longest delay, ns.
@@ -67,22 +147,47 @@ pub(super) struct Rates {
     pub(super) budget: u64,
 }
 
-/// The faults of one leg of one connection. They depend on its own packets alone, so that they
-/// stay the same whatever happens elsewhere.
+impl Rates {
+    /// Whether they can do more than mark.
+    pub(super) fn can_harm(&self) -> bool {
+        self.budget > 0 && self.drop + self.double + self.delay + self.corrupt > 0
+    }
+}
+
+/// The faults of one leg of one connection: those that are listed, or else by chance. They depend
+/// on its own packets alone, so that they stay the same whatever happens elsewhere.
 #[derive(Clone, Debug)]
 pub(super) struct Faults {
+    /// By packet, in order.
+    listed: Vec<(u64, Fate)>,
     rates: Rates,
     dice: Dice,
     burst: u64,
+    /// Packets so far.
+    pub(super) packets: u64,
 }
 
 impl Faults {
-    pub(super) fn new(rates: Rates, dice: Dice) -> Self {
-        Faults { rates, dice, burst: 0 }
+    /// Those of `listed` that are on this leg of this connection.
+    pub(super) fn listed(listed: &[Fault], leg: Leg, connection: u32) -> Self {
+        let mine = listed.iter().filter(|f| f.leg == leg && f.connection == connection);
+        let mut listed: Vec<_> = mine.map(|f| (f.packet, Fate::of(f.what, f.by))).collect();
+        listed.sort_by_key(|(packet, _)| *packet);
+        let (rates, dice) = (Rates::default(), Dice::new(0, 0, 0));
+        Faults { listed, rates, dice, burst: 0, packets: 0 }
+    }
+
+    pub(super) fn drawn(rates: Rates, dice: Dice) -> Self {
+        Faults { listed: Vec::new(), rates, dice, burst: 0, packets: 0 }
     }
 
     /// The fate of the next packet.
     pub(super) fn next(&mut self) -> Fate {
+        let packet = self.packets;
+        self.packets += 1;
+        if let Ok(at) = self.listed.binary_search_by_key(&packet, |(packet, _)| *packet) {
+            return self.listed[at].1;
+        }
         let rates = self.rates;
         if rates.budget == 0 {
             return Fate::Deliver;
@@ -97,8 +202,10 @@ impl Faults {
             self.burst -= 1;
             return Fate::Drop;
         }
-        let roll = self.dice.below(1000);
-        let (double, delay) = (rates.drop + rates.double, rates.drop + rates.double + rates.delay);
+        let roll = self.dice.below(1_000_000);
+        let double = rates.drop + rates.double;
+        let delay = double + rates.delay;
+        let corrupt = delay + rates.corrupt;
         if roll < rates.drop {
             self.burst = self.dice.below(rates.burst + 1);
             Fate::Drop
@@ -106,8 +213,11 @@ impl Faults {
             Fate::Double(self.dice.between(1, rates.delay_max))
         } else if roll < delay {
             Fate::Delay(self.dice.between(1, rates.delay_max))
-        } else if roll < delay + rates.corrupt {
-            Fate::Corrupt(self.dice.roll())
+        } else if roll < corrupt {
+            // A bit's number is written into scripts, where numbers have a sign.
+            Fate::Corrupt(self.dice.below(1 << 20))
+        } else if roll < corrupt + rates.mark {
+            Fate::Mark
         } else {
             Fate::Deliver
         }

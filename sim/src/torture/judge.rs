@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use qpmux_engine::policy::{KeyMap, Order};
+use qpmux_engine::wire::Msn;
 
 use super::faults::Leg;
-use super::workload::{CELL, CELLS, cell_address, first_cell, of_tag, tag_in};
-use super::world::World;
+use super::plan::Mapping;
+use super::workload::{CELL, CELLS, Op, cell_address, first_cell, of_tag, tag_in};
+use super::world::{Connection, World};
 use crate::memory::{Access, Effect, check, digest};
 use crate::rc::{Completion, Outcome, Status, Verb};
 
 /// A request of a client, and how it ended.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
+    pub(super) op: Op,
     pub(super) verb: Verb,
     pub(super) end: Option<Completion>,
 }
@@ -20,7 +22,11 @@ pub(super) struct Asked {
 /// Looks at a run that is over, and records what is wrong.
 pub(super) fn judge(world: &mut World<'_>) {
     for i in 0..world.connections.len() {
-        let broken = world.connections[i].transport_violations();
+        let mut broken = world.connections[i].transport_violations();
+        if world.plan.clients[i].offends() {
+            // Refused as it is to be, on its own server queue pair.
+            broken.forget("I-S6");
+        }
         world.violations.merge(&broken);
     }
     judge_ends(world);
@@ -36,20 +42,33 @@ pub(super) fn judge(world: &mut World<'_>) {
     judge_innocents(world);
 }
 
-/// Everything ended well, and nobody gave up.
+/// Everything ended well, and nobody gave up, but for those who stopped or offended.
 fn judge_ends(world: &mut World<'_>) {
-    for (i, connection) in world.connections.iter().enumerate() {
+    for (i, connection) in (0..).zip(&world.connections) {
+        if connection.has_stopped() {
+            continue;
+        }
+        let offends = world.plan.clients[i as usize].offends();
+        let noticed = Leg::ALL.iter().any(|leg| world.plan.hits(*leg, i));
         let ended = |asked: &Asked| asked.end.as_ref().map(|end| end.status);
-        let bad = connection.asked.iter().position(|a| ended(a) != Some(Status::Success));
-        if let Some(n) = bad {
-            let status = ended(&connection.asked[n]);
+        let offence = connection.asked.iter().position(|a| matches!(a.op, Op::Bad(_)));
+        let fits = |(n, asked): (usize, &Asked)| match (ended(asked), offence) {
+            (None, _) => false,
+            (Some(status), None) => status == Status::Success,
+            // An answer to one before the offence may be lost, and the server says no more.
+            (Some(status), Some(at)) if n < at => status == Status::Success || noticed,
+            (Some(status), Some(_)) => status != Status::Success,
+        };
+        let mut all = connection.asked.iter().enumerate();
+        if let Some((n, asked)) = all.find(|each| !fits(*each)) {
+            let status = ended(asked);
             let text = || format!("client {i}: request {n} ended with {status:?}");
             world.violations.record("O7", world.now, text);
         }
-        if !connection.workload.is_done() {
+        if !connection.is_done() {
             world.violations.record("O7", world.now, || format!("client {i} is not done"));
         }
-        if connection.requester.is_dead() || connection.responder.is_dead() {
+        if !offends && (connection.requester.is_dead() || connection.responder.is_dead()) {
             let text = || format!("connection {i} has an end in the error state");
             world.violations.record("O5", world.now, text);
         }
@@ -69,7 +88,12 @@ fn judge_rest(world: &mut World<'_>) {
         world.violations.record("O10", world.now, text);
     }
     let asked: usize = world.connections.iter().map(|c| c.asked.len()).sum();
+    let stopped = world.connections.iter().any(Connection::has_stopped);
     let counts = (counters.requests, counters.completed, asked as u64);
+    if stopped || world.plan.has_offender() {
+        // What they left behind is neither completed nor all taken.
+        return;
+    }
     if counts.0 != counts.2 || counts.1 != counts.2 {
         let text = || format!("taken, completed, asked for: {counts:?}");
         world.violations.record("O10", world.now, text);
@@ -79,7 +103,7 @@ fn judge_rest(world: &mut World<'_>) {
         let text = || format!("queue pairs lost, connections out of service: {lost:?}");
         world.violations.record("O5", world.now, text);
     }
-    let starts = world.plan.connections.iter().map(|planned| planned.responder.msn_start);
+    let starts = world.plan.clients.iter().map(|client| Msn::new(client.msn));
     let ran: u64 = world
         .connections
         .iter()
@@ -107,7 +131,8 @@ fn judge_receives(world: &mut World<'_>) {
         };
         let wanted = connection.asked.iter().filter(uses).count() as u64;
         let used = connection.responder.stats().receives;
-        if used != wanted {
+        let done = !connection.has_stopped() && !connection.requester.is_dead();
+        if used > wanted || (done && used != wanted) {
             let text = || format!("server queue pair {i}: {used} receives, {wanted} SENDs");
             world.violations.record("O2", world.now, text);
         }
@@ -137,7 +162,7 @@ fn mark(effect: &Effect) -> Option<Mark> {
 fn judge_effects(world: &mut World<'_>) {
     let mut runs: BTreeMap<Mark, u64> = BTreeMap::new();
     let mut newest: BTreeMap<(u32, u32), Mark> = BTreeMap::new();
-    let fenced = world.plan.policy.order == Order::Fenced;
+    let fenced = world.plan.policy.fenced;
     for effect in world.log.effects() {
         if matches!(effect.access, Access::Read { .. }) {
             continue;
@@ -145,6 +170,7 @@ fn judge_effects(world: &mut World<'_>) {
         let asked = mark(effect).and_then(|(client, number, _)| {
             world.connections.get(client as usize)?.asked.get(number as usize)
         });
+        let asked = asked.filter(|asked| !matches!(asked.op, Op::Bad(_)));
         let (Some(mark), Some(asked)) = (mark(effect), asked) else {
             world.violations.record("O8", effect.time, || format!("nobody asked for {effect:?}"));
             continue;
@@ -170,7 +196,9 @@ fn judge_effect(
 ) {
     let Some(end) = &asked.end else { return };
     let from = end.sent_at.unwrap_or(u64::MAX);
-    if effect.time < from || effect.time > end.completed_at {
+    // What its client has given up may run later.
+    let late = effect.time > end.completed_at && end.status == Status::Success;
+    if effect.time < from || late {
         let text = || format!("{mark:?} ran outside of {from}..={}", end.completed_at);
         violations.record("O3", effect.time, text);
     }
@@ -201,7 +229,7 @@ fn judge_counts(world: &mut World<'_>, runs: &BTreeMap<Mark, u64>) {
         world.violations.record("O2", world.now, || format!("{mark:?} ran {count} times"));
     }
     for (client, connection) in (0..).zip(&world.connections) {
-        let pmtu = world.plan.connections[client as usize].requester.link.pmtu;
+        let pmtu = world.plan.clients[client as usize].pmtu;
         for (number, asked) in (0..).zip(&connection.asked) {
             let done = asked.end.as_ref().is_some_and(|end| end.status == Status::Success);
             let missing = packets(&asked.verb, pmtu)
@@ -218,22 +246,21 @@ fn judge_counts(world: &mut World<'_>, runs: &BTreeMap<Mark, u64>) {
 /// Every record of one key was written through one server queue pair.
 fn judge_keys(world: &mut World<'_>) {
     // A server queue pair whose owner disturbs its guests too often hosts no more.
-    if world.plan.policy.key_map == KeyMap::ByConnection || world.plan.may_move() {
+    if world.plan.may_move() {
         return;
     }
-    let mut queue_pairs: BTreeMap<u64, u32> = BTreeMap::new();
+    let mut queue_pairs: BTreeMap<(u16, u64), u32> = BTreeMap::new();
     for effect in world.log.effects() {
-        let Some(asked) = mark(effect).and_then(|(client, number, _)| {
-            world.connections.get(client as usize)?.asked.get(number as usize)
-        }) else {
+        let Some((client, number, 0)) = mark(effect) else { continue };
+        let Some(planned) = world.plan.clients.get(client as usize) else { continue };
+        let asked = world.connections[client as usize].asked.get(number as usize);
+        let Some(Op::Write { key, at, immediate: false }) = asked.map(|asked| asked.op) else {
             continue;
         };
-        let Verb::Write { data, .. } = &asked.verb else { continue };
-        if data.len() != CELL {
+        if at.cells != 1 || world.plan.policy.key_map == Mapping::ByConnection {
             continue;
         }
-        let key = data[..8].try_into().map_or(0, u64::from_le_bytes);
-        let expected = *queue_pairs.entry(key).or_insert(effect.server_qp);
+        let expected = *queue_pairs.entry((planned.domain, key)).or_insert(effect.server_qp);
         if expected != effect.server_qp {
             let found = effect.server_qp;
             let text = || format!("key {key} was written on {expected:#x} and on {found:#x}");
@@ -295,7 +322,7 @@ fn was_held(contents: &[(u64, u64)], found: u64, empty: u64, from: u64, until: u
 
 /// A READ sees what its own client wrote before it, if one client's requests keep their order.
 fn judge_own_reads(world: &mut World<'_>, i: u32) {
-    if world.plan.policy.order != Order::Fenced {
+    if !world.plan.policy.fenced {
         return;
     }
     let own = cell_address(first_cell(i))..cell_address(first_cell(i) + CELLS);
@@ -324,9 +351,13 @@ fn judge_own_reads(world: &mut World<'_>, i: u32) {
 
 /// A client whose own legs had no faults saw no NAK and sent nothing again.
 fn judge_innocents(world: &mut World<'_>) {
+    let plan = world.plan;
+    if !plan.innocents_notice_nothing {
+        return;
+    }
     for (i, connection) in (0..).zip(&world.connections) {
-        let plan = world.plan;
-        if plan.hits(Leg::ClientToBox, i) || plan.hits(Leg::BoxToClient, i) {
+        let itself = plan.clients[i as usize].offends() || connection.has_stopped();
+        if itself || plan.hits(Leg::ClientToBox, i) || plan.hits(Leg::BoxToClient, i) {
             continue;
         }
         let stats = connection.requester.stats();

@@ -18,48 +18,39 @@
 //! | O8 | nothing ran that nobody asked for |
 //! | O10 | nothing is left at rest, and counts agree |
 //! | I-X3 | all WRITEs of a key ran on one server queue pair |
+//! | ECN | a congestion mark stays on the packet |
 //! | I-C16 | a client is told the credits of its own server queue pair only |
 
+mod campaign;
 mod dice;
+mod draw;
 mod faults;
 mod judge;
 mod plan;
+mod report;
+mod run;
+mod script;
+mod shrink;
+mod tally;
 mod trace;
 mod workload;
 mod world;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use campaign::{Campaign, Progress};
+pub use draw::Shape;
+use draw::draw;
 pub use faults::Leg;
-pub use plan::Focus;
 use plan::Plan;
-use trace::Trace;
-use world::World;
+pub use report::{Fired, Report, Violation};
+use run::{Bad, execute, follow};
+pub use script::{Script, ScriptError};
 
 use crate::rc::Violations;
 
-/// Packets that a failure shows.
-const SHOWN: usize = 150;
-
-/// What a run was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// Where faults were.
-    pub focus: Focus,
-    /// Clients.
-    pub clients: usize,
-    /// Requests of all clients.
-    pub requests: u64,
-    /// Packets that were lost, doubled, late or damaged.
-    pub faults: u64,
-    /// Times that a timer of the engine ran out.
-    pub timeouts: u64,
-    /// Virtual time that it took, ns.
-    pub duration_ns: u64,
-    /// Digests of what each leg of each connection carried, in the order of [`Leg::ALL`].
-    pub streams: Vec<[u64; 4]>,
-}
+/// Packets that a difference shows.
+const SHOWN: usize = 50;
 
 /// A run in which rules were broken.
 #[derive(Clone, Debug)]
@@ -70,7 +61,7 @@ pub struct Failure {
     pub shards: u8,
     /// Which rules.
     pub violations: Violations,
-    /// The plan, and the packets until the first rule was broken.
+    /// The script, and the packets until the first rule was broken.
     pub story: String,
 }
 
@@ -81,29 +72,57 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs a seed on a number of shards.
-///
-/// # Errors
-/// When a rule was broken.
-pub fn run(seed: u64, shards: u8) -> Result<Summary, Box<Failure>> {
-    execute(seed, shards).map(|(summary, _)| summary)
+fn failure(seed: u64, shards: u8, bad: &Bad) -> Box<Failure> {
+    let (violations, story) = (bad.violations.clone(), bad.story().to_string());
+    Box::new(Failure { seed, shards, violations, story })
 }
 
 /// Runs a seed twice: every connection's packets must be the same.
 ///
 /// # Errors
 /// When a rule was broken, or the runs differ.
-pub fn run_twice(seed: u64, shards: u8) -> Result<Summary, Box<Failure>> {
-    let (first, trace) = execute(seed, shards)?;
-    let (other, other_trace) = execute(seed, shards)?;
+pub fn run_twice(seed: u64) -> Result<(), Box<Failure>> {
+    let plan = draw(seed, &Shape::default());
+    let shards = plan.shards;
+    let fail = |(bad, _): (Box<Bad>, _)| failure(seed, shards, &bad);
+    let (first, trace) = follow(&plan, true).map_err(fail)?;
+    let (other, other_trace) = follow(&plan, true).map_err(fail)?;
     if other != first {
         let mut violations = Violations::new();
         violations.record("determinism", 0, || "the second run is not as the first".into());
-        let plan = Plan::new(seed);
-        let story = format!("{plan}\n{}", trace.difference(&other_trace, SHOWN / 3));
+        let story = trace.difference(&other_trace, SHOWN);
         return Err(Box::new(Failure { seed, shards, violations, story }));
     }
-    Ok(first)
+    Ok(())
+}
+
+/// Runs a seed, and then the script of its run: every connection's packets must be the same.
+///
+/// # Errors
+/// When a rule was broken, the script cannot be read, or the runs differ.
+pub fn run_as_script(seed: u64) -> Result<(), Box<Failure>> {
+    let plan = draw(seed, &Shape::default());
+    let shards = plan.shards;
+    let first = execute(&plan).map_err(|bad| failure(seed, shards, &bad))?;
+    let mut violations = Violations::new();
+    // The rules are held against fewer faults then: it must only be the same.
+    let listed = Plan { faults: first.faults.clone(), chance: None, ..plan };
+    let text = script::write(&listed);
+    let read = match Script::parse("script", &text) {
+        Ok(script) => script.plan,
+        Err(error) => {
+            violations.record("script", 0, || error.to_string());
+            return Err(Box::new(Failure { seed, shards, violations, story: text }));
+        }
+    };
+    match execute(&read) {
+        Ok(other) if other.digest() == first.digest() && read == listed => Ok(()),
+        Ok(_) => {
+            violations.record("determinism", 0, || "the script does not do the same".into());
+            Err(Box::new(Failure { seed, shards, violations, story: text }))
+        }
+        Err(bad) => Err(failure(seed, shards, &bad)),
+    }
 }
 
 /// Runs a seed on 1, 2 and 4 shards. Whether every connection's packets were the same on all.
@@ -115,40 +134,13 @@ pub fn run_twice(seed: u64, shards: u8) -> Result<Summary, Box<Failure>> {
 /// # Errors
 /// When a rule was broken.
 pub fn compare_shards(seed: u64) -> Result<bool, Box<Failure>> {
-    let first = run(seed, 1)?;
-    let same = run(seed, 2)? == first;
-    let same = run(seed, 4)? == first && same;
-    Ok(same || Plan::new(seed).may_move())
-}
-
-fn execute(seed: u64, shards: u8) -> Result<(Summary, Trace), Box<Failure>> {
-    let plan = Plan::new(seed);
-    let mut violations = Violations::new();
-    let mut world = match World::new(&plan, shards) {
-        Ok(world) => world,
-        Err(why) => {
-            violations.record("setup", 0, || why);
-            return Err(Box::new(Failure { seed, shards, violations, story: String::new() }));
-        }
+    let plan = draw(seed, &Shape::default());
+    let on = |shards| {
+        let plan = Plan { shards, ..plan.clone() };
+        execute(&plan).map_err(|bad| failure(seed, shards, &bad)).map(|good| good.streams)
     };
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.run())) {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("").to_owned();
-        world.violations.record("panic", world.now, || text);
-    }
-    if !world.violations.is_empty() {
-        let first = world.violations.iter().map(|(_, violation)| violation.first_time).min();
-        let story = format!("{plan}\n{}", world.trace.tail(first.unwrap_or(0), SHOWN));
-        return Err(Box::new(Failure { seed, shards, violations: world.violations, story }));
-    }
-    let summary = Summary {
-        focus: plan.focus,
-        clients: plan.connections.len(),
-        requests: world.connections.iter().map(|c| c.asked.len() as u64).sum(),
-        faults: world.faults,
-        timeouts: world.counters().timeouts,
-        duration_ns: world.now,
-        streams: world.streams(),
-    };
-    Ok((summary, world.trace))
+    let first = on(1)?;
+    let same = on(2)? == first;
+    let same = on(4)? == first && same;
+    Ok(same || plan.may_move())
 }

@@ -1,6 +1,5 @@
-//! Everything that a seed decides.
+//! Everything that decides a run. A plan without faults by chance can be written as a script.
 
-use std::fmt;
 use std::net::Ipv4Addr;
 
 use qpmux_engine::policy::{
@@ -9,238 +8,428 @@ use qpmux_engine::policy::{
 };
 use qpmux_engine::wire::{ClientPsn, Msn, Opcode, Psn};
 use qpmux_engine::{Config, DomainId, ServerQpId, ShardId};
+use serde::{Deserialize, Serialize};
 
 use super::dice::Dice;
-use super::faults::{Leg, Rates};
-use super::workload::{BASE, CELL, END, Mix, RKEY};
+use super::faults::{Fault, Faults, Leg, Rates, What};
+use super::workload::{BASE, CELL, END, Op, is_default, rkey};
 use crate::rc::{
-    AckRequest, DuplicateAck, Link, Region as ServerRegion, RequesterConfig, ResponderConfig,
-    ResumeForm, Wire,
+    AckRequest, DuplicateAck, DuplicateAckPsn, Link, OverDepth, Region as ServerRegion,
+    RequesterConfig, ResponderConfig, ResumeForm, Wire,
 };
 
 /// A limit that is never met.
-const FOREVER: u32 = 1 << 20;
-
-/// Where faults are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Focus {
-    /// On every leg.
-    Everywhere,
-    /// Between middlebox and servers only: no client may notice.
-    Servers,
-    /// Between one client and the middlebox only: no other client may notice.
-    OneClient(u32),
-    /// Nowhere.
-    Nowhere,
-}
-
-/// One connection of the plan.
-#[derive(Clone, Debug)]
-pub(super) struct PlannedConnection {
-    pub(super) requester: RequesterConfig,
-    pub(super) responder: ResponderConfig,
-    /// Requests, and how many of them may be outstanding.
-    pub(super) requests: u32,
-    pub(super) outstanding: usize,
-    pub(super) mix: Mix,
-    /// Faults by leg, in the order of [`Leg::ALL`].
-    pub(super) rates: [Rates; 4],
-}
+pub(super) const FOREVER: u32 = 1 << 20;
 
 /// A run, before it begins.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Plan {
-    pub(super) seed: u64,
-    pub(super) focus: Focus,
-    pub(super) policy: Policy,
-    pub(super) engine: Config,
-    pub(super) out_capacity: usize,
+    /// Rule that is known to be broken; none if the run is to be clean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) broken: Option<String>,
+    pub(super) shards: u8,
     /// Answers arrive at another shard than requests.
     pub(super) asymmetric: bool,
-    pub(super) connections: Vec<PlannedConnection>,
-    /// One-way times, ns: between client and middlebox, between middlebox and server.
-    pub(super) latency: (u64, u64),
+    /// Actions that one call of the engine may leave behind.
+    pub(super) out_capacity: usize,
+    /// Clients without faults on their own legs must notice nothing.
+    pub(super) innocents_notice_nothing: bool,
+    /// One-way times between clients and middlebox, and between middlebox and servers, ns.
+    pub(super) client_latency_ns: u64,
+    pub(super) server_latency_ns: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) faults: Vec<Fault>,
+    pub(super) policy: Choices,
+    pub(super) engine: Limits,
+    #[serde(rename = "client")]
+    pub(super) clients: Vec<Client>,
+    /// Faults by chance, instead of those that are listed.
+    #[serde(skip)]
+    pub(super) chance: Option<Chance>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan {
+            broken: None,
+            shards: 1,
+            asymmetric: false,
+            out_capacity: 64,
+            innocents_notice_nothing: true,
+            client_latency_ns: 500,
+            server_latency_ns: 500,
+            faults: Vec::new(),
+            policy: Choices::default(),
+            engine: Limits::default(),
+            clients: Vec::new(),
+            chance: None,
+        }
+    }
+}
+
+/// Faults by chance: by connection, and by leg in the order of [`Leg::ALL`].
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Chance {
+    pub(super) seed: u64,
+    pub(super) rates: Vec<[Rates; 4]>,
+}
+
+/// What is chosen of the engine's policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Choices {
+    /// Server queue pairs in use; 0 is all.
+    pub(super) server_qps: u32,
+    /// One client's requests keep their order across server queue pairs.
+    pub(super) fenced: bool,
+    pub(super) key_map: Mapping,
+    /// Longest message, in packets, that leaves its client's own server queue pair.
+    pub(super) message_packets_max: u32,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Choices { server_qps: 1, fenced: true, key_map: Mapping::Modulo, message_packets_max: 4 }
+    }
+}
+
+/// Which place a key belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Mapping {
+    Modulo,
+    Hash,
+    ByConnection,
+}
+
+/// The engine's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) client_window_max: u32,
+    pub(super) requests_max: u32,
+    pub(super) held_responses_max: u32,
+    pub(super) atomic_results: u32,
+    pub(super) server_window_max: u32,
+    pub(super) server_timeout_ns: u64,
+    pub(super) server_retries_max: u32,
+    pub(super) disturbances_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            client_window_max: 128,
+            requests_max: 256,
+            held_responses_max: 64,
+            atomic_results: 4,
+            server_window_max: 128,
+            server_timeout_ns: 40_000,
+            server_retries_max: FOREVER,
+            disturbances_max: FOREVER,
+        }
+    }
+}
+
+/// One connection of the plan: a client, its habits and its server's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Client {
+    /// Sequence number and message number before the first request.
+    pub(super) psn: u32,
+    pub(super) msn: u32,
+    /// Path MTU, bytes.
+    pub(super) pmtu: usize,
+    /// Protection domain of the server queue pair.
+    pub(super) domain: u16,
+    /// Requests that are posted at a time.
+    pub(super) outstanding: usize,
+    /// It is silent and deaf from its n-th packet on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stops_after: Option<u64>,
+    pub(super) window: u32,
+    /// READs and atomics that it has unanswered at a time.
+    pub(super) depth: usize,
+    pub(super) ack_request: AckRequest,
+    /// Local ACK timeout t, 4.096 us * 2^t.
+    pub(super) timeout: u8,
+    pub(super) retries: u32,
+    pub(super) rnr_retries: u32,
+    pub(super) responses_acknowledge: bool,
+    pub(super) restart_reads: bool,
+    pub(super) waits_at_holes: bool,
+    pub(super) resends_at_lower_msn: bool,
+    pub(super) honours_credits: bool,
+    pub(super) operations: Vec<Op>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) server: Server,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Client {
+            psn: 0,
+            msn: 0,
+            pmtu: 256,
+            domain: 0,
+            outstanding: 4,
+            stops_after: None,
+            window: 128,
+            depth: 4,
+            ack_request: AckRequest::EveryMessage,
+            timeout: 8,
+            retries: FOREVER,
+            rnr_retries: 7,
+            responses_acknowledge: true,
+            restart_reads: false,
+            waits_at_holes: false,
+            resends_at_lower_msn: false,
+            honours_credits: false,
+            operations: Vec::new(),
+            server: Server::default(),
+        }
+    }
+}
+
+/// Habits of a server queue pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    /// Code of its credits; unless given, one of its own, so that it is seen whom it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credits: Option<u8>,
+    /// READs and atomics that it takes at a time.
+    pub(super) depth: usize,
+    pub(super) over_depth: OverDepth,
+    pub(super) answer_delay_ns: u64,
+    pub(super) ack_every: u32,
+    pub(super) ack_delay_ns: u64,
+    pub(super) swallow_acks: bool,
+    pub(super) duplicate_ack: DuplicateAck,
+    pub(super) duplicate_ack_psn: DuplicateAckPsn,
+    pub(super) resume: ResumeForm,
+    pub(super) narrow_reads: bool,
+    pub(super) nak_during_rnr: bool,
+    /// Every n-th message is first refused as "receiver not ready"; 0 is none.
+    pub(super) rnr_every: u64,
+    pub(super) rnr_timer: u8,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            credits: None,
+            depth: 4,
+            over_depth: OverDepth::Refuse,
+            answer_delay_ns: 500,
+            ack_every: 1,
+            ack_delay_ns: 2_000,
+            swallow_acks: false,
+            duplicate_ack: DuplicateAck::Always,
+            duplicate_ack_psn: DuplicateAckPsn::NewestWrite,
+            resume: ResumeForm::First,
+            narrow_reads: false,
+            nak_during_rnr: false,
+            rnr_every: 0,
+            rnr_timer: 1,
+        }
+    }
+}
+
+impl Server {
+    /// The same with the habits of Linux' rxe, measured on kernel 6.1.
+    pub(super) fn like_rxe(self) -> Server {
+        Server {
+            over_depth: OverDepth::Evict,
+            swallow_acks: true,
+            duplicate_ack_psn: DuplicateAckPsn::NewestNonRead,
+            resume: ResumeForm::Middle,
+            narrow_reads: true,
+            nak_during_rnr: true,
+            ..self
+        }
+    }
 }
 
 impl Plan {
-    /// The plan of a seed.
-    pub(super) fn new(seed: u64) -> Plan {
-        let mut dice = Dice::new(seed, 1, 0);
-        let clients = dice.between(2, 8) as u32;
-        let focus = match dice.below(10) {
-            0 => Focus::Nowhere,
-            1 | 2 => Focus::Servers,
-            3 | 4 => Focus::OneClient(dice.below(clients.into()) as u32),
-            _ => Focus::Everywhere,
+    /// The engine's view of it.
+    pub(super) fn directory(&self) -> Result<Directory, DirectoryError> {
+        let shards = self.shards;
+        let connections = (0..self.clients.len() as u32)
+            .map(|i| self.connection(i, ShardId(shard_of(i, shards))))
+            .collect();
+        let mut domains: Vec<u16> = self.clients.iter().map(|client| client.domain).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        let region = |&domain: &u16| Region {
+            domain: DomainId(domain),
+            remote_key: rkey(domain),
+            start: BASE,
+            end: END,
         };
-        let requests = dice.between(8, 40) as u32;
-        let severity = dice.pick(&[10, 30, 60, 120]);
-        let engine = engine(&mut dice, focus);
-        let general = General {
-            focus,
-            requests,
-            severity,
-            rnr: dice.chance(300),
-            tight: engine.client_window_max < 256,
+        let grant = |(i, client): (u32, &Client)| Grant {
+            server_qp: ServerQpId(i),
+            remote_key: rkey(client.domain),
+            rights: Rights::ALL,
         };
-        let connection = |i| PlannedConnection::new(&mut Dice::new(seed, 2, i), i as u32, &general);
-        Plan {
-            seed,
-            focus,
-            policy: policy(&mut dice),
-            engine,
-            out_capacity: dice.pick(&[16, 20, 64, 256]),
-            asymmetric: dice.chance(500),
-            connections: (0..u64::from(clients)).map(connection).collect(),
-            latency: (dice.pick(&[100, 500, 3_000]), dice.pick(&[100, 500, 3_000])),
+        let regions = domains.iter().map(region).collect();
+        let grants = (0..).zip(&self.clients).map(grant).collect();
+        Directory::new(connections, regions, grants, &self.policy.to_policy())
+    }
+
+    /// The engine's configuration.
+    pub(super) fn config(&self) -> Config {
+        let limits = self.engine;
+        Config {
+            client_window_max: limits.client_window_max,
+            requests_max: limits.requests_max,
+            held_responses_max: limits.held_responses_max,
+            atomic_results: limits.atomic_results,
+            server_window_max: limits.server_window_max,
+            server_timeout_ns: limits.server_timeout_ns,
+            server_timeout_max_ns: 64 * limits.server_timeout_ns,
+            server_retries_max: limits.server_retries_max,
+            disturbances_max: limits.disturbances_max,
+            // Longer packets are patched as well, in several steps.
+            frame_len_max: 128,
+            declined_keys_max: 64,
+            grants_max: 64,
+            domains_max: 4,
+            connections_max: 64,
+            ..Config::default()
         }
     }
 
-    /// The engine's view of it, for a number of shards.
-    pub(super) fn directory(&self, shards: u8) -> Result<Directory, DirectoryError> {
-        let domain = DomainId(0);
-        let region = Region { domain, remote_key: RKEY, start: BASE, end: END };
-        let connections: Vec<Connection> = (0..)
-            .zip(&self.connections)
-            .map(|(i, planned)| planned.connection(ShardId(shard_of(i, shards))))
-            .collect();
-        let grant = |i| Grant { server_qp: ServerQpId(i), remote_key: RKEY, rights: Rights::ALL };
-        let grants = (0..connections.len() as u32).map(grant).collect();
-        Directory::new(connections, vec![region], grants, &self.policy)
+    /// Whether the plan lets this happen on a leg of a connection.
+    fn may(&self, leg: Leg, i: u32, what: &[What]) -> bool {
+        let listed =
+            |fault: &Fault| fault.leg == leg && fault.connection == i && what.contains(&fault.what);
+        let rates = self.chance.as_ref().and_then(|chance| chance.rates.get(i as usize));
+        rates.is_some_and(|rates| rates[leg as usize].can_harm()) || self.faults.iter().any(listed)
     }
 
-    /// Whether faults can hit a leg of a connection.
-    pub(super) fn hits(&self, leg: Leg, connection: u32) -> bool {
-        self.focus.hits(leg, connection)
+    /// Whether faults can hit a leg of a connection and be noticed.
+    pub(super) fn hits(&self, leg: Leg, i: u32) -> bool {
+        self.may(leg, i, &[What::Drop, What::Double, What::Delay, What::Corrupt])
     }
 
-    /// Whether a server queue pair may stop hosting, because of what its owner asks for.
+    /// Whether anyone's end, once it comes, is none of the engine's doing.
+    pub(super) fn has_offender(&self) -> bool {
+        self.clients.iter().any(Client::offends)
+    }
+
+    /// Connections whose server queue pairs may host others: in each domain those with the
+    /// lowest numbers.
+    pub(super) fn hosts(&self) -> Vec<u32> {
+        let mut all: Vec<u32> = (0..self.clients.len() as u32).collect();
+        all.sort_by_key(|i| (self.clients[*i as usize].domain, server_qpn(*i)));
+        let mut counts = std::collections::BTreeMap::new();
+        let max = if self.policy.server_qps == 0 { u32::MAX } else { self.policy.server_qps };
+        all.retain(|i| {
+            let count: &mut u32 = counts.entry(self.clients[*i as usize].domain).or_default();
+            *count += 1;
+            *count <= max
+        });
+        all
+    }
+
+    fn wire(&self, leg: Leg, i: u32) -> Wire {
+        Wire {
+            may_lose: self.may(leg, i, &[What::Drop, What::Corrupt]),
+            may_reorder: self.may(leg, i, &[What::Double, What::Delay]),
+            may_corrupt: self.may(leg, i, &[What::Corrupt]),
+        }
+    }
+
+    pub(super) fn faults(&self, leg: Leg, i: u32) -> Faults {
+        match &self.chance {
+            None => Faults::listed(&self.faults, leg, i),
+            Some(chance) => {
+                let rates =
+                    chance.rates.get(i as usize).map_or(Rates::default(), |r| r[leg as usize]);
+                Faults::drawn(rates, Dice::new(chance.seed, 10 + leg as u64, u64::from(i)))
+            }
+        }
+    }
+
+    /// Whether a place may get another server queue pair.
     pub(super) fn may_move(&self) -> bool {
-        self.engine.disturbances_max < FOREVER
+        self.engine.disturbances_max < FOREVER || self.has_offender()
     }
 
     /// Longest timeout of a client, ns.
     pub(super) fn client_timeout_max(&self) -> u64 {
-        let timeouts = self.connections.iter().filter_map(|c| c.requester.timeout_ns());
-        timeouts.max().unwrap_or(0)
+        self.clients.iter().map(|client| 4096 << client.timeout.min(31)).max().unwrap_or(0)
     }
-}
 
-/// The shard that a connection belongs to.
-pub(super) fn shard_of(connection: u32, shards: u8) -> u8 {
-    (connection % u32::from(shards.max(1))) as u8
-}
-
-impl Focus {
-    fn hits(self, leg: Leg, connection: u32) -> bool {
-        match self {
-            Focus::Everywhere => true,
-            Focus::Servers => !leg.is_client_side(),
-            Focus::OneClient(victim) => leg.is_client_side() && connection == victim,
-            Focus::Nowhere => false,
-        }
+    /// Requests of all clients.
+    pub(super) fn requests(&self) -> u64 {
+        self.clients.iter().map(|client| client.operations.len() as u64).sum()
     }
-}
 
-fn policy(dice: &mut Dice) -> Policy {
-    let key = KeyField {
-        opcode: Opcode::WriteOnly,
-        payload_len: CELL as u32,
-        offset: 0,
-        len: 8,
-        byte_order: ByteOrder::Little,
-    };
-    Policy {
-        map: Map::Writes,
-        key_map: dice.pick(&[KeyMap::Modulo, KeyMap::Hash, KeyMap::ByConnection]),
-        server_qps: dice.between(1, 3) as u32,
-        order: dice.pick(&[Order::Fenced, Order::Keyed]),
-        profile: Profile::new(vec![key], AtomicKey::LastWritten),
-        message_packets_max: dice.pick(&[1, 4]),
-        trust: TrustBy::Directory,
-    }
-}
-
-fn engine(dice: &mut Dice, focus: Focus) -> Config {
-    // What does not fit the limits is dropped, and then a client notices.
-    let tight = focus == Focus::Everywhere && dice.chance(400);
-    Config {
-        client_window_max: if tight { dice.pick(&[1, 3, 8]) } else { 256 },
-        requests_max: if tight { dice.pick(&[8, 64]) } else { 512 },
-        held_responses_max: 512,
-        atomic_results: 4,
-        server_window_max: dice.pick(&[1, 2, 8, 256]),
-        server_timeout_ns: dice.pick(&[20_000, 40_000]),
-        server_timeout_max_ns: 2_560_000,
-        server_retries_max: 100_000,
-        frame_len_max: 1024,
-        disturbances_max: dice.pick(&[2, FOREVER, FOREVER, FOREVER]),
-        ..Config::default()
-    }
-}
-
-/// What all connections of a plan have in common.
-struct General {
-    focus: Focus,
-    requests: u32,
-    severity: u64,
-    rnr: bool,
-    /// The engine drops what a client has outstanding beyond a few requests.
-    tight: bool,
-}
-
-impl PlannedConnection {
-    fn new(dice: &mut Dice, i: u32, general: &General) -> PlannedConnection {
-        let focus = general.focus;
-        let wire = |leg| if focus.hits(leg, i) { Wire::ANY } else { Wire::FAITHFUL };
-        let pmtu = if dice.chance(100) { 512 } else { 256 };
+    /// Both ends of a connection, seen from the client.
+    pub(super) fn link(&self, i: u32) -> Link {
         let client = Ipv4Addr::new(10, 0, 1, i as u8 + 1);
         let server = Ipv4Addr::new(10, 0, 0, 9);
-        let link = Link::new(client, 0x11 + i, server, 0x100 + (i * 5) % 8);
-        let link = Link { pmtu, wire: wire(Leg::BoxToClient), ..link };
-        let psn = Psn::new(dice.pick(&[0, 0xff_fffe, 0x7f_ffff, 0xff_ffe0, 1000]));
-        let msn = Msn::new(dice.pick(&[0, 0xff_fffe, 0x7f_ffff, 5]));
-        let depth = dice.between(1, 4) as usize;
-        let server_link = Link { wire: wire(Leg::BoxToServer), ..link.reversed() };
-        // A message of several packets that a client's own losses cut in two keeps the others
-        // from that server queue pair until the client has repeated the rest.
-        let mix = match focus {
-            Focus::OneClient(_) => Mix { long: false, sends: true },
-            _ => Mix { long: !general.tight && dice.chance(700), sends: dice.chance(700) },
-        };
-        let mut responder = ResponderConfig::new(server_link, psn, regions());
-        responder.msn_start = msn;
-        // A code of its own, so that it is seen whom an answer's credits belong to.
-        responder.credits = i as u8 + 1;
-        responder.max_dest_rd_atomic = depth;
-        vary_responder(&mut responder, dice, general);
-        let mut requester = RequesterConfig::new(link, psn);
-        requester.msn_start = msn;
-        requester.max_rd_atomic = dice.between(1, depth as u64) as usize;
-        vary_requester(&mut requester, dice, focus);
-        if mix.long {
-            // A READ that is repeated while a message of several packets is half sent waits for
-            // its end, which the client must be able to send.
-            requester.window = 128;
-        }
-        let mut rates = [Rates::default(); 4];
-        for (leg, rates) in Leg::ALL.into_iter().zip(&mut rates) {
-            if focus.hits(leg, i) {
-                *rates = draw_rates(dice, general.severity);
-            }
-        }
-        PlannedConnection {
-            requester,
-            responder,
-            requests: general.requests,
-            outstanding: dice.between(1, 8) as usize,
-            mix,
-            rates,
+        let link = Link::new(client, 0x11 + i, server, server_qpn(i));
+        Link { pmtu: self.clients[i as usize].pmtu, wire: self.wire(Leg::BoxToClient, i), ..link }
+    }
+
+    pub(super) fn requester(&self, i: u32) -> RequesterConfig {
+        let client = &self.clients[i as usize];
+        RequesterConfig {
+            link: self.link(i),
+            start_psn: Psn::new(client.psn),
+            msn_start: Msn::new(client.msn),
+            window: client.window,
+            max_rd_atomic: client.depth,
+            ack_request: client.ack_request,
+            timeout: client.timeout,
+            retry_count: client.retries,
+            rnr_retry: client.rnr_retries,
+            responses_acknowledge: client.responses_acknowledge,
+            restart_reads: client.restart_reads,
+            waits_at_holes: client.waits_at_holes,
+            resends_at_lower_msn: client.resends_at_lower_msn,
+            honours_credits: client.honours_credits,
         }
     }
 
-    fn connection(&self, shard: ShardId) -> Connection {
-        let link = &self.requester.link;
+    pub(super) fn responder(&self, i: u32) -> ResponderConfig {
+        let client = &self.clients[i as usize];
+        let server = &client.server;
+        let link = Link { wire: self.wire(Leg::BoxToServer, i), ..self.link(i).reversed() };
+        let region = ServerRegion::new(rkey(client.domain), BASE, END - BASE);
+        ResponderConfig {
+            msn_start: Msn::new(client.msn),
+            credits: self.credits(i),
+            max_dest_rd_atomic: server.depth,
+            over_depth: server.over_depth,
+            answer_delay: server.answer_delay_ns,
+            ack_every: server.ack_every,
+            ack_delay: server.ack_delay_ns,
+            swallow_acks: server.swallow_acks,
+            duplicate_ack: server.duplicate_ack,
+            duplicate_ack_psn: server.duplicate_ack_psn,
+            resume: server.resume,
+            narrow_reads: server.narrow_reads,
+            nak_during_rnr: server.nak_during_rnr,
+            rnr_every: server.rnr_every,
+            rnr_timer: server.rnr_timer,
+            require_ack_request: true,
+            ..ResponderConfig::new(link, Psn::new(client.psn), vec![region])
+        }
+    }
+
+    /// Code of the credits of a connection's server queue pair.
+    pub(super) fn credits(&self, i: u32) -> u8 {
+        self.clients[i as usize].server.credits.unwrap_or((i % 30) as u8 + 1)
+    }
+
+    fn connection(&self, i: u32, shard: ShardId) -> Connection {
+        let client = &self.clients[i as usize];
+        let link = self.link(i);
         let path = &link.path;
         let facts = PathFacts {
             source_port: path.source_port,
@@ -259,116 +448,58 @@ impl PlannedConnection {
             request: facts,
             response: facts,
             start: Start {
-                psn: ClientPsn::from_wire(self.requester.start_psn),
-                msn: self.requester.msn_start,
-                credits: self.responder.credits,
+                psn: ClientPsn::from_wire(Psn::new(client.psn)),
+                msn: Msn::new(client.msn),
+                credits: self.credits(i),
             },
-            path_mtu: link.pmtu as u16,
-            depth: self.responder.max_dest_rd_atomic as u16,
-            domain: DomainId(0),
+            path_mtu: client.pmtu as u16,
+            depth: client.server.depth as u16,
+            domain: DomainId(client.domain),
             shard,
         }
     }
 }
 
-fn regions() -> Vec<ServerRegion> {
-    vec![ServerRegion::new(RKEY, BASE, END - BASE)]
+/// Number of a connection's server queue pair: their order is not that of the clients.
+fn server_qpn(i: u32) -> u32 {
+    0x100 + (i / 8) * 8 + (i * 5) % 8
 }
 
-fn vary_responder(config: &mut ResponderConfig, dice: &mut Dice, general: &General) {
-    config.require_ack_request = true;
-    config.answer_delay = dice.pick(&[50, 500, 2_000]);
-    if dice.chance(400) {
-        let depth = config.max_dest_rd_atomic;
-        *config = config.clone().like_rxe();
-        config.max_dest_rd_atomic = depth;
-        return;
-    }
-    config.ack_every = dice.pick(&[1, 1, 2, 4, 16]);
-    config.ack_delay = dice.pick(&[500, 5_000]);
-    config.swallow_acks = dice.chance(500);
-    config.duplicate_ack = dice.pick(&[DuplicateAck::Always, DuplicateAck::IfRequested]);
-    config.resume = dice.pick(&[ResumeForm::First, ResumeForm::Middle]);
-    config.narrow_reads = dice.chance(300);
-    config.nak_during_rnr = dice.chance(300);
-    if general.rnr && matches!(general.focus, Focus::Everywhere) {
-        config.rnr_every = dice.pick(&[0, 2, 5]);
-        config.rnr_timer = dice.pick(&[1, 3, 5]);
+/// The shard that a connection belongs to.
+pub(super) fn shard_of(connection: u32, shards: u8) -> u8 {
+    (connection % u32::from(shards.max(1))) as u8
+}
+
+impl Client {
+    /// Whether it asks for something that its server refuses.
+    pub(super) fn offends(&self) -> bool {
+        self.operations.iter().any(|op| matches!(op, Op::Bad(_)))
     }
 }
 
-fn vary_requester(config: &mut RequesterConfig, dice: &mut Dice, focus: Focus) {
-    config.window = dice.pick(&[8, 16, 128]);
-    config.ack_request = dice.pick(&[
-        AckRequest::EveryMessage,
-        AckRequest::EveryPackets(4),
-        AckRequest::LastOfBatch,
-    ]);
-    // Where a client must not notice anything, its timeout must not be what is looked at.
-    config.timeout = if focus == Focus::Everywhere { dice.between(5, 7) as u8 } else { 13 };
-    config.retry_count = 100_000;
-    config.responses_acknowledge = dice.chance(700);
-    config.restart_reads = dice.chance(300);
-}
-
-fn draw_rates(dice: &mut Dice, severity: u64) -> Rates {
-    let mut rate = || dice.pick(&[0, 1, 1, 2]) * severity / 2;
-    let (drop, double, delay, corrupt) = (rate(), rate(), rate(), rate() / 2);
-    Rates {
-        drop,
-        double,
-        delay,
-        corrupt,
-        burst: dice.pick(&[0, 0, 2, 5]),
-        delay_max: dice.pick(&[2_000, 20_000, 200_000]),
-        budget: dice.between(1, 12),
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan { focus, policy, engine, out_capacity, asymmetric, latency, .. } = self;
-        writeln!(f, "faults {focus:?}, {:?}, {:?}", policy.order, policy.key_map)?;
-        writeln!(f, "{} server queue pairs in use", policy.server_qps)?;
-        writeln!(f, "messages of up to {} packets are mapped", policy.message_packets_max)?;
-        writeln!(f, "{engine:?}, out {out_capacity}, asymmetric {asymmetric}, {latency:?} ns")?;
-        for (i, planned) in self.connections.iter().enumerate() {
-            let PlannedConnection { requester: c, responder: s, outstanding, mix, .. } = planned;
-            writeln!(
-                f,
-                "{i}: QP {} to {}, {outstanding} outstanding, window {}, depth {}, {:?}, {mix:?}, \
-                 PMTU {}, start {} {}, timeout {}, acks {} restart {}",
-                c.link.qpn,
-                c.link.peer_qpn,
-                c.window,
-                c.max_rd_atomic,
-                c.ack_request,
-                c.link.pmtu,
-                c.start_psn,
-                c.msn_start.value(),
-                c.timeout,
-                c.responses_acknowledge,
-                c.restart_reads
-            )?;
-            writeln!(
-                f,
-                "   server: depth {} {:?}, acks every {} within {} swallow {}, duplicates {:?} \
-                 {:?}, {:?} narrow {}, RNR every {} timer {} NAK {}, delay {}",
-                s.max_dest_rd_atomic,
-                s.over_depth,
-                s.ack_every,
-                s.ack_delay,
-                s.swallow_acks,
-                s.duplicate_ack,
-                s.duplicate_ack_psn,
-                s.resume,
-                s.narrow_reads,
-                s.rnr_every,
-                s.rnr_timer,
-                s.nak_during_rnr,
-                s.answer_delay
-            )?;
+impl Choices {
+    /// The same as the engine takes it.
+    pub(super) fn to_policy(self) -> Policy {
+        let field = |opcode, payload_len| KeyField {
+            opcode,
+            payload_len,
+            offset: 0,
+            len: 8,
+            byte_order: ByteOrder::Little,
+        };
+        let keys = vec![field(Opcode::WriteOnly, CELL as u32)];
+        Policy {
+            map: Map::Writes,
+            key_map: match self.key_map {
+                Mapping::Modulo => KeyMap::Modulo,
+                Mapping::Hash => KeyMap::Hash,
+                Mapping::ByConnection => KeyMap::ByConnection,
+            },
+            server_qps: self.server_qps,
+            order: if self.fenced { Order::Fenced } else { Order::Keyed },
+            profile: Profile::new(keys, AtomicKey::LastWritten),
+            message_packets_max: self.message_packets_max,
+            trust: TrustBy::Directory,
         }
-        Ok(())
     }
 }

@@ -102,6 +102,7 @@ impl fmt::Display for Entry {
             Fate::Double(later) => write!(f, "  TWICE, again {later} ns later"),
             Fate::Delay(by) => write!(f, "  LATE by {by} ns"),
             Fate::Corrupt(_) => write!(f, "  CORRUPT"),
+            Fate::Mark => write!(f, "  MARKED"),
         }
     }
 }

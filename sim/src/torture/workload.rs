@@ -1,19 +1,26 @@
 //! What the clients ask for: every request carries a tag of its own, so that each effect on
 //! memory can be told from all others.
 
+use serde::{Deserialize, Serialize};
+
 use super::dice::Dice;
 use crate::memory::Memory;
 use crate::rc::{Outcome, Status, Verb};
 
-/// Memory key of everything.
-pub(super) const RKEY: u32 = 0x1234;
+/// Memory key of a protection domain.
+pub(super) fn rkey(domain: u16) -> u32 {
+    0x1234 + u32::from(domain)
+}
+
 /// Bytes of a cell: what a record has, and the grain of all WRITEs.
 pub(super) const CELL: usize = 64;
 /// Cells that a client has for itself, and cells that all share.
 pub(super) const CELLS: u64 = 32;
-/// Words for atomics, shared by all.
+/// Words for atomics that all share. Each client has one more for itself.
 pub(super) const WORDS: u64 = 4;
-/// Keys of the store.
+/// Most clients of a run.
+pub(super) const CLIENTS_MAX: usize = 32;
+/// Keys of the store that are drawn from.
 const KEYS: u64 = 7;
 /// First address.
 pub(super) const BASE: u64 = 0x10_0000;
@@ -22,9 +29,9 @@ pub(super) const WORD_BASE: u64 = 0x20_0000;
 /// One past the last address.
 pub(super) const END: u64 = 0x20_1000;
 
-/// First cell of a client; the shared ones are those of a client that does not exist.
+/// First cell of a client; those before the first client's are shared.
 pub(super) fn first_cell(client: u32) -> u64 {
-    u64::from(client) * CELLS
+    u64::from(client + 1) * CELLS
 }
 
 /// The address of a cell.
@@ -49,6 +56,90 @@ pub(super) fn tag_in(cell: &[u8]) -> u64 {
     bytes.map_or(0, u64::from_le_bytes)
 }
 
+/// Cells in a row, of the client's own or of those that all share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Span {
+    pub(super) cell: u64,
+    pub(super) cells: u64,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) shared: bool,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Span { cell: 0, cells: 1, shared: false }
+    }
+}
+
+impl Span {
+    fn address(self, client: u32) -> u64 {
+        cell_address(if self.shared { self.cell } else { first_cell(client) + self.cell })
+    }
+}
+
+/// A request, as plans and scripts say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Op {
+    /// Each cell begins with the key.
+    Write {
+        #[serde(default)]
+        key: u64,
+        #[serde(default)]
+        at: Span,
+        #[serde(default, skip_serializing_if = "is_default")]
+        immediate: bool,
+    },
+    Read {
+        #[serde(default)]
+        at: Span,
+    },
+    /// On a shared word, or on the client's own.
+    CompareSwap {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        word: Option<u64>,
+        /// It compares with a value that the word never has.
+        #[serde(default, skip_serializing_if = "is_default")]
+        fails: bool,
+    },
+    FetchAdd {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        word: Option<u64>,
+    },
+    Send {
+        #[serde(default)]
+        bytes: u32,
+        #[serde(default, skip_serializing_if = "is_default")]
+        immediate: bool,
+    },
+    /// A request that a server refuses.
+    Bad(Offence),
+}
+
+/// What is wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Offence {
+    /// A record under a memory key that does not exist.
+    MemoryKey,
+    /// A record that ends outside of the region.
+    Outside,
+    /// An atomic at an address that is no multiple of 8.
+    Misaligned,
+    /// A READ of more than the server allows.
+    Length,
+}
+
+impl Offence {
+    pub(super) const ALL: [Offence; 4] =
+        [Offence::MemoryKey, Offence::Outside, Offence::Misaligned, Offence::Length];
+}
+
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Which kinds of request a client uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mix {
@@ -58,38 +149,76 @@ pub(super) struct Mix {
     pub(super) sends: bool,
 }
 
+impl Mix {
+    /// A client's requests.
+    pub(super) fn draw(self, count: u32, dice: &mut Dice) -> Vec<Op> {
+        let mut commit = false;
+        (0..count).map(|_| self.draw_one(&mut commit, dice)).collect()
+    }
+
+    /// `commit`: a record was written, and the compare-and-swap that commits it comes next.
+    fn draw_one(self, commit: &mut bool, dice: &mut Dice) -> Op {
+        if std::mem::take(commit) {
+            return compare_swap(dice);
+        }
+        match dice.below(100) {
+            30..38 => compare_swap(dice),
+            38..50 => Op::Read { at: span(&[1, 4, 2, 0], dice) },
+            50..62 => Op::Read { at: span(&[12, 11, 9, 5], dice) },
+            62..74 => Op::FetchAdd { word: Some(dice.below(WORDS)) },
+            74..78 => {
+                Op::Write { key: 0, at: Span { cells: 0, ..Span::default() }, immediate: false }
+            }
+            78..89 if self.sends => self.draw_send(dice),
+            89..100 if self.long => {
+                let at = span(&[2, 4, 5, 8, 9, 12], dice);
+                let immediate = self.sends && dice.chance(150);
+                Op::Write { key: dice.below(KEYS), at, immediate }
+            }
+            _ => {
+                *commit = dice.chance(500);
+                Op::Write { key: dice.below(KEYS), at: span(&[1], dice), immediate: false }
+            }
+        }
+    }
+
+    fn draw_send(self, dice: &mut Dice) -> Op {
+        let bytes = if self.long { dice.pick(&[0, 32, 256, 600]) } else { 32 };
+        Op::Send { bytes, immediate: dice.chance(300) }
+    }
+}
+
+fn compare_swap(dice: &mut Dice) -> Op {
+    Op::CompareSwap { word: Some(dice.below(WORDS)), fails: !dice.chance(800) }
+}
+
+fn span(lengths: &[u64], dice: &mut Dice) -> Span {
+    let (cells, shared) = (dice.pick(lengths), !dice.chance(600));
+    Span { cell: dice.below(CELLS - cells.max(1) + 1), cells, shared }
+}
+
 /// One client's requests, made when they are posted.
 #[derive(Clone, Debug)]
 pub(super) struct Workload {
     client: u32,
-    clients: u32,
-    dice: Dice,
-    mix: Mix,
+    rkey: u32,
     posted: u32,
-    left: u32,
-    /// The words as the client saw them last.
+    /// The shared words as the client saw them last.
     words: [u64; WORDS as usize],
-    /// A WRITE was posted, and the compare-and-swap that commits it comes next.
-    commit: bool,
+    /// The client's own word, once all that was posted is done.
+    own: u64,
 }
 
 impl Workload {
-    pub(super) fn new(client: u32, clients: u32, requests: u32, mix: Mix, dice: Dice) -> Self {
-        let words = [0; WORDS as usize];
-        Workload { client, clients, dice, mix, posted: 0, left: requests, words, commit: false }
-    }
-
-    /// Whether nothing is left to ask for.
-    pub(super) fn is_done(&self) -> bool {
-        self.left == 0
+    pub(super) fn new(client: u32, domain: u16) -> Self {
+        Workload { client, rkey: rkey(domain), posted: 0, words: [0; WORDS as usize], own: 0 }
     }
 
     /// The next request.
-    pub(super) fn next(&mut self) -> Option<Verb> {
-        self.left = self.left.checked_sub(1)?;
-        let verb = self.draw();
+    pub(super) fn make(&mut self, op: Op) -> Verb {
+        let verb = self.verb(op);
         self.posted += 1;
-        Some(verb)
+        verb
     }
 
     /// Remembers what an atomic has found.
@@ -102,23 +231,54 @@ impl Workload {
             Verb::FetchAdd { address, add, .. } => (*address, before.wrapping_add(*add)),
             _ => return,
         };
-        self.words[((address - WORD_BASE) / 8 % WORDS) as usize] = after;
+        if let Some(word) = self.words.get_mut(((address - WORD_BASE) / 8) as usize) {
+            *word = after;
+        }
     }
 
-    fn draw(&mut self) -> Verb {
-        if std::mem::take(&mut self.commit) {
-            return self.compare_swap();
+    fn verb(&mut self, op: Op) -> Verb {
+        let (rkey, client) = (self.rkey, self.client);
+        match op {
+            Op::Write { key, at, immediate } => {
+                let data = (0..at.cells).flat_map(|index| self.content(key, index)).collect();
+                let immediate = immediate.then_some(7);
+                Verb::Write { address: at.address(client), rkey, data, immediate }
+            }
+            Op::Read { at } => {
+                let length = (at.cells * CELL as u64) as u32;
+                Verb::Read { address: at.address(client), rkey, length }
+            }
+            Op::CompareSwap { word, fails } => {
+                let (address, seen) = self.word(word);
+                let (compare, swap) = (if fails { 1 } else { seen }, self.tag());
+                if word.is_none() && !fails {
+                    self.own = swap;
+                }
+                Verb::CompareSwap { address, rkey, compare, swap }
+            }
+            Op::FetchAdd { word } => {
+                let (address, _) = self.word(word);
+                let add = self.tag();
+                if word.is_none() {
+                    self.own = self.own.wrapping_add(add);
+                }
+                Verb::FetchAdd { address, rkey, add }
+            }
+            Op::Send { bytes, immediate } => Verb::Send {
+                data: vec![client as u8; bytes as usize],
+                immediate: immediate.then_some(5),
+            },
+            Op::Bad(offence) => self.offend(offence),
         }
-        match self.dice.below(100) {
-            0..30 => self.record(),
-            30..38 => self.compare_swap(),
-            38..50 => self.read(&[CELL, 4 * CELL, 2 * CELL, 0]),
-            50..62 => self.read(&[12 * CELL, 11 * CELL, 9 * CELL, 5 * CELL]),
-            62..74 => self.fetch_add(),
-            74..78 => Verb::write(cell_address(first_cell(self.client)), RKEY, &[]),
-            78..89 if self.mix.sends => self.send(),
-            89..100 if self.mix.long => self.long_write(),
-            _ => self.record(),
+    }
+
+    fn offend(&self, offence: Offence) -> Verb {
+        let (rkey, address) = (self.rkey, cell_address(first_cell(self.client)));
+        match offence {
+            Offence::MemoryKey => Verb::write(address, 0xbad, &self.content(0, 0)),
+            Offence::Outside => Verb::write(END - 8, rkey, &self.content(0, 0)),
+            Offence::Misaligned => Verb::FetchAdd { address: WORD_BASE + 4, rkey, add: self.tag() },
+            Offence::Length => Verb::Read { address: END - 8, rkey, length: 640 },
         }
     }
 
@@ -126,15 +286,10 @@ impl Workload {
         tag(self.client, self.posted)
     }
 
-    /// A cell of the client's own, or of those that are shared, with room for `count`.
-    fn cell(&mut self, count: u64) -> u64 {
-        let whose = if self.dice.chance(600) { self.client } else { self.clients };
-        first_cell(whose) + self.dice.below(CELLS - count + 1)
-    }
-
     /// A cell's content: key, tag, and bytes that follow from the tag.
     fn content(&self, key: u64, index: u64) -> Vec<u8> {
-        let mut cell = key.to_le_bytes().to_vec();
+        let mut cell = Vec::with_capacity(CELL);
+        cell.extend(key.to_le_bytes());
         cell.extend(self.tag().to_le_bytes());
         cell.extend((index + 1).to_le_bytes());
         let rest = CELL - cell.len();
@@ -142,46 +297,15 @@ impl Workload {
         cell
     }
 
-    fn record(&mut self) -> Verb {
-        let (address, key) = (cell_address(self.cell(1)), self.dice.below(KEYS));
-        self.commit = self.dice.chance(500);
-        Verb::write(address, RKEY, &self.content(key, 0))
-    }
-
-    fn long_write(&mut self) -> Verb {
-        let cells = self.dice.pick(&[2, 4, 5, 8, 9, 12]);
-        let address = cell_address(self.cell(cells));
-        let data = (0..cells).flat_map(|index| self.content(0, index)).collect();
-        let immediate = (self.mix.sends && self.dice.chance(150)).then_some(7);
-        Verb::Write { address, rkey: RKEY, data, immediate }
-    }
-
-    fn read(&mut self, lengths: &[usize]) -> Verb {
-        let length = self.dice.pick(lengths);
-        let address = cell_address(self.cell((length / CELL).max(1) as u64));
-        Verb::Read { address, rkey: RKEY, length: length as u32 }
-    }
-
-    fn word(&mut self) -> (u64, u64) {
-        let index = self.dice.below(WORDS);
-        (WORD_BASE + index * 8, self.words[index as usize])
-    }
-
-    fn compare_swap(&mut self) -> Verb {
-        let (address, seen) = self.word();
-        let compare = if self.dice.chance(800) { seen } else { 1 };
-        Verb::CompareSwap { address, rkey: RKEY, compare, swap: self.tag() }
-    }
-
-    fn fetch_add(&mut self) -> Verb {
-        let (address, _) = self.word();
-        Verb::FetchAdd { address, rkey: RKEY, add: self.tag() }
-    }
-
-    fn send(&mut self) -> Verb {
-        let length = if self.mix.long { self.dice.pick(&[0, 32, 256, 600]) } else { 32 };
-        let immediate = self.dice.chance(300).then_some(5);
-        Verb::Send { data: vec![self.client as u8; length], immediate }
+    /// Address of a word, and what it is to be compared with.
+    fn word(&self, word: Option<u64>) -> (u64, u64) {
+        match word {
+            Some(word) => {
+                let word = word % WORDS;
+                (WORD_BASE + word * 8, self.words[word as usize])
+            }
+            None => (WORD_BASE + (WORDS + u64::from(self.client)) * 8, self.own),
+        }
     }
 }
 

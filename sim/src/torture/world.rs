@@ -4,15 +4,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::IpAddr;
 
-use qpmux_engine::wire::{Classified, Layout, Syndrome, classify, icrc};
+use qpmux_engine::wire::{Classified, Ipv4, Layout, Syndrome, classify, icrc, ipv4};
 use qpmux_engine::{Counters, Nanos, Side};
 
-use super::dice::Dice;
-use super::faults::{Fate, Faults, Leg};
+use super::faults::{Fate, Fault, Faults, Leg};
 use super::judge::{self, Asked};
-use super::plan::{Plan, PlannedConnection, shard_of};
+use super::plan::{Plan, shard_of};
+use super::tally::{Seen, Tally};
 use super::trace::Trace;
-use super::workload::{Workload, initial_memory};
+use super::workload::{Op, Workload, initial_memory};
 use crate::host::Host;
 use crate::memory::{DIGEST_START, EffectLog, Memory, digest_more};
 use crate::rc::{
@@ -36,7 +36,10 @@ pub(super) struct Connection {
     pub(super) requester: Requester,
     pub(super) responder: Responder,
     pub(super) workload: Workload,
-    pub(super) outstanding: usize,
+    operations: Vec<Op>,
+    outstanding: usize,
+    /// Packets that the client still sends before it stops.
+    life: Option<u64>,
     /// What was posted, and how it ended.
     pub(super) asked: Vec<Asked>,
     requests: RequestAudit,
@@ -65,33 +68,37 @@ pub(super) struct World<'a> {
     sequence: BTreeMap<Place, u64>,
     box_wake: u64,
     pub(super) now: u64,
+    /// Things that have happened so far.
     pub(super) events: u64,
-    pub(super) faults: u64,
+    /// The faults that have happened, in their order.
+    pub(super) faults: Vec<Fault>,
     /// Damaged packets that passed.
     pub(super) passed: u64,
     /// Time of the last fault.
     last_fault: u64,
-    pub(super) trace: Trace,
+    /// Kept only on demand: it costs more than the rest of a small run.
+    pub(super) trace: Option<Trace>,
+    pub(super) seen: Seen,
     pub(super) violations: Violations,
     buffer: Vec<u8>,
 }
 
 impl<'a> World<'a> {
-    pub(super) fn new(plan: &'a Plan, shards: u8) -> Result<Self, String> {
-        let directory = plan.directory(shards).map_err(|error| error.to_string())?;
-        let host = Host::new(&plan.engine, &plan.policy, &directory, shards)
+    /// The run of a plan, before its first event.
+    pub(super) fn new(plan: &'a Plan) -> Result<Self, String> {
+        let directory = plan.directory().map_err(|error| error.to_string())?;
+        let (config, policy) = (plan.config(), plan.policy.to_policy());
+        let host = Host::new(&config, &policy, &directory, plan.shards)
             .map_err(|error| error.to_string())?
             .with_out_capacity(plan.out_capacity);
-        let clients = plan.connections.len() as u32;
-        let connections: Vec<Connection> = (0..)
-            .zip(&plan.connections)
-            .map(|(i, planned)| Connection::new(plan.seed, i, clients, planned))
-            .collect();
-        let link = |i: u32| &plan.connections[i as usize].requester.link;
+        let clients = plan.clients.len() as u32;
+        let connections: Vec<Connection> = (0..clients).map(|i| Connection::new(plan, i)).collect();
+        let links: Vec<_> = (0..clients).map(|i| plan.link(i)).collect();
+        let link = |i: u32| &links[i as usize];
         let memory = initial_memory();
         Ok(World {
             plan,
-            shards,
+            shards: plan.shards,
             host,
             connections,
             by_client: (0..clients)
@@ -109,10 +116,11 @@ impl<'a> World<'a> {
             box_wake: u64::MAX,
             now: 0,
             events: 0,
-            faults: 0,
+            faults: Vec::new(),
             passed: 0,
             last_fault: 0,
-            trace: Trace::default(),
+            trace: None,
+            seen: Seen::default(),
             violations: Violations::new(),
             buffer: vec![0; 4096],
         })
@@ -137,13 +145,24 @@ impl<'a> World<'a> {
 
     /// Time within which everything is done after the last fault, ns.
     fn patience(&self) -> u64 {
-        let requests: u64 = self.plan.connections.iter().map(|c| u64::from(c.requests)).sum();
-        20 * self.plan.client_timeout_max() + requests * 50_000
+        let limits = self.plan.engine;
+        // A server that has fallen silent is given up after so long.
+        let silence = match self.plan.has_offender() {
+            true => 64 * limits.server_timeout_ns * u64::from(limits.server_retries_max.min(64)),
+            false => 0,
+        };
+        20 * self.plan.client_timeout_max() + self.plan.requests() * 50_000 + silence
     }
 
     /// What each connection's legs have carried.
     pub(super) fn streams(&self) -> Vec<[u64; 4]> {
         self.connections.iter().map(|connection| connection.streams).collect()
+    }
+
+    /// How many packets each connection's legs have carried.
+    pub(super) fn packets(&self) -> Vec<[u64; 4]> {
+        let each = |connection: &Connection| [0, 1, 2, 3].map(|leg| connection.faults[leg].packets);
+        self.connections.iter().map(each).collect()
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -153,6 +172,29 @@ impl<'a> World<'a> {
     /// Buffers, client requests and server requests that are still open.
     pub(super) fn open(&self) -> (usize, usize, usize) {
         self.host.open()
+    }
+
+    /// What the run adds to all runs.
+    pub(super) fn tally(&self) -> Tally {
+        let mut tally = Tally { seen: self.seen, counters: self.counters(), ..Tally::default() };
+        tally.requests = self.connections.iter().map(|c| c.asked.len() as u64).sum();
+        for fault in &self.faults {
+            tally.faults[fault.what as usize] += 1;
+        }
+        for (planned, connection) in self.plan.clients.iter().zip(&self.connections) {
+            tally.requester.add(&connection.requester.stats());
+            tally.responder.add(&connection.responder.stats());
+            tally.implied_repairs += connection.requests.implied_repairs();
+            for (sum, faults) in tally.packets.iter_mut().zip(&connection.faults) {
+                *sum += faults.packets;
+            }
+            let wraps = |from: u32, to: u32| u64::from(to < from);
+            let (client, server) = (&connection.requester, &connection.responder);
+            tally.seen.client_psn_wraps += wraps(planned.psn, client.next_psn().value());
+            tally.seen.server_psn_wraps += wraps(planned.psn, server.expected_psn().value());
+            tally.seen.msn_wraps += wraps(planned.msn, server.msn().value());
+        }
+        tally
     }
 
     fn step(&mut self, place: Place, number: u64) {
@@ -192,6 +234,9 @@ impl<'a> World<'a> {
     fn arrive(&mut self, leg: Leg, i: u32, frame: &[u8]) {
         let now = self.now;
         let connection = &mut self.connections[i as usize];
+        if leg == Leg::BoxToClient && connection.has_stopped() {
+            return;
+        }
         match leg {
             Leg::ClientToBox => {
                 connection.answers.observe_request(now, frame);
@@ -218,6 +263,9 @@ impl<'a> World<'a> {
         let mut sent = Vec::new();
         let emit = &mut |side, frame: &[u8]| sent.push((side, frame.to_vec()));
         self.host.offer(shard, side, Nanos(self.now), frame, emit);
+        if let Some(lost) = self.seen.note(side, frame, &sent) {
+            self.violations.record("ECN", self.now, || lost);
+        }
         self.dispatch(sent, frame);
     }
 
@@ -278,10 +326,17 @@ impl<'a> World<'a> {
         connection.take_completions();
         connection.post();
         let mut packets = Vec::new();
-        while let Some(len) = connection.requester.poll_transmit(self.now, &mut self.buffer) {
+        while !connection.has_stopped()
+            && let Some(len) = connection.requester.poll_transmit(self.now, &mut self.buffer)
+        {
             packets.push(self.buffer[..len].to_vec());
+            connection.life = connection.life.map(|left| left - 1);
+        }
+        if connection.has_stopped() {
+            self.last_fault = self.last_fault.max(self.now);
         }
         let due = connection.requester.poll_timeout().map(|due| due.max(self.now + 1));
+        let due = due.filter(|_| !connection.has_stopped());
         self.wake(0, i, due, Place::WakeClient(i));
         for packet in packets {
             self.send(Leg::ClientToBox, i, packet);
@@ -315,13 +370,16 @@ impl<'a> World<'a> {
         let fate = connection.faults[leg as usize].next();
         let stream = &mut connection.streams[leg as usize];
         *stream = digest_more(digest_more(*stream, &self.now.to_le_bytes()), &frame);
-        self.trace.note(self.now, leg, i, fate, &frame);
-        if fate != Fate::Deliver {
-            self.faults += 1;
+        if let Some(trace) = &mut self.trace {
+            trace.note(self.now, leg, i, fate, &frame);
+        }
+        if let Some((what, by)) = fate.fault() {
+            let packet = connection.faults[leg as usize].packets - 1;
+            self.faults.push(Fault { leg, connection: i, packet, what, by });
             self.last_fault = self.now;
         }
-        let (client, server) = self.plan.latency;
-        let delay = if leg.is_client_side() { client } else { server };
+        let Plan { client_latency_ns, server_latency_ns, .. } = self.plan;
+        let delay = if leg.is_client_side() { *client_latency_ns } else { *server_latency_ns };
         match fate {
             Fate::Deliver => self.fly(delay, leg, i, frame),
             Fate::Drop => {}
@@ -334,6 +392,10 @@ impl<'a> World<'a> {
                 let bits = (frame.len() - 14) as u64 * 8;
                 let at = bit % bits;
                 frame[14 + (at / 8) as usize] ^= 1 << (at % 8);
+                self.fly(delay, leg, i, frame);
+            }
+            Fate::Mark => {
+                mark(&mut frame);
                 self.fly(delay, leg, i, frame);
             }
         }
@@ -350,9 +412,19 @@ impl<'a> World<'a> {
     }
 }
 
+/// Sets the ECN bits of an IPv4 packet to "congestion experienced".
+fn mark(frame: &mut [u8]) {
+    let Some(header) = frame.get_mut(14..34) else { return };
+    if let Ok(mut view) = Ipv4::new_checked(&mut *header) {
+        view.set_traffic_class(view.traffic_class() | 3);
+    }
+    ipv4::fill_checksum(header);
+}
+
 impl Connection {
-    fn new(seed: u64, i: u32, clients: u32, planned: &PlannedConnection) -> Connection {
-        let (requester, responder) = (planned.requester.clone(), planned.responder.clone());
+    fn new(plan: &Plan, i: u32) -> Connection {
+        let (requester, responder) = (plan.requester(i), plan.responder(i));
+        let planned = &plan.clients[i as usize];
         let requests = RequestAuditConfig {
             max_rd_atomic: responder.max_dest_rd_atomic,
             ..RequestAuditConfig::new(responder.link.clone(), responder.start_psn)
@@ -362,24 +434,31 @@ impl Connection {
             explicit_acks: true,
             ..AnswerAuditConfig::new(requester.link.clone(), requester.start_psn)
         };
-        let faults = |leg: Leg| {
-            let dice = Dice::new(seed, 10 + leg as u64, u64::from(i));
-            Faults::new(planned.rates[leg as usize], dice)
-        };
-        let dice = Dice::new(seed, 3, u64::from(i));
         Connection {
             credits: responder.credits,
             requester: Requester::new(requester),
             responder: Responder::new(responder),
-            workload: Workload::new(i, clients, planned.requests, planned.mix, dice),
+            workload: Workload::new(i, planned.domain),
+            operations: planned.operations.clone(),
             outstanding: planned.outstanding,
+            life: planned.stops_after,
             asked: Vec::new(),
             requests: RequestAudit::new(requests),
             answers: AnswerAudit::new(answers),
-            faults: Leg::ALL.map(faults),
+            faults: Leg::ALL.map(|leg| plan.faults(leg, i)),
             streams: [DIGEST_START; 4],
             wake: [u64::MAX; 2],
         }
+    }
+
+    /// Whether the client has fallen silent for good.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.life == Some(0)
+    }
+
+    /// Whether all was posted.
+    pub(super) fn is_done(&self) -> bool {
+        self.asked.len() == self.operations.len()
     }
 
     fn take_completions(&mut self) {
@@ -392,9 +471,13 @@ impl Connection {
 
     fn post(&mut self) {
         while self.requester.pending() < self.outstanding {
-            let Some(verb) = self.workload.next() else { return };
+            let Some(&op) = self.operations.get(self.asked.len()) else { return };
+            let verb = self.workload.make(op);
             self.requester.post(verb.clone());
-            self.asked.push(Asked { verb, end: None });
+            self.asked.push(Asked { op, verb, end: None });
+            if self.requester.is_dead() {
+                self.take_completions();
+            }
         }
     }
 

@@ -81,6 +81,7 @@ pub struct RequestAudit {
     open: Option<bool>,
     sent: VecDeque<Sent>,
     pause: Option<Pause>,
+    implied_repairs: u64,
     dead: bool,
     contents: Contents,
     violations: Violations,
@@ -98,6 +99,7 @@ impl RequestAudit {
             open: None,
             sent: VecDeque::new(),
             pause: None,
+            implied_repairs: 0,
             dead: false,
             contents: Contents::new(config.content_window, config.link.pmtu),
             violations: Violations::new(),
@@ -108,6 +110,11 @@ impl RequestAudit {
     /// Rules that were broken.
     pub fn violations(&self) -> &Violations {
         &self.violations
+    }
+
+    /// READs and atomics sent again after a later answer showed theirs to be lost.
+    pub fn implied_repairs(&self) -> u64 {
+        self.implied_repairs
     }
 
     /// Takes a frame as it is sent to the server.
@@ -206,7 +213,9 @@ impl RequestAudit {
                 self.done_below(psn);
             }
             Some(Syndrome::Nak(code)) => {
-                self.dead |= code != NakCode::PsnSequence;
+                // One that passes over a READ or atomic is first of all an implied NAK for that.
+                let owed = |sent: &Sent| sent.parts < sent.psns && sent.psn.is_before(psn);
+                self.dead |= code != NakCode::PsnSequence && !self.sent.iter().any(owed);
                 self.done_below(psn);
             }
             _ => {}
@@ -288,6 +297,7 @@ impl RequestAudit {
         let (depth, sent) = (self.config.max_rd_atomic, &mut self.sent[index]);
         let (offset, furthest) = (psn.offset_from(sent.psn), sent.resumed);
         sent.resumed = furthest.max(offset);
+        self.implied_repairs += u64::from(matches!(sent.lost, Lost::Since(_)));
         sent.lost = Lost::Repaired;
         if offset < furthest {
             self.broken("I-S3", now, layout, || format!("offset {offset} after {furthest}"));

@@ -1,6 +1,6 @@
 //! Answers: what they complete, and what has to be sent again.
 
-use qpmux_engine::wire::{Layout, NakCode, Opcode, Psn, Syndrome, rnr_delay_ns};
+use qpmux_engine::wire::{Layout, Msn, NakCode, Opcode, Psn, Syndrome, rnr_delay_ns};
 
 use super::flight::Kind;
 use super::judge::{Place, status_of};
@@ -28,6 +28,14 @@ impl Requester {
         if !self.fits(now, &layout, frame, place) {
             return;
         }
+        let lower = layout.aeth(frame).is_some_and(|aeth| aeth.msn.is_before(self.last_msn));
+        if lower && self.config.resends_at_lower_msn && place.live.is_some() {
+            self.stats.lower_msns += 1;
+            self.retry_from(now, 0);
+        }
+        if let Some(aeth) = layout.aeth(frame) {
+            self.last_msn = aeth.msn;
+        }
         match place.live {
             Some(index) => {
                 self.take_answer(now, frame, &layout, place, index);
@@ -46,7 +54,10 @@ impl Requester {
             Opcode::Acknowledge => {
                 let Some(aeth) = layout.aeth(frame) else { return };
                 match aeth.syndrome {
-                    Syndrome::Ack { .. } => self.take_ack(now, index, place.offset),
+                    Syndrome::Ack { credits } => {
+                        self.take_credits(aeth.msn, credits);
+                        self.take_ack(now, index, place.offset);
+                    }
                     Syndrome::RnrNak { timer } => self.take_rnr(now, index, place.offset, timer),
                     Syndrome::Nak(NakCode::PsnSequence) => {
                         self.take_gap_nak(now, layout.psn, index, place.offset);
@@ -127,13 +138,25 @@ impl Requester {
         let flight = &mut self.flights[index];
         if offset > flight.answered {
             self.break_faithful("I-C1", now, offset);
-            self.retry_from(now, index);
+            if self.config.waits_at_holes {
+                self.stats.holes_waited += 1;
+            } else {
+                self.retry_from(now, index);
+            }
         } else if offset == flight.answered {
             flight.data.extend_from_slice(payload);
             flight.answered += 1;
             self.progress(now);
         } else {
             self.stats.late += 1;
+        }
+    }
+
+    /// The newest ACK says how many more messages have a receive buffer.
+    fn take_credits(&mut self, msn: Msn, credits: u8) {
+        if self.config.honours_credits {
+            let done = msn.offset_from(self.config.msn_start);
+            self.allowed = credits_of(credits).map(|credits| done.saturating_add(credits));
         }
     }
 
@@ -201,5 +224,27 @@ impl Requester {
         }
         self.stats.implied_naks += 1;
         self.retry_from(now, 0);
+    }
+}
+
+/// Credits of a code: 0, 1, 2, 3, 4, 6, 8, 12 and so on; 31 says that they do not count (IBTA
+/// vol. 1, table 46).
+fn credits_of(code: u8) -> Option<u32> {
+    match code {
+        31.. => None,
+        0..2 => Some(code.into()),
+        _ => Some((2 + u32::from(code % 2)) << (code / 2 - 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credit_codes_grow_by_halves() {
+        let all = (0..12).map(credits_of).collect::<Option<Vec<_>>>();
+        assert_eq!(all, Some(vec![0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48]));
+        assert_eq!((credits_of(30), credits_of(31)), (Some(32_768), None));
     }
 }

@@ -1,12 +1,14 @@
 //! What kind of requester it is.
 
 use qpmux_engine::wire::{Msn, Psn};
+use serde::{Deserialize, Serialize};
 
 use super::super::link::Link;
 
 /// Which packets ask for an ACK. Whatever is sent again does so at the end of each message, and
 /// so does the last packet that the window allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AckRequest {
     /// The last of every message.
     EveryMessage,
@@ -43,6 +45,15 @@ pub struct RequesterConfig {
     pub responses_acknowledge: bool,
     /// Asks for a whole READ again, not only for what is missing.
     pub restart_reads: bool,
+    /// Drops what comes of a READ behind a hole and waits for its timeout, like rxe_comp.c;
+    /// otherwise asks again at once.
+    pub waits_at_holes: bool,
+    /// Sends everything unanswered again when an answer's MSN is lower than one before, as some
+    /// adapters are reported to.
+    pub resends_at_lower_msn: bool,
+    /// Sends what uses up a receive buffer only within the credits of the newest ACK (IBTA
+    /// vol. 1, 9.7.7.2), or when nothing else is unanswered.
+    pub honours_credits: bool,
 }
 
 impl RequesterConfig {
@@ -60,6 +71,9 @@ impl RequesterConfig {
             rnr_retry: 7,
             responses_acknowledge: true,
             restart_reads: false,
+            waits_at_holes: false,
+            resends_at_lower_msn: false,
+            honours_credits: false,
         }
     }
 

@@ -181,7 +181,6 @@ impl Requester {
             self.break_rule("I-C15", now, || format!("MSN {msn} at PSN {psn} after {last}"));
             return false;
         }
-        self.last_msn = aeth.msn;
         true
     }
 

@@ -36,6 +36,32 @@ pub struct RequesterStats {
     pub late: u64,
     /// Requests of the other end, which this model does not serve.
     pub foreign_requests: u64,
+    /// READs asked for again from the middle.
+    pub resumed_reads: u64,
+    /// Parts of READs dropped because one before was missing.
+    pub holes_waited: u64,
+    /// Answers whose MSN was lower than one before, after which everything was sent again.
+    pub lower_msns: u64,
+    /// Times that a request waited for credits.
+    pub credit_waits: u64,
+}
+
+impl RequesterStats {
+    /// Adds those of another requester.
+    pub fn add(&mut self, other: &RequesterStats) {
+        self.sent += other.sent;
+        self.sent_again += other.sent_again;
+        self.timeouts += other.timeouts;
+        self.sequence_naks += other.sequence_naks;
+        self.implied_naks += other.implied_naks;
+        self.rnr_naks += other.rnr_naks;
+        self.late += other.late;
+        self.foreign_requests += other.foreign_requests;
+        self.resumed_reads += other.resumed_reads;
+        self.holes_waited += other.holes_waited;
+        self.lower_msns += other.lower_msns;
+        self.credit_waits += other.credit_waits;
+    }
 }
 
 /// A requester for one queue pair of a client (IBTA vol. 1, 9.7).
@@ -62,6 +88,8 @@ pub struct Requester {
     messages_sent: u32,
     last_msn: Msn,
     last_gap_nak: Option<Psn>,
+    /// Messages that credits allow to be sent, from the first; `None` is any number.
+    allowed: Option<u32>,
     /// Packets since the last that asked for an ACK.
     unrequested: u32,
     history: VecDeque<Past>,
@@ -94,6 +122,7 @@ impl Requester {
             messages_sent: 0,
             last_msn: config.msn_start,
             last_gap_nak: None,
+            allowed: None,
             unrequested: 0,
             history: VecDeque::new(),
             completions: VecDeque::new(),
@@ -135,6 +164,11 @@ impl Requester {
     /// Verbs posted and not completed.
     pub fn pending(&self) -> usize {
         self.posted.len() + self.flights.len()
+    }
+
+    /// PSN of the next new request.
+    pub fn next_psn(&self) -> Psn {
+        self.next_psn
     }
 
     /// Whether the queue pair is in the error state.

@@ -51,6 +51,10 @@ impl Requester {
         if !self.flights.is_empty() && !self.has_room(verb) {
             return None;
         }
+        if !self.flights.is_empty() && self.lacks_credit(verb) {
+            self.stats.credit_waits += 1;
+            return None;
+        }
         let (id, verb) = self.posted.pop_front()?;
         let number = self.messages_begun;
         let flight = Flight::new(id, verb, self.next_psn, pmtu, number, now);
@@ -73,6 +77,13 @@ impl Requester {
         depth < self.config.max_rd_atomic && used.saturating_add(psns) <= self.config.window
     }
 
+    /// Whether the verb uses up a receive buffer, and no ACK has promised one. Alone it may be
+    /// tried.
+    fn lacks_credit(&self, verb: &Verb) -> bool {
+        let consumes = matches!(verb, Verb::Send { .. } | Verb::Write { immediate: Some(_), .. });
+        consumes && self.allowed.is_some_and(|allowed| self.messages_begun >= allowed)
+    }
+
     fn asks_for_ack(&self, index: usize, offset: u32) -> bool {
         let flight = &self.flights[index];
         let ends = offset + 1 >= flight.packets() || flight.kind != Kind::Acknowledged;
@@ -92,6 +103,7 @@ impl Requester {
     /// Moves the cursor behind a packet just written.
     fn note_sent(&mut self, index: usize, offset: u32, ack_request: bool) {
         let flight = &mut self.flights[index];
+        self.stats.resumed_reads += u64::from(flight.kind == Kind::Read && offset > 0);
         if flight.kind == Kind::Read && !flight.asked.contains(&offset) {
             flight.asked.push(offset);
         }

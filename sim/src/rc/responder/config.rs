@@ -1,6 +1,7 @@
 //! What kind of responder it is.
 
 use qpmux_engine::wire::{Msn, Psn};
+use serde::{Deserialize, Serialize};
 
 use super::super::link::Link;
 
@@ -37,7 +38,8 @@ impl Region {
 }
 
 /// Which duplicate WRITEs and SENDs are answered; all of it is legal (IBTA vol. 1, C9-105).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DuplicateAck {
     /// All, like rxe_resp.c.
     Always,
@@ -46,7 +48,8 @@ pub enum DuplicateAck {
 }
 
 /// The PSN of the ACK for a duplicate WRITE or SEND.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DuplicateAckPsn {
     /// That of the newest WRITE or SEND packet, so the ACK is never inside a READ or atomic.
     NewestWrite,
@@ -55,7 +58,8 @@ pub enum DuplicateAckPsn {
 }
 
 /// How a READ answer starts in the middle of the original one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ResumeForm {
     /// With FIRST or ONLY, like an answer of its own (qib_rc.c).
     First,
@@ -64,7 +68,8 @@ pub enum ResumeForm {
 }
 
 /// What happens to one READ or atomic in flight too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OverDepth {
     /// NAK, invalid request (qib_rc.c, and adapters in the field).
     Refuse,

@@ -42,6 +42,22 @@ pub struct ResponderStats {
     pub receives: u64,
 }
 
+impl ResponderStats {
+    /// Adds those of another responder.
+    pub fn add(&mut self, other: &ResponderStats) {
+        self.accepted += other.accepted;
+        self.duplicates += other.duplicates;
+        self.early += other.early;
+        self.forgotten += other.forgotten;
+        self.after_error += other.after_error;
+        self.foreign_answers += other.foreign_answers;
+        self.sequence_naks += other.sequence_naks;
+        self.rnr_naks += other.rnr_naks;
+        self.sent += other.sent;
+        self.receives += other.receives;
+    }
+}
+
 /// A message of which FIRST has come and LAST has not.
 #[derive(Clone, Copy, Debug)]
 struct OpenMessage {
@@ -239,7 +255,9 @@ impl Responder {
             let text = || format!("PSN {psn} is before the first, {expected} is expected");
             self.violations.record("I-S10", now, text);
         }
-        if ahead > 0 && !self.config.link.wire.may_lose && !self.config.link.wire.may_reorder {
+        // What follows a request that was refused for now is already on its way.
+        let wire = self.config.link.wire;
+        if ahead > 0 && !wire.may_lose && !wire.may_reorder && !self.rnr_nak_sent {
             let expected = self.expected;
             self.violations.record("I-S1", now, || format!("PSN {psn} after a hole at {expected}"));
         }

@@ -1,0 +1,154 @@
+//! What a campaign has found, for people and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::campaign::Sum;
+use super::faults::{Leg, What};
+use super::run::Bad;
+use super::shrink::shrink;
+
+/// Which run it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Where {
+    /// Of this seed.
+    Seed(u64),
+    /// Of this script.
+    Script(String),
+}
+
+/// A rule that was broken.
+#[derive(Clone, Debug, Serialize)]
+pub struct Violation {
+    /// Id of the rule.
+    pub rule: &'static str,
+    /// How it was broken first.
+    pub text: String,
+    /// The first run that broke it.
+    run: Where,
+    /// A short script that breaks it.
+    pub script: String,
+    /// The packets of that script until the rule is broken.
+    #[serde(skip)]
+    packets: String,
+}
+
+/// How often a rule of the engine or of an end acted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fired {
+    /// Its name.
+    pub rule: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// What a campaign has found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The first seed.
+    pub from: u64,
+    /// Seeds that ran.
+    pub seeds: u64,
+    /// Scripts that ran.
+    pub scripts: u64,
+    /// Runs in which a rule was broken.
+    pub failed: u64,
+    /// Requests of all clients.
+    pub requests: u64,
+    /// Packets sent on all legs.
+    pub packets: u64,
+    /// Packets by leg.
+    pub packets_by_leg: BTreeMap<String, u64>,
+    /// Faults by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// How often each rule acted.
+    pub fired: Vec<Fired>,
+    /// One failure of each rule that was broken.
+    pub violations: Vec<Violation>,
+    /// Digest of all runs, SHA-256: the same seeds and options give the same on any number of
+    /// threads.
+    pub run_hash: String,
+}
+
+impl Report {
+    pub(super) fn new(from: u64, seeds: u64, scripts: u64, sum: Sum, run_hash: String) -> Report {
+        let tally = &sum.tally;
+        let legs = Leg::ALL.iter().zip(tally.packets);
+        Report {
+            from,
+            seeds,
+            scripts,
+            failed: sum.failed,
+            requests: tally.requests,
+            packets: tally.packets.iter().sum(),
+            packets_by_leg: legs.map(|(leg, count)| (leg.to_string(), count)).collect(),
+            faults: What::ALL.iter().map(|w| w.name()).zip(tally.faults).collect(),
+            fired: tally.fired().into_iter().map(|(rule, count)| Fired { rule, count }).collect(),
+            violations: sum.found.into_iter().map(|(run, bad)| Violation::new(run, bad)).collect(),
+            run_hash,
+        }
+    }
+
+    /// Whether no rule was broken.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.failed == 0
+    }
+
+    /// The report for people.
+    #[must_use]
+    pub fn render_text(&self) -> String {
+        let mut text = String::new();
+        self.render(&mut text).ok();
+        text
+    }
+
+    fn render(&self, out: &mut String) -> std::fmt::Result {
+        if self.seeds > 0 {
+            let last = self.from + self.seeds - 1;
+            writeln!(out, "seeds        {}, from {} to {last}", self.seeds, self.from)?;
+        }
+        if self.scripts > 0 {
+            writeln!(out, "scripts      {}", self.scripts)?;
+        }
+        writeln!(out, "requests     {}", self.requests)?;
+        writeln!(out, "packets      {}", self.packets)?;
+        let faults: Vec<_> = self.faults.iter().map(|(name, n)| format!("{n} {name}")).collect();
+        writeln!(out, "faults       {}", faults.join(", "))?;
+        writeln!(out, "\nhow often")?;
+        for Fired { rule, count } in self.fired.iter().filter(|fired| fired.count > 0) {
+            writeln!(out, "{count:>12}  {rule}")?;
+        }
+        let zero: Vec<_> = self.fired.iter().filter(|f| f.count == 0).map(|f| &*f.rule).collect();
+        if !zero.is_empty() {
+            writeln!(out, "never        {}", zero.join("\n             "))?;
+        }
+        for violation in &self.violations {
+            let Violation { rule, text, run, script, packets } = violation;
+            let run = match run {
+                Where::Seed(seed) => format!("seed {seed}"),
+                Where::Script(name) => name.clone(),
+            };
+            writeln!(out, "\nBROKEN {rule}, {run}: {text}\n\n{script}\n{packets}")?;
+        }
+        match self.failed {
+            0 => writeln!(out, "\nviolations   none")?,
+            failed => writeln!(out, "\nviolations   in {failed} runs")?,
+        }
+        writeln!(out, "run hash     {}", self.run_hash)
+    }
+}
+
+impl Violation {
+    fn new(run: Where, bad: Box<Bad>) -> Violation {
+        let rule = bad.rule();
+        let bad = shrink(bad);
+        let first = bad.violations.iter().find(|(id, _)| *id == rule);
+        let text = first.map_or(String::new(), |(_, violation)| violation.first.clone());
+        let story = bad.story();
+        Violation { rule, text, run, script: story.script, packets: story.packets }
+    }
+}
