@@ -12,6 +12,9 @@ use qpmux_engine::{
 /// Actions that one call may leave behind. Small enough that a full list occurs in every test.
 const OUT_CAPACITY: usize = 64;
 
+/// Mail and recalls that one frame may cause. An engine that goes beyond turns in a circle.
+const CALLS_MAX: u32 = 1 << 14;
+
 /// Where a buffer is in its life. An engine that breaks the order is broken: the host panics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -148,7 +151,10 @@ impl Host {
     }
 
     fn drain(&mut self, now: Nanos, emit: &mut dyn FnMut(Side, &[u8])) {
+        let mut calls = 0;
         loop {
+            calls += 1;
+            assert!(calls < CALLS_MAX, "mail and recalls without end");
             if let Some((shard, token)) = self.recalls.pop_front() {
                 self.buffers[token.0 as usize].life = Life::Offered;
                 self.kept -= 1;

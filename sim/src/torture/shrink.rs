@@ -8,8 +8,9 @@ use super::run::{Bad, execute};
 use super::script;
 use super::workload::{Op, Span};
 
-/// Runs that are tried at most.
-const TRIES: u32 = 4_000;
+/// Runs of up to so many packets that are tried at most; longer ones count as several.
+const TRIES: u64 = 1_500;
+const PACKETS: u64 = 200;
 /// Rounds of all steps: one may make room for another.
 const ROUNDS: u32 = 6;
 
@@ -17,7 +18,7 @@ const ROUNDS: u32 = 6;
 struct Shrink {
     rule: &'static str,
     best: Box<Bad>,
-    tries: u32,
+    tries: u64,
 }
 
 /// The shortest run that was found to break the same rule as `bad` does first.
@@ -50,8 +51,11 @@ impl Shrink {
         if self.tries == 0 {
             return false;
         }
-        self.tries -= 1;
-        match execute(&plan) {
+        let result = execute(&plan);
+        let tally = result.as_ref().map_or_else(|bad| &bad.tally, |good| &good.tally);
+        let packets: u64 = tally.packets.iter().sum();
+        self.tries = self.tries.saturating_sub(1 + packets / PACKETS);
+        match result {
             Err(bad) if bad.violations.count(self.rule) > 0 => {
                 self.best = bad;
                 true

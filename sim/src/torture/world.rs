@@ -20,6 +20,10 @@ use crate::rc::{
     Violations,
 };
 
+/// Things that may happen in a run before it counts as one that never ends.
+const EVENTS_MIN: u64 = 20_000;
+const EVENTS_PER_REQUEST: u64 = 1_000;
+
 /// What happens next, and to whom. Ties in time are broken by the order here, then by
 /// connection, so that the order is the same for any number of shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,6 +140,10 @@ impl<'a> World<'a> {
             self.events += 1;
             if time > self.last_fault + self.patience() {
                 self.violations.record("O7", time, || "not done in time".into());
+                break;
+            }
+            if self.events > EVENTS_MIN + EVENTS_PER_REQUEST * self.plan.requests() {
+                self.violations.record("O7", time, || "busy without end".into());
                 break;
             }
             self.step(place, number);
