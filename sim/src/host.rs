@@ -12,7 +12,7 @@ use qpmux_engine::{
 /// Actions that one call may leave behind. Small enough that a full list occurs in every test.
 const OUT_CAPACITY: usize = 64;
 
-/// Mail and recalls that one frame may cause. An engine that goes beyond turns in a circle.
+/// Calls that one frame may cause. An engine that goes beyond turns in a circle.
 const CALLS_MAX: u32 = 1 << 14;
 
 /// Where a buffer is in its life. An engine that breaks the order is broken: the host panics.
@@ -190,7 +190,10 @@ impl Host {
         mut input: Input,
         emit: &mut dyn FnMut(Side, &[u8]),
     ) {
+        let mut calls = 0;
         loop {
+            calls += 1;
+            assert!(calls < CALLS_MAX, "an input that the engine never takes");
             let taken = self.call_once(shard, now, &input);
             let rest = !self.out.actions().is_empty();
             self.carry_out(shard, emit);

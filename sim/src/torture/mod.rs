@@ -59,7 +59,9 @@ pub struct Failure {
     pub seed: u64,
     /// Number of shards.
     pub shards: u8,
-    /// Which rules.
+    /// The rule that was broken first.
+    pub rule: &'static str,
+    /// All rules that were broken.
     pub violations: Violations,
     /// The script, and the packets until the first rule was broken.
     pub story: String,
@@ -67,14 +69,14 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, shards, violations, story } = self;
+        let Failure { seed, shards, violations, story, .. } = self;
         write!(f, "{story}\nseed {seed}, {shards} shards:\n{violations}")
     }
 }
 
 fn failure(seed: u64, shards: u8, bad: &Bad) -> Box<Failure> {
     let (violations, story) = (bad.violations.clone(), bad.story().to_string());
-    Box::new(Failure { seed, shards, violations, story })
+    Box::new(Failure { seed, shards, rule: bad.rule(), violations, story })
 }
 
 /// Runs a seed twice: every connection's packets must be the same.
@@ -91,7 +93,8 @@ pub fn run_twice(seed: u64) -> Result<(), Box<Failure>> {
         let mut violations = Violations::new();
         violations.record("determinism", 0, || "the second run is not as the first".into());
         let story = trace.difference(&other_trace, SHOWN);
-        return Err(Box::new(Failure { seed, shards, violations, story }));
+        let rule = "determinism";
+        return Err(Box::new(Failure { seed, shards, rule, violations, story }));
     }
     Ok(())
 }
@@ -112,14 +115,16 @@ pub fn run_as_script(seed: u64) -> Result<(), Box<Failure>> {
         Ok(script) => script.plan,
         Err(error) => {
             violations.record("script", 0, || error.to_string());
-            return Err(Box::new(Failure { seed, shards, violations, story: text }));
+            let rule = "script";
+            return Err(Box::new(Failure { seed, shards, rule, violations, story: text }));
         }
     };
     match execute(&read) {
         Ok(other) if other.digest() == first.digest() && read == listed => Ok(()),
         Ok(_) => {
             violations.record("determinism", 0, || "the script does not do the same".into());
-            Err(Box::new(Failure { seed, shards, violations, story: text }))
+            let rule = "determinism";
+            Err(Box::new(Failure { seed, shards, rule, violations, story: text }))
         }
         Err(bad) => Err(failure(seed, shards, &bad)),
     }
