@@ -16,9 +16,9 @@ use crate::torture::{self, Campaign, Report, Script, Shape};
     qpmux torture --seeds 1000 --clients 16 --server-qps 1 --loss 0.02 --victim 3\n\n\
     A seed decides everything: clients, what they ask for, habits of both ends, limits of the\n\
     engine, and what becomes of every packet. Strict models of both ends judge every packet; at\n\
-    the end it is judged whether each request ran once, in order, and was answered as it ran, and\n\
-    whether those who lost nothing noticed nothing. A run that breaks a rule is made shorter while\n\
-    it still does, and printed as a script for --script. Results do not depend on --jobs.")]
+    the end it is judged whether each request ran once, in order, and was answered as it ran,\n\
+    and whether those who lost nothing noticed nothing. A run that breaks a rule is made shorter\n\
+    while it still does, and printed as a script for --script. Results do not depend on --jobs.")]
 pub(super) struct Args {
     /// Seeds to run.
     #[arg(long, value_name = "N")]
