@@ -8,11 +8,12 @@ use super::output::print;
 use super::progress::Progress;
 use super::{Outcome, manifest};
 use crate::files::make_results_dir;
-use crate::torture::{self, Campaign, Report, Script, Shape};
+use crate::torture::{self, Campaign, Report, Script, Shape, Size};
 
 /// Run the engine among clients and servers that lose, double, delay and damage packets.
 #[derive(clap::Args, serde::Serialize)]
 #[command(after_help = "Example:\n  qpmux torture --seeds 10000\n  \
+    qpmux torture --schedules full\n  \
     qpmux torture --seeds 1000 --clients 16 --server-qps 1 --loss 0.02 --victim 3\n\n\
     A seed decides everything: clients, what they ask for, habits of both ends, limits of the\n\
     engine, and what becomes of every packet. Strict models of both ends judge every packet; at\n\
@@ -33,6 +34,10 @@ pub(super) struct Args {
     /// Run a script: one run, with its requests and faults listed.
     #[arg(long, value_name = "FILE")]
     script: Vec<PathBuf>,
+    /// Small runs, all of them: short sequences of requests of two clients, with every single
+    /// fault and every pair of faults.
+    #[arg(long, value_enum, default_value_t = Schedules::None)]
+    schedules: Schedules,
     /// Clients of each seed, instead of 2 to 8.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32))]
     clients: Option<u32>,
@@ -55,6 +60,18 @@ pub(super) struct Args {
     out: Option<PathBuf>,
 }
 
+/// How many schedules.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Schedules {
+    /// None.
+    None,
+    /// Up to two requests with all pairs of faults, some of three with single ones.
+    Quick,
+    /// Up to four requests with all single faults, up to three with all pairs: some minutes.
+    Full,
+}
+
 impl Args {
     fn campaign(&self) -> anyhow::Result<Campaign> {
         let Args { clients, server_qps, loss, victim, .. } = *self;
@@ -68,7 +85,15 @@ impl Args {
             bail!("--victim {victim}: clients are numbered from 0 to {}", clients - 1);
         }
         let seeds = self.seeds.unwrap_or(0);
-        ensure!(seeds > 0 || !self.script.is_empty(), "nothing to run: give --seeds or --script");
+        let schedules = match self.schedules {
+            Schedules::None => None,
+            Schedules::Quick => Some(Size::Quick),
+            Schedules::Full => Some(Size::Full),
+        };
+        ensure!(
+            seeds > 0 || schedules.is_some() || !self.script.is_empty(),
+            "nothing to run: give --seeds, --schedules or --script"
+        );
         let Some(to) = self.from.checked_add(seeds) else {
             bail!("--from {} with --seeds {seeds}: there are no such seeds", self.from);
         };
@@ -78,6 +103,7 @@ impl Args {
             seeds: self.from..to,
             shape: Shape { clients, server_qps, loss, victim },
             scripts,
+            schedules,
             jobs: self.jobs,
         })
     }
@@ -101,6 +127,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     std::panic::set_hook(Box::new(|_| {}));
     let report = campaign.run(&mut |progress| match progress {
         torture::Progress::Seeds(done, all) => bar.count("seeds", done, all),
+        torture::Progress::Schedules(done, all) => bar.count("schedules", done, all),
     });
     std::panic::set_hook(hook);
     let report = report?;

@@ -10,6 +10,7 @@ use super::draw::{Shape, draw};
 use super::plan::Plan;
 use super::report::{Report, Where};
 use super::run::{Bad, execute};
+use super::schedules::{self, Size};
 use super::script::Script;
 use super::tally::Tally;
 
@@ -25,6 +26,8 @@ pub struct Campaign {
     pub shape: Shape,
     /// Scripts, each a run.
     pub scripts: Vec<Script>,
+    /// Schedules: small runs, all of them.
+    pub schedules: Option<Size>,
     /// Threads; 0 is as many as there are processors.
     pub jobs: usize,
 }
@@ -34,6 +37,8 @@ pub struct Campaign {
 pub enum Progress {
     /// So many seeds of so many have run.
     Seeds(u64, u64),
+    /// So many sequences of requests of so many have run, with all their faults.
+    Schedules(u64, u64),
 }
 
 /// What came of one unit of work: a seed, a script, or the schedules of one sequence of requests.
@@ -140,8 +145,17 @@ impl Campaign {
             Where::Seed,
             |done| progress(Progress::Seeds(done, all)),
         );
+        let sequences = self.schedules.map_or_else(Vec::new, schedules::sequences);
+        let all = sequences.len() as u64;
+        let schedules = sum.sweep(
+            &pool,
+            0..all,
+            |index| sequences[index as usize].run(),
+            |index| Where::Schedule(sequences[index as usize].name()),
+            |done| progress(Progress::Schedules(done, all)),
+        );
         let hash = std::mem::take(&mut sum.hash).finalize();
         let run_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Report::new(self.seeds.start, seeds, scripts, sum, run_hash))
+        Ok(Report::new(self.seeds.start, [seeds, schedules, scripts], sum, run_hash))
     }
 }

@@ -29,6 +29,7 @@ mod judge;
 mod plan;
 mod report;
 mod run;
+mod schedules;
 mod script;
 mod shrink;
 mod tally;
@@ -45,6 +46,7 @@ pub use faults::Leg;
 use plan::Plan;
 pub use report::{Fired, Report, Violation};
 use run::{Bad, execute, follow};
+pub use schedules::Size;
 pub use script::{Script, ScriptError};
 
 use crate::rc::Violations;

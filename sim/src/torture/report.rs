@@ -16,6 +16,8 @@ use super::shrink::shrink;
 pub(super) enum Where {
     /// Of this seed.
     Seed(u64),
+    /// Of these requests.
+    Schedule(String),
     /// Of this script.
     Script(String),
 }
@@ -52,6 +54,8 @@ pub struct Report {
     pub from: u64,
     /// Seeds that ran.
     pub seeds: u64,
+    /// Schedules that ran: sequences of requests, each with each of its faults.
+    pub schedules: u64,
     /// Scripts that ran.
     pub scripts: u64,
     /// Runs in which a rule was broken.
@@ -74,12 +78,14 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(from: u64, seeds: u64, scripts: u64, sum: Sum, run_hash: String) -> Report {
+    pub(super) fn new(from: u64, runs: [u64; 3], sum: Sum, run_hash: String) -> Report {
+        let [seeds, schedules, scripts] = runs;
         let tally = &sum.tally;
         let legs = Leg::ALL.iter().zip(tally.packets);
         Report {
             from,
             seeds,
+            schedules,
             scripts,
             failed: sum.failed,
             requests: tally.requests,
@@ -111,6 +117,9 @@ impl Report {
             let last = self.from + self.seeds - 1;
             writeln!(out, "seeds        {}, from {} to {last}", self.seeds, self.from)?;
         }
+        if self.schedules > 0 {
+            writeln!(out, "schedules    {}", self.schedules)?;
+        }
         if self.scripts > 0 {
             writeln!(out, "scripts      {}", self.scripts)?;
         }
@@ -130,7 +139,7 @@ impl Report {
             let Violation { rule, text, run, script, packets } = violation;
             let run = match run {
                 Where::Seed(seed) => format!("seed {seed}"),
-                Where::Script(name) => name.clone(),
+                Where::Schedule(name) | Where::Script(name) => name.clone(),
             };
             writeln!(out, "\nBROKEN {rule}, {run}: {text}\n\n{script}\n{packets}")?;
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::faults::Fault;
+use super::faults::{Fault, Leg};
 use super::plan::Plan;
 use super::script;
 use super::tally::Tally;
@@ -23,8 +23,8 @@ pub(super) struct Good {
     pub(super) faults: Vec<Fault>,
     /// Digests of what each leg of each connection carried.
     pub(super) streams: Vec<[u64; 4]>,
-    /// Packets by connection and leg.
-    pub(super) packets: Vec<[u64; 4]>,
+    /// All packets, in the order of sending: on which leg of which connection.
+    pub(super) sent: Vec<(Leg, u32)>,
     /// Virtual time that it took, ns.
     pub(super) duration_ns: u64,
 }
@@ -118,7 +118,7 @@ pub(super) fn follow(plan: &Plan, told: bool) -> Result<(Good, Trace), (Box<Bad>
     let good = Good {
         tally,
         streams: world.streams(),
-        packets: world.packets(),
+        sent: std::mem::take(&mut world.sent),
         duration_ns: world.now,
         faults: world.faults,
     };
