@@ -108,7 +108,7 @@ pub(super) fn sequences(size: Size) -> Vec<Sequence> {
             }
         }
     }
-    let kept = |s: &Sequence| size == Size::Full || s.pairs || s.turn % QUICK_SHARE == 0;
+    let kept = |s: &Sequence| size == Size::Full || s.pairs || s.turn.is_multiple_of(QUICK_SHARE);
     all.retain(kept);
     all
 }
@@ -130,7 +130,7 @@ impl Sequence {
             responses_acknowledge: take(&[0, 1], 2) == 0,
             restart_reads: take(&[0, 1], 7) == 1,
             depth: 2,
-            operations: letters.iter().map(|letter| op(*letter, turn % 2 == 0)).collect(),
+            operations: letters.iter().map(|letter| op(*letter, turn.is_multiple_of(2))).collect(),
             server: server.clone(),
             ..Client::default()
         };
@@ -144,7 +144,6 @@ impl Sequence {
                     _ => Mapping::ByConnection,
                 },
                 message_packets_max: take(&[4, 1], 3),
-                ..Choices::default()
             },
             // A message that its client's losses cut in two may keep others waiting.
             innocents_notice_nothing: !self.letters.iter().flatten().any(|letter| *letter == 1),
