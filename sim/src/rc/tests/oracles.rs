@@ -7,7 +7,7 @@ use qpmux_engine::wire::{
 use super::*;
 use crate::rc::{Packet, Violations, Wire};
 
-const ACK: Syndrome = Syndrome::Ack { credits: 31 };
+pub(super) const ACK: Syndrome = Syndrome::Ack { credits: 31 };
 const GAP: Syndrome = Syndrome::Nak(NakCode::PsnSequence);
 pub(super) const ACCESS: Syndrome = Syndrome::Nak(NakCode::RemoteAccess);
 pub(super) const START: u32 = 0xff_ffff;

@@ -4,7 +4,7 @@ use qpmux_engine::wire::{
     AtomicEthRepr, Classified, Extension, Opcode, Psn, RethRepr, Syndrome, classify,
 };
 
-use super::oracles::{ACCESS, Answer, START, assert_only, frame};
+use super::oracles::{ACCESS, ACK, Answer, START, assert_only, frame};
 use super::*;
 use crate::rc::responder::content::Contents;
 use crate::rc::{Packet, Wire};
@@ -124,8 +124,17 @@ fn audit_knows_resumed_reads_pauses_and_the_end() {
     audit.observe_answer(10_005, &wait);
     audit.observe_request(20_004, &write(3));
     assert_eq!(audit.violations().count("I-S13"), 1);
-    audit.observe_answer(20_005, &Answer(3, Opcode::Acknowledge, ACCESS, 1, 0).frame(&server.link));
+    // Until the READ is answered, a NAK behind it says first of all that its answer was lost.
+    let refused = Answer(3, Opcode::Acknowledge, ACCESS, 1, 0).frame(&server.link);
+    audit.observe_answer(20_005, &refused);
     audit.observe_request(40_000, &write(4));
+    assert_eq!(audit.violations().count("I-S15"), 0);
+    let parts = [Opcode::ReadResponseFirst, Opcode::ReadResponseMiddle, Opcode::ReadResponseLast];
+    for (psn, opcode) in (0..).zip(parts) {
+        audit.observe_answer(40_000, &Answer(psn, opcode, ACK, 1, 1024).frame(&server.link));
+    }
+    audit.observe_answer(40_000, &refused);
+    audit.observe_request(40_000, &write(5));
     assert_only(audit.violations(), "I-S13 I-S15 I-S3");
 }
 
