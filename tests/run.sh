@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Runs all tests, and installs what they need on a Debian 12 that has Rust.
 #
-#   tests/run.sh [quick|full]     default: quick
+#   tests/run.sh [quick|full|lab]     default: quick
 #
 # quick is what every change has to pass. full sets QPMUX_TEST_TIER=full and runs the long tests
 # too, those marked #[ignore] included. Every step runs, also after a failure; the last line sums
-# up, and the exit status is 0 only if nothing failed. QPMUX_EXTRA_CAPTURES may name a folder with
-# more captures. QPMUX_NO_INSTALL=1 leaves the system as it is: what is missing then fails.
+# up, and the exit status is 0 only if nothing failed. lab runs real RDMA stacks in virtual machines
+# instead (tests/lab/README.md): it needs root and QEMU, and names what is missing.
+# QPMUX_EXTRA_CAPTURES may name a folder with more captures. QPMUX_NO_INSTALL=1 leaves the system as
+# it is: what is missing then fails.
 
 set -uo pipefail
 exec </dev/null
@@ -14,9 +16,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
 tier=${1:-quick}
 case $tier in
-quick | full) ;;
+quick | full | lab) ;;
 *)
-    echo "usage: tests/run.sh [quick|full]" >&2
+    echo "usage: tests/run.sh [quick|full|lab]" >&2
     exit 2
     ;;
 esac
@@ -115,14 +117,32 @@ advisories() {
     cargo deny check --hide-inclusion-graph advisories
 }
 
-step "what the tests need" install_needs
-step "formatting" cargo fmt --all --check
-step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
-step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
-step "release build" cargo build --locked --workspace --release
-step "tests ($tier)" run_tests
-step "licences, bans, sources" cargo deny check --hide-inclusion-graph licenses bans sources
-step "advisories" advisories
+# Where cargo puts what it builds, CARGO_TARGET_DIR included.
+target_folder() {
+    cargo metadata --locked --format-version 1 --no-deps |
+        /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])'
+}
+
+lab() {
+    local target
+    target=$(target_folder) || return
+    as_root tests/lab/run.py --suite smoke --middlebox "$target/release/qpmux-live" "$@"
+}
+
+if [ "$tier" = lab ]; then
+    step "release build" cargo build --locked --release -p qpmux-live
+    step "passed untouched" lab
+    step "translated" lab --config tests/lab/writes.toml
+else
+    step "what the tests need" install_needs
+    step "formatting" cargo fmt --all --check
+    step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+    step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+    step "release build" cargo build --locked --workspace --release
+    step "tests ($tier)" run_tests
+    step "licences, bans, sources" cargo deny check --hide-inclusion-graph licenses bans sources
+    step "advisories" advisories
+fi
 
 join() { local IFS=,; echo "$*"; }
 summary="tests/run.sh $tier: $passed ok, ${#failed[@]} failed"

@@ -92,6 +92,26 @@ class Guest:
         quoted = "'" + command.replace("'", "'\\''") + "'"
         return self.ask(f"timeout -s KILL {limit} sh -c {quoted}", limit + 10)
 
+    def lose(self, percent):
+        """Loses that share of all frames from now on, of those sent and of those received."""
+        sent = f"/bin/tc qdisc add dev eth0 root netem limit 10000 loss {percent}%"
+        # The action is given one in how many.
+        one_in = round(100 / percent)
+        action = f"action pass random netrand drop {one_in}"
+        received = f"/bin/tc filter add dev eth0 ingress matchall {action}"
+        status, output = self.run(f"{sent} && /bin/tc qdisc add dev eth0 ingress && {received}")
+        if status:
+            raise RuntimeError(f"{self.name}: cannot lose frames: {output}")
+
+    def lose_no_more(self):
+        """Ends that. Returns how many frames were lost when sent, and when received."""
+        lost = []
+        for what in ("qdisc show dev eth0 root", "filter show dev eth0 ingress"):
+            found = re.search(r"dropped (\d+)", self.run(f"/bin/tc -s {what}")[1])
+            lost.append(int(found[1]) if found else 0)
+        self.run("/bin/tc qdisc del dev eth0 root; /bin/tc qdisc del dev eth0 ingress")
+        return lost
+
     def ask(self, command, seconds):
         """Sends a request, and waits for the answer: exit status and output."""
         self.requests += 1

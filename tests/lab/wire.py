@@ -122,4 +122,7 @@ class Middlebox:
             return {}, [*wrong, "the middlebox printed no counters"]
         if counters.get("broken"):
             wrong.append(f"the middlebox counts {counters['broken']} defects of its own")
+        for name in ("server_qps_lost", "out_of_service"):
+            if counters.get(name):
+                wrong.append(f"the middlebox counts {counters[name]} as {name}")
         return counters, wrong
