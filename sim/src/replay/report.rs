@@ -46,6 +46,27 @@ pub struct ReplayReport {
     pub flips: u64,
     /// Times that a server queue pair was emptied of guests for a request of its owner.
     pub emptied: u64,
+    /// Requests taken a second time because their READ was repeated.
+    pub read_repeats: u64,
+    /// Times that the engine's timer towards a server ran out.
+    pub timeouts: u64,
+    /// Negative acknowledgements from servers (sequence errors and receiver not ready).
+    pub server_naks: u64,
+    /// Connections that the engine took out of service.
+    pub out_of_service: u64,
+    /// Connections that the engine learnt from their traffic.
+    pub learnt: u64,
+    /// Connections learnt that there was no room for: they pass.
+    pub not_adopted: u64,
+    /// Messages that were not whole yet, given up because the table of requests was full or the
+    /// last packet did not come.
+    pub shed: u64,
+    /// Requests that came back from a server queue pair without having run.
+    pub returned: u64,
+    /// Server queue pairs that stopped hosting.
+    pub hosts_closed: u64,
+    /// Ends of connections that were kept back until the guests had left.
+    pub teardowns_held: u64,
     /// Requests that waited for their client's earlier ones.
     pub fence_waits: u64,
     /// Requests that waited for room on their server queue pair.
@@ -96,6 +117,16 @@ impl ReplayReport {
             passed: counters.passed,
             flips: counters.flips,
             emptied: counters.emptied,
+            read_repeats: counters.read_repeats,
+            timeouts: counters.timeouts,
+            server_naks: counters.server_naks,
+            out_of_service: counters.out_of_service,
+            learnt: counters.learnt,
+            not_adopted: counters.not_adopted,
+            shed: counters.shed,
+            returned: counters.returned,
+            hosts_closed: counters.hosts_closed,
+            teardowns_held: counters.teardowns_held,
             fence_waits: counters.fence_waits,
             server_waits: counters.server_waits,
             violations: BTreeMap::new(),
