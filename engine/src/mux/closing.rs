@@ -65,7 +65,8 @@ impl Engine {
     /// Gives one waiting request back that may not be bound any more. `false` if there is none.
     pub(crate) fn return_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(server) = self.servers.get(id) else { return false };
-        if server.hosting == Hosting::Open {
+        // A frame that was recalled is on its way here, and cannot be given back before.
+        if server.hosting == Hosting::Open || server.recalled.is_some() {
             return false;
         }
         let queues = [server.waiting_guests, server.waiting_own, server.waiting_rest];
@@ -83,9 +84,6 @@ impl Engine {
                     1 => &mut server.waiting_own,
                     _ => &mut server.waiting_rest,
                 };
-                if server.recalled == Some(index) {
-                    server.recalled = None;
-                }
                 self.servers.slots.unlink(queue, index);
                 self.servers.slots.remove(index);
                 self.give_back(&record.request, record.token, out);
@@ -194,6 +192,9 @@ impl Engine {
     pub(crate) fn gone_step(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
         let (shards, mine) = (self.shards, self.shard);
         let Some(server) = self.servers.get_mut(id) else { return false };
+        if server.recalled.is_some() {
+            return false;
+        }
         match server.hosting {
             Hosting::Open | Hosting::Gone => false,
             Hosting::Closing => {
@@ -285,7 +286,6 @@ impl Engine {
         server.loss = Some(loss);
         server.deadline = Nanos::NEVER;
         server.repair = None;
-        server.recalled = None;
         server.message_returned = None;
         self.counters.server_qps_lost += 1;
         self.servers.work.push(id.0);
@@ -300,6 +300,10 @@ impl Engine {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
         let slots = &mut self.servers.slots;
         let bound = slots.pop_front(&mut server.open);
+        if bound.is_none() && server.recalled.is_some() {
+            // Its frame is on its way here, and cannot be given up before.
+            return false;
+        }
         let slot = bound
             .or_else(|| slots.pop_front(&mut server.waiting_rest))
             .or_else(|| slots.pop_front(&mut server.waiting_own))

@@ -157,11 +157,26 @@ fn mark(effect: &Effect) -> Option<Mark> {
     }
 }
 
+/// Kind and key of requests that keep their order.
+type Strand = (u8, u64);
+
+/// What has an order of its own where requests are not fenced: a key's records, other WRITEs, and
+/// atomics. Their places may come to one server queue pair at different times.
+fn strand(effect: &Effect) -> Strand {
+    match &effect.access {
+        Access::Write { data } if data.len() == CELL => {
+            (0, data.first_chunk().map_or(0, |key| u64::from_le_bytes(*key)))
+        }
+        Access::Write { .. } => (1, 0),
+        _ => (2, 0),
+    }
+}
+
 /// Each WRITE packet and each atomic ran once, within the time of its request, after what its
 /// client had asked for before, and an atomic found what the client was told.
 fn judge_effects(world: &mut World<'_>) {
     let mut runs: BTreeMap<Mark, u64> = BTreeMap::new();
-    let mut newest: BTreeMap<(u32, u32), Mark> = BTreeMap::new();
+    let mut newest: BTreeMap<(u32, Option<(u32, Strand)>), Mark> = BTreeMap::new();
     let fenced = world.plan.policy.fenced;
     for effect in world.log.effects() {
         if matches!(effect.access, Access::Read { .. }) {
@@ -177,7 +192,7 @@ fn judge_effects(world: &mut World<'_>) {
         };
         *runs.entry(mark).or_default() += 1;
         judge_effect(&mut world.violations, effect, asked, mark);
-        let queue = if fenced { 0 } else { effect.server_qp };
+        let queue = (!fenced).then(|| (effect.server_qp, strand(effect)));
         let last = newest.entry((mark.0, queue)).or_insert(mark);
         if *last > mark {
             let text = || format!("{mark:?} ran after {last:?} (client, request, packet)");

@@ -76,11 +76,24 @@ fn mark(effect: &Effect) -> Option<Mark> {
     of_tag(tag).map(|(client, number)| (client, number, index))
 }
 
+/// Kind and key of requests that keep their order.
+type Strand = (u8, u8);
+
+/// What has an order of its own where requests are not fenced: a key's records, other WRITEs, and
+/// atomics. Their places may come to one server queue pair at different times.
+fn strand(effect: &Effect) -> Strand {
+    match &effect.access {
+        Access::Write { data } if data.len() == CELL => (0, data[0]),
+        Access::Write { .. } => (1, 0),
+        _ => (2, 0),
+    }
+}
+
 /// Each WRITE packet and each atomic ran at most once, after what its client had asked for
 /// before, and an atomic found what the client was told. What ran.
 fn judge_effects(talk: &Conversation<'_>) -> BTreeMap<Mark, u32> {
     let mut runs = BTreeMap::new();
-    let mut newest: BTreeMap<(usize, u32), Mark> = BTreeMap::new();
+    let mut newest: BTreeMap<(usize, Option<(u32, Strand)>), Mark> = BTreeMap::new();
     let fenced = talk.plan.policy.order == Order::Fenced;
     for effect in talk.log.effects() {
         if matches!(&effect.access, Access::Write { data } if data.is_empty()) {
@@ -92,7 +105,7 @@ fn judge_effects(talk: &Conversation<'_>) -> BTreeMap<Mark, u32> {
         let count = runs.entry(mark).or_insert(0);
         *count += 1;
         assert_eq!(*count, 1, "{mark:?} ran again");
-        let queue = if fenced { 0 } else { effect.server_qp };
+        let queue = (!fenced).then(|| (effect.server_qp, strand(effect)));
         let last = newest.insert((mark.0, queue), mark);
         assert!(last < Some(mark), "{mark:?} ran after {last:?} (client, request, packet)");
         if let (
