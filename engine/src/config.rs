@@ -71,6 +71,16 @@ pub struct Config {
     /// The rule that this engine breaks.
     #[cfg(feature = "mutations")]
     pub without: Option<crate::Rule>,
+    /// Whether the engine hands out records from which another one can be made that goes on where
+    /// it was: see [`crate::journal`]. Default `false`.
+    pub records: bool,
+    /// Time that a resumed engine waits for a client to send a request again whose bytes are gone,
+    /// after it has asked for it, in nanoseconds. Then a zero-length WRITE takes the request's
+    /// place at the server, and the client is served no longer. Those who wait behind it wait as
+    /// long, so less than the clients' patience: 8 timeouts of 67 ms (timeout 14, 7 retries) are
+    /// 536 ms; more than the longest single timeout among them, should the asking be lost.
+    /// Default 300 ms.
+    pub resume_wait_ns: u64,
     /// Longest frame, in bytes. 128 bytes of tables per byte. Default 9,216.
     pub frame_len_max: usize,
 }
@@ -99,6 +109,8 @@ impl Default for Config {
             declined_keys_max: 65_536,
             #[cfg(feature = "mutations")]
             without: None,
+            records: false,
+            resume_wait_ns: 300_000_000,
             frame_len_max: 9_216,
         }
     }
@@ -168,6 +180,7 @@ impl Config {
             1 << 20,
             "at most 1,048,576",
         )?;
+        range("resume_wait_ns", self.resume_wait_ns, 1, 1 << 40, "1 ns to 18 minutes")?;
         range("connections_max", self.connections_max.into(), 0, 1 << 24, "at most 16,777,216")?;
         range("domains_max", self.domains_max.into(), 0, 1 << 16, "at most 65,536")?;
         let keys = self.declined_keys_max.into();

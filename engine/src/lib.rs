@@ -24,6 +24,7 @@
 extern crate alloc;
 
 pub mod connections;
+pub mod journal;
 pub mod policy;
 pub mod wire;
 

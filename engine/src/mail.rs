@@ -5,8 +5,9 @@
 
 use crate::frame::Side;
 use crate::ids::{ClientId, ServerQpId};
+use crate::mux::client::Way;
 use crate::policy::Access;
-use crate::wire::NakCode;
+use crate::wire::{ClientPsn, Msn, NakCode, Opcode};
 
 /// A client's slot, named across shards. A slot that was given to another request in between
 /// has another generation, so late mail about the old one is recognised.
@@ -61,6 +62,21 @@ pub struct Request {
     /// Packets of a READ's response that the client half has, from an earlier server queue pair.
     pub parts: u32,
     pub(crate) access: Option<Access>,
+    pub(crate) origin: Origin,
+}
+
+/// What a request is to its client, for the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Origin {
+    pub(crate) psn: ClientPsn,
+    /// The client's message count once the request is complete.
+    pub(crate) msn: Msn,
+    pub(crate) opcode: Opcode,
+    /// Everything before this PSN was complete when the request was handed over.
+    pub(crate) floor: ClientPsn,
+    pub(crate) way: Way,
+    /// The key that the client wrote last, up to and including this request.
+    pub(crate) key: Option<u64>,
 }
 
 /// What completes a request.

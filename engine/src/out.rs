@@ -6,9 +6,10 @@ use alloc::vec;
 use crate::counters::DropReason;
 use crate::frame::{Side, Token};
 use crate::ids::ShardId;
+use crate::journal::Record;
 use crate::mail::Mail;
 
-/// The longest packet that the engine makes by itself, in bytes.
+/// The longest packet or record that the engine makes by itself, in bytes.
 pub const GENERATED_MAX: usize = 128;
 
 /// Room that the engine keeps free for one step of work. An [`Out`] is never smaller.
@@ -35,6 +36,9 @@ pub enum Action {
     Recall(Token),
     /// Transmit [`Out::generated`] of this index.
     Generated(u16, Side),
+    /// Add [`Out::generated`] of this index to the log, before any later action is carried out:
+    /// see [`crate::journal`].
+    Record(u16),
     /// Hand a message over; with a token, the buffer goes along and belongs to the receiver.
     Mail(ShardId, Mail, Option<Token>),
 }
@@ -75,7 +79,7 @@ impl Out {
         self.actions.get(..self.len).unwrap_or(&[])
     }
 
-    /// The packet that [`Action::Generated`] names.
+    /// The packet that [`Action::Generated`] names, or the record that [`Action::Record`] does.
     #[must_use]
     pub fn generated(&self, index: u16) -> &[u8] {
         self.generated
@@ -110,15 +114,31 @@ impl Out {
         side: Side,
         write: impl FnOnce(&mut [u8; GENERATED_MAX]) -> Option<usize>,
     ) -> bool {
+        let index = self.generate(write);
+        index.is_some_and(|index| {
+            self.push(Action::Generated(index, side));
+            true
+        })
+    }
+
+    /// Adds a record, which is never longer than [`GENERATED_MAX`].
+    pub(crate) fn push_record(&mut self, record: &Record) {
+        if let Some(index) = self.generate(|buffer| record.encode(buffer)) {
+            self.push(Action::Record(index));
+        }
+    }
+
+    fn generate(
+        &mut self,
+        write: impl FnOnce(&mut [u8; GENERATED_MAX]) -> Option<usize>,
+    ) -> Option<u16> {
         let index = self.generated_len;
         let Some(packet) = self.generated.get_mut(index) else {
             debug_assert!(false, "as many generated packets as actions fit");
-            return false;
+            return None;
         };
-        let Some(len) = write(&mut packet.bytes) else { return false };
-        packet.len = len;
+        packet.len = write(&mut packet.bytes)?;
         self.generated_len += 1;
-        self.push(Action::Generated(index as u16, side));
-        true
+        Some(index as u16)
     }
 }

@@ -46,7 +46,11 @@ pub struct Host {
     mail: VecDeque<(ShardId, Mail, Option<Token>)>,
     recalls: VecDeque<(usize, Token)>,
     guard: Guard,
+    records: Option<RecordSink>,
 }
+
+/// Takes the records of a log, in order.
+pub type RecordSink = Box<dyn FnMut(&[u8])>;
 
 /// What a call hands to an engine.
 enum Input {
@@ -82,6 +86,7 @@ impl Host {
             mail: VecDeque::new(),
             recalls: VecDeque::new(),
             guard: |call| call(),
+            records: None,
         })
     }
 
@@ -96,6 +101,13 @@ impl Host {
     #[must_use]
     pub fn with_out_capacity(mut self, actions: usize) -> Host {
         self.out = Out::new(actions);
+        self
+    }
+
+    /// The same host with somebody who takes the records, one per call.
+    #[must_use]
+    pub fn with_records(mut self, sink: RecordSink) -> Host {
+        self.records = Some(sink);
         self
     }
 
@@ -278,6 +290,11 @@ impl Host {
                     self.recalls.push_back((shard, token));
                 }
                 Action::Generated(index, side) => emit(side, self.out.generated(index)),
+                Action::Record(index) => {
+                    if let Some(sink) = &mut self.records {
+                        sink(self.out.generated(index));
+                    }
+                }
                 Action::Mail(to, mail, token) => {
                     if let Some(token) = token {
                         let life = &mut self.buffers[token.0 as usize].life;

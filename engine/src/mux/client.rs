@@ -80,6 +80,8 @@ pub(crate) struct Client {
     pub(crate) target: ServerQpId,
     /// Key of the last keyed WRITE.
     pub(crate) last_key: Option<u64>,
+    /// The log says that it is served no longer.
+    pub(crate) stop_recorded: bool,
     /// Where in its ring of results the next atomic's goes.
     pub(crate) next_result: u8,
 }
@@ -115,6 +117,7 @@ impl Client {
             open: 0,
             target: id.own_server_qp(),
             last_key: None,
+            stop_recorded: false,
             next_result: 0,
         }
     }
@@ -167,6 +170,8 @@ pub(crate) struct ClientSlot {
     /// Server memory that it reaches, if any.
     pub(crate) access: Option<Access>,
     pub(crate) state: State,
+    /// The key that the client wrote last, up to and including this request.
+    pub(crate) key: Option<u64>,
     /// Value that an atomic's word had before.
     pub(crate) original: u64,
     /// READ response packets: come so far, and kept because an earlier answer is missing.
@@ -212,6 +217,7 @@ impl Clients {
             exclusive: false,
             access: None,
             state: State::Ready,
+            key: None,
             original: 0,
             parts: 0,
             held: Queue::EMPTY,

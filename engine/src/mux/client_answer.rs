@@ -174,7 +174,7 @@ impl Engine {
             }
             let Some(client) = self.clients.get(id) else { return true };
             let more = match client.service {
-                Service::Stopped => self.clear_step(id, out),
+                Service::Stopped => self.record_stop(id, out) || self.clear_step(id, out),
                 Service::Watching => self.undrain_step(now, id, out),
                 Service::Active => {
                     self.expire_step(now, id, out)

@@ -2,6 +2,7 @@
 
 use super::client::{ClientSlot, Gap, Service, State, Way};
 use super::generate;
+use super::record::origin_of;
 use super::slab::Queue;
 use crate::counters::DropReason;
 use crate::engine::Engine;
@@ -109,6 +110,7 @@ impl Engine {
         }
         if let Some(record) = self.clients.slots.get_mut(slot) {
             record.msn = client.accepted_msn;
+            record.key = client.last_key;
         }
         client.open += 1;
         self.clients.slots.push_back(&mut client.queue, slot);
@@ -185,6 +187,7 @@ impl Engine {
             exclusive: !matches!(way, Way::Place(_)) && self.is_exclusive(id, layout, shape),
             access: shape.access,
             state: State::Issued,
+            key: client.last_key,
             original: 0,
             parts: 0,
             held: Queue::EMPTY,
@@ -279,6 +282,7 @@ impl Engine {
     /// The message that hands a request over; its slot is then [`State::Issued`].
     pub(super) fn request_of(&mut self, id: ClientId, slot: u32) -> Option<Request> {
         let name = self.clients.slots.reference(slot);
+        let floor = self.clients.get(id)?.completed_end;
         let record = self.clients.slots.get_mut(slot)?;
         record.state = State::Issued;
         let request = Request {
@@ -294,6 +298,7 @@ impl Engine {
             mapped: matches!(record.way, Way::Place(_)),
             parts: record.parts,
             access: record.access,
+            origin: origin_of(record, floor),
         };
         let way = record.way;
         self.enter(way);

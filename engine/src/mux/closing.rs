@@ -208,6 +208,7 @@ impl Engine {
                 };
                 if settled {
                     server.hosting = Hosting::Telling(0);
+                    self.record_gone(id, out);
                 }
                 settled
             }

@@ -9,6 +9,7 @@ pub(crate) mod closing;
 pub(crate) mod congestion;
 mod generate;
 pub(crate) mod lookup;
+mod record;
 mod repeat;
 mod rewrite;
 mod route;

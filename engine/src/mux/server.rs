@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
+use super::client::Way;
 use super::closing::{Hosting, Loss};
 use super::congestion::Marked;
 use super::rewrite::{Become, rewrite};
@@ -14,13 +15,13 @@ use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::{Frame, Side, Token};
 use crate::ids::{ClientId, ServerQpId};
-use crate::mail::{Completion, Kind, Mail, Outcome, Request};
+use crate::mail::{Completion, Kind, Mail, Origin, Outcome, Request};
 use crate::out::{Action, Out};
 use crate::policy::Connection;
 use crate::recovery::rtt::RoundTrip;
 use crate::rules::Rule;
 use crate::time::Nanos;
-use crate::wire::{ClientPsn, Ecn, Layout, ServerPsn};
+use crate::wire::{ClientPsn, Ecn, Layout, Msn, Opcode, ServerPsn};
 
 /// PSNs between the oldest open and the next: half the sequence space, less one
 /// (IBTA vol. 1, 9.7.2).
@@ -79,6 +80,8 @@ pub(crate) struct ServerQp {
     pub(crate) teardown: Option<Token>,
     /// It was given up.
     pub(crate) loss: Option<Loss>,
+    /// The log says so.
+    pub(crate) loss_recorded: bool,
     /// The client of the bound message that was given back last.
     pub(crate) message_returned: Option<ClientId>,
     pub(crate) carried: bool,
@@ -117,6 +120,7 @@ impl ServerQp {
             marked: Marked::default(),
             teardown: None,
             loss: None,
+            loss_recorded: false,
             message_returned: None,
             carried: false,
             hosted: false,
@@ -199,6 +203,14 @@ impl Servers {
                 mapped: false,
                 parts: 0,
                 access: None,
+                origin: Origin {
+                    psn: ClientPsn::new(0),
+                    msn: Msn::new(0),
+                    opcode: Opcode::SendOnly,
+                    floor: ClientPsn::new(0),
+                    way: Way::Own,
+                    key: None,
+                },
             },
             psn: ServerPsn::default(),
             token: Token(0),
@@ -406,6 +418,7 @@ impl Engine {
             server.marked.add(request.client);
         }
         self.servers.slots.push_back(&mut server.open, slot);
+        self.record_binding(slot, frame, layout, out);
         let Some(connection) = self.directory.server_qp(id) else { return };
         let to = Become {
             source: &connection.client,
@@ -465,7 +478,7 @@ impl Engine {
             }
             let lost = self.servers.get(id).is_none_or(|server| server.loss.is_some());
             let more = if lost {
-                self.abandon_step(id, out)
+                self.record_loss(id, out) || self.abandon_step(id, out)
             } else {
                 self.finish_step(now, id, out)
                     || self.repair_step(id, out)

@@ -146,6 +146,7 @@ impl Engine {
             let original = layout.atomic_ack(frame.bytes()).map_or(0, |ack| ack.original);
             self.drop_frame(frame, DropReason::Consumed, out);
             self.mark_done(slot, 1);
+            self.record_value(&record.request, original, out);
             return self.complete(&record.request, Outcome::Atomic(original), out);
         }
         let index = record.parts;

@@ -1,0 +1,386 @@
+//! What is kept of a log.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::codec::RecordError;
+use super::record::{Binding, ClientPoint, Record, ServerPoint};
+use crate::Config;
+use crate::ids::{ClientId, DomainId, ServerQpId};
+use crate::mail::Kind;
+use crate::policy::Connection;
+use crate::wire::{ClientPsn, Msn, Opcode, ServerPsn};
+
+/// Why a log cannot be read on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JournalError {
+    /// Bytes are no record.
+    Record(RecordError),
+    /// A connection's number is not below [`Config::connections_max`].
+    Connection(u32),
+    /// A client or a server queue pair has more open than [`Config::client_window_max`] or
+    /// [`Config::server_window_max`] allow: the log is another configuration's, or has a hole.
+    Open(u32),
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JournalError::Record(error) => error.fmt(f),
+            JournalError::Connection(id) => write!(f, "connection {id} is beyond the limit"),
+            JournalError::Open(id) => write!(f, "connection {id} has too much open"),
+        }
+    }
+}
+
+impl core::error::Error for JournalError {}
+
+/// The result of an atomic, kept for a repeat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Value {
+    pub(crate) psn: ClientPsn,
+    pub(crate) opcode: Opcode,
+    pub(crate) original: u64,
+}
+
+/// A binding at or beyond its client's floor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Open {
+    pub(crate) binding: Binding,
+    /// The value of an atomic that has been answered.
+    pub(crate) value: Option<u64>,
+}
+
+/// A binding that no client waits for, not known to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stray {
+    pub(crate) binding: Binding,
+    /// A zero-length WRITE has its place.
+    pub(crate) filled: bool,
+}
+
+/// What is known of a client.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct KnownClient {
+    pub(crate) connection: Option<Connection>,
+    /// Everything before it is done; `None`: as the connection began.
+    pub(crate) floor: Option<ClientPsn>,
+    /// Messages before the floor; `None`: as the connection began.
+    pub(crate) msn: Option<Msn>,
+    pub(crate) last_plain: Option<ClientPsn>,
+    pub(crate) key: Option<u64>,
+    pub(crate) in_message: bool,
+    /// By PSN, from the floor on; there may be holes.
+    pub(crate) open: VecDeque<Open>,
+    /// Results of atomics before the floor, oldest first.
+    pub(crate) values: VecDeque<Value>,
+    pub(crate) stopped: bool,
+}
+
+impl KnownClient {
+    /// Everything before `floor` is done. `values_max` results are kept.
+    fn advance(&mut self, floor: ClientPsn, values_max: usize) {
+        let known = *self.floor.get_or_insert(floor);
+        if !floor.is_after(known) {
+            return;
+        }
+        self.floor = Some(floor);
+        while let Some(open) = self.open.pop_front_if(|open| open.binding.psn.is_before(floor)) {
+            self.close(&open, values_max);
+        }
+    }
+
+    fn close(&mut self, open: &Open, values_max: usize) {
+        let binding = &open.binding;
+        self.msn = Some(binding.msn);
+        self.key = binding.key;
+        self.in_message = !binding.opcode.ends_message();
+        match (binding.kind(), open.value) {
+            (Kind::Plain, _) => self.last_plain = Some(binding.psn),
+            (Kind::Atomic, Some(original)) => {
+                let (psn, opcode) = (binding.psn, binding.opcode);
+                self.keep(Value { psn, opcode, original }, values_max);
+            }
+            _ => {}
+        }
+    }
+
+    fn keep(&mut self, value: Value, values_max: usize) {
+        if self.values.iter().any(|known| known.psn == value.psn) {
+            return;
+        }
+        if self.values.len() >= values_max {
+            self.values.pop_front();
+        }
+        self.values.push_back(value);
+    }
+
+    /// Takes a binding in at its place. What was bound with its PSN before came back.
+    fn insert(&mut self, binding: Binding) {
+        let floor = self.floor.unwrap_or(binding.floor);
+        let place = |psn: ClientPsn| psn.offset_from(floor);
+        let at = self.open.partition_point(|o| place(o.binding.psn) < place(binding.psn));
+        let open = Open { binding, value: None };
+        match self.open.get_mut(at) {
+            Some(known) if known.binding.psn == binding.psn => *known = open,
+            _ => self.open.insert(at, open),
+        }
+    }
+}
+
+/// What is known of a server queue pair.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct KnownServer {
+    /// The PSN of the next request, and one before which everything is done; `None`: as its
+    /// connection began.
+    pub(crate) span: Option<(ServerPsn, ServerPsn)>,
+    pub(crate) in_message: Option<ClientId>,
+    pub(crate) strays: Vec<Stray>,
+    /// It was given up: everything before the PSN is done; whether nothing else is.
+    pub(crate) lost: Option<(ServerPsn, bool)>,
+    pub(crate) gone: bool,
+}
+
+impl KnownServer {
+    fn note(&mut self, binding: &Binding) {
+        let end = binding.server_end();
+        let floor = binding.server_floor;
+        let (next, known) = self.span.get_or_insert((binding.server_psn, floor));
+        if end.is_after(*next) {
+            *next = end;
+            self.in_message = (!binding.opcode.ends_message()).then_some(binding.client);
+        }
+        if floor.is_after(*known) {
+            *known = floor;
+        }
+        self.purge();
+    }
+
+    fn purge(&mut self) {
+        let Some((_, floor)) = self.span else { return };
+        self.strays.retain(|stray| !stray.binding.server_psn.is_before(floor));
+    }
+}
+
+/// What an engine that goes on needs of a log. What it holds is bounded by the limits of the
+/// configuration: about 100 bytes for each open request and 24 for each result kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Journal {
+    connections_max: u32,
+    client_window_max: usize,
+    server_window_max: usize,
+    values_max: usize,
+    declined_max: usize,
+    clients: BTreeMap<u32, KnownClient>,
+    servers: BTreeMap<u32, KnownServer>,
+    declined: BTreeSet<(DomainId, u64)>,
+}
+
+impl Journal {
+    /// An empty one, for the log of an engine with this configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Journal {
+        Journal {
+            connections_max: config.connections_max,
+            client_window_max: config.client_window_max as usize,
+            server_window_max: config.server_window_max as usize,
+            values_max: config.atomic_results as usize,
+            declined_max: config.declined_keys_max as usize,
+            clients: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            declined: BTreeSet::new(),
+        }
+    }
+
+    /// Reads a whole log: records one behind the other.
+    ///
+    /// # Errors
+    /// See [`JournalError`]; offsets count from the start of the record.
+    pub fn read(config: &Config, mut log: &[u8]) -> Result<Journal, JournalError> {
+        let mut journal = Journal::new(config);
+        while !log.is_empty() {
+            let (record, len) = Record::decode(log).map_err(JournalError::Record)?;
+            journal.apply(&record)?;
+            log = log.get(len..).unwrap_or(&[]);
+        }
+        Ok(journal)
+    }
+
+    /// Takes the next record of the log.
+    ///
+    /// # Errors
+    /// When it says more than the configuration allows: the journal is of no use then.
+    pub fn apply(&mut self, record: &Record) -> Result<(), JournalError> {
+        match record {
+            Record::Start { client, connection } => {
+                self.client(*client)?.connection = Some(*connection);
+            }
+            Record::Binding(binding) => self.bind(binding)?,
+            Record::Value { client, psn, opcode, original } => {
+                let values_max = self.values_max;
+                let known = self.client(*client)?;
+                let open = known.open.iter_mut().find(|open| open.binding.psn == *psn);
+                match open {
+                    Some(open) => open.value = Some(*original),
+                    None => {
+                        let value = Value { psn: *psn, opcode: *opcode, original: *original };
+                        known.keep(value, values_max);
+                    }
+                }
+            }
+            Record::Fill { server_qp, psn } => self.fill(*server_qp, *psn)?,
+            Record::Stopped { client } => self.stop(*client)?,
+            Record::Lost { server_qp, done, refusing } => {
+                let known = self.server(*server_qp)?;
+                known.lost = Some((*done, *refusing));
+                known.strays.clear();
+            }
+            Record::Gone { server_qp } => self.server(*server_qp)?.gone = true,
+            Record::Declined { domain, key } => {
+                // One more than the engine's set holds, which then holds every key.
+                if self.declined.len() <= self.declined_max {
+                    self.declined.insert((*domain, *key));
+                }
+            }
+            Record::ClientPoint(point) => {
+                let values_max = self.values_max;
+                let known = self.client(point.client)?;
+                known.advance(point.floor, values_max);
+                known.msn = Some(point.msn);
+                known.last_plain = point.last_plain;
+                (known.key, known.in_message) = (point.key, point.in_message);
+            }
+            Record::ServerPoint(point) => {
+                let known = self.server(point.server_qp)?;
+                known.span = Some((point.next, point.floor));
+                known.in_message = point.in_message;
+                known.purge();
+            }
+        }
+        Ok(())
+    }
+
+    fn client(&mut self, id: ClientId) -> Result<&mut KnownClient, JournalError> {
+        if id.0 >= self.connections_max {
+            return Err(JournalError::Connection(id.0));
+        }
+        Ok(self.clients.entry(id.0).or_default())
+    }
+
+    fn server(&mut self, id: ServerQpId) -> Result<&mut KnownServer, JournalError> {
+        if id.0 >= self.connections_max {
+            return Err(JournalError::Connection(id.0));
+        }
+        Ok(self.servers.entry(id.0).or_default())
+    }
+
+    fn bind(&mut self, binding: &Binding) -> Result<(), JournalError> {
+        let (values_max, window) = (self.values_max, self.client_window_max);
+        self.server(binding.server_qp)?.note(binding);
+        let known = self.client(binding.client)?;
+        known.advance(binding.floor, values_max);
+        if known.stopped || binding.is_repeat() {
+            return self.stray(*binding, false);
+        }
+        known.insert(*binding);
+        if known.open.len() > window {
+            return Err(JournalError::Open(binding.client.0));
+        }
+        Ok(())
+    }
+
+    /// Nobody waits for the binding any more. It is kept until it is known to be done.
+    fn stray(&mut self, binding: Binding, filled: bool) -> Result<(), JournalError> {
+        let window = self.server_window_max;
+        let known = self.server(binding.server_qp)?;
+        if known.lost.is_none() {
+            known.strays.push(Stray { binding, filled });
+            known.purge();
+        }
+        if known.strays.len() > window {
+            return Err(JournalError::Open(binding.server_qp.0));
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, id: ClientId) -> Result<(), JournalError> {
+        let known = self.client(id)?;
+        known.stopped = true;
+        let open = core::mem::take(&mut known.open);
+        open.iter().try_for_each(|open| self.stray(open.binding, false))
+    }
+
+    fn fill(&mut self, id: ServerQpId, psn: ServerPsn) -> Result<(), JournalError> {
+        let is_it = |b: &Binding| b.server_qp == id && b.server_psn == psn;
+        let clients = self.clients.iter();
+        let owner = clients.filter(|(_, c)| c.open.iter().any(|o| is_it(&o.binding)));
+        if let Some(client) = owner.map(|(client, _)| ClientId(*client)).next() {
+            self.stop(client)?;
+        }
+        let strays = &mut self.server(id)?.strays;
+        strays.iter_mut().filter(|stray| is_it(&stray.binding)).for_each(|s| s.filled = true);
+        Ok(())
+    }
+
+    /// The same in as few records as can be: a log that may replace the one that was read. What
+    /// is recorded later goes behind it.
+    pub fn checkpoint(&self, mut emit: impl FnMut(&Record)) {
+        for (id, known) in &self.clients {
+            let client = ClientId(*id);
+            if let Some(connection) = known.connection {
+                emit(&Record::Start { client, connection });
+            }
+            if let (Some(floor), Some(msn)) = (known.floor, known.msn) {
+                let KnownClient { last_plain, key, in_message, .. } = *known;
+                let point = ClientPoint { client, floor, msn, last_plain, key, in_message };
+                emit(&Record::ClientPoint(point));
+            }
+            for Value { psn, opcode, original } in known.values.iter().copied() {
+                emit(&Record::Value { client, psn, opcode, original });
+            }
+            for open in &known.open {
+                emit(&Record::Binding(open.binding));
+                if let Some(original) = open.value {
+                    let Binding { psn, opcode, .. } = open.binding;
+                    emit(&Record::Value { client, psn, opcode, original });
+                }
+            }
+            if known.stopped {
+                emit(&Record::Stopped { client });
+            }
+        }
+        for (id, known) in &self.servers {
+            let server_qp = ServerQpId(*id);
+            for stray in &known.strays {
+                emit(&Record::Binding(stray.binding));
+                if stray.filled {
+                    emit(&Record::Fill { server_qp, psn: stray.binding.server_psn });
+                }
+            }
+            if let Some((next, floor)) = known.span {
+                let in_message = known.in_message;
+                emit(&Record::ServerPoint(ServerPoint { server_qp, next, floor, in_message }));
+            }
+            if let Some((done, refusing)) = known.lost {
+                emit(&Record::Lost { server_qp, done, refusing });
+            }
+            if known.gone {
+                emit(&Record::Gone { server_qp });
+            }
+        }
+        self.declined.iter().for_each(|(domain, key)| {
+            emit(&Record::Declined { domain: *domain, key: *key });
+        });
+    }
+
+    #[cfg(test)]
+    pub(crate) fn clients(&self) -> impl Iterator<Item = (ClientId, &KnownClient)> {
+        self.clients.iter().map(|(id, known)| (ClientId(*id), known))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn servers(&self) -> impl Iterator<Item = (ServerQpId, &KnownServer)> {
+        self.servers.iter().map(|(id, known)| (ServerQpId(*id), known))
+    }
+}
