@@ -66,6 +66,9 @@ named! {
         Cnp => "cnp",
         /// A request sent again to a server, from the retained frame.
         Repair => "repair",
+        /// Zero-length WRITE to a server: a question how far it is, or in the place of a request
+        /// whose bytes are gone.
+        Filler => "filler",
     }
 }
 

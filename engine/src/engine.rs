@@ -11,6 +11,7 @@ use crate::mail::{Completion, Mail, Outcome};
 use crate::mux::client::Clients;
 use crate::mux::closing::Loss;
 use crate::mux::lookup::FlowTable;
+use crate::mux::resume::Resumes;
 use crate::mux::server::Servers;
 use crate::mux::watch::Watches;
 use crate::mux::work::WorkRing;
@@ -44,6 +45,12 @@ pub enum BuildError {
     Directory(DirectoryError),
     /// An engine that learns from observation has all connections to itself.
     LearningShards,
+    /// An engine that learns connections cannot go on where another was.
+    ResumeLearning,
+    /// The journal has connections that the directory has not.
+    ResumeDirectory,
+    /// More is open than the configuration allows.
+    ResumeLimits,
     /// A connection is given to a shard that does not exist.
     Shard {
         /// The shard.
@@ -61,6 +68,13 @@ impl fmt::Display for BuildError {
             BuildError::LearningShards => {
                 f.write_str("trust by observation works on one shard only")
             }
+            BuildError::ResumeLearning => {
+                f.write_str("connections that are learnt cannot be resumed")
+            }
+            BuildError::ResumeDirectory => {
+                f.write_str("the journal has connections that the directory has not")
+            }
+            BuildError::ResumeLimits => f.write_str("more is open than the limits allow"),
             BuildError::Shard { found, shards } => {
                 write!(f, "a connection belongs to shard {found}, but there are {shards}")
             }
@@ -109,6 +123,8 @@ pub struct Engine {
     pub(crate) recalls: WorkRing,
     /// No deadline is before this.
     pub(crate) earliest: Nanos,
+    /// What was bound before it went on where another engine was.
+    pub(crate) resumes: Resumes,
     pub(crate) requests: FlowTable,
     pub(crate) responses: FlowTable,
 }
@@ -168,6 +184,7 @@ impl Engine {
             dismissed: None,
             learner,
             earliest: Nanos::NEVER,
+            resumes: Resumes::none(),
             requests,
             responses,
             config,
@@ -355,6 +372,7 @@ impl Engine {
     fn on_letter(&mut self, now: Nanos, letter: &mut Letter<'_>, out: &mut Out) {
         let Some(frame) = letter.frame.as_mut() else {
             match &letter.mail {
+                Mail::Void(request) => self.on_void(request),
                 Mail::Completion(completion) => self.on_completion(completion),
                 Mail::Gone(id) => self.on_gone(*id),
                 Mail::Foreign { .. } | Mail::Request(_) => {}
@@ -379,7 +397,7 @@ impl Engine {
                 out.push(Action::Hold(frame.token()));
                 self.on_returned(client, slot, frame.token(), out);
             }
-            Mail::Completion(_) | Mail::Foreign { .. } | Mail::Gone(_) => {
+            Mail::Completion(_) | Mail::Foreign { .. } | Mail::Gone(_) | Mail::Void(_) => {
                 self.drop_frame(frame, DropReason::Malformed, out);
             }
         }

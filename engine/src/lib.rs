@@ -47,7 +47,7 @@ pub use counters::{Counters, DeclineReason, DropReason, GeneratedKind, Tally};
 pub use engine::{BURST_MAX, BuildError, Engine, Letter, ServerQpReport};
 pub use frame::{Frame, HEADROOM, Side, Token};
 pub use ids::{ClientId, DomainId, ServerQpId, ShardId};
-pub use mail::{Completion, Kind, Mail, Outcome, Request, SlotRef};
+pub use mail::{Completion, Kind, Mail, Outcome, Request, Resumed, SlotRef};
 pub use out::{Action, GENERATED_MAX, Out, STEP_ROOM};
 pub use rules::Rule;
 pub use time::Nanos;

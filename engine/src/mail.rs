@@ -33,6 +33,9 @@ pub enum Mail {
     /// To all: nothing that places brought to this server queue pair is left there, and it takes
     /// no more.
     Gone(ServerQpId),
+    /// To the owner of a server queue pair: the bytes of this request, which was bound before the
+    /// engine went on, do not come again.
+    Void(Request),
 }
 
 /// A client's request on its way to a server queue pair.
@@ -75,6 +78,8 @@ pub(crate) struct Origin {
     /// Everything before this PSN was complete when the request was handed over.
     pub(crate) floor: ClientPsn,
     pub(crate) way: Way,
+    /// It is bound already, and only its bytes come again.
+    pub(crate) again: bool,
     /// The key that the client wrote last, up to and including this request.
     pub(crate) key: Option<u64>,
 }
@@ -129,4 +134,17 @@ pub enum Outcome {
     Lost,
     /// It did not run, and its server queue pair takes it no more.
     Returned,
+    /// How far a request is that was bound before the engine went on where another was.
+    Resumed(Resumed),
+}
+
+/// How far a request is that another engine had bound.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resumed {
+    /// It was complete.
+    Done,
+    /// It may not have run, and its bytes are gone.
+    Wanted,
+    /// It is sent again; its outcome will be told.
+    Sent,
 }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use qpmux_engine::journal::Journal;
 use qpmux_engine::policy::{Directory, Policy};
 use qpmux_engine::{
     Action, BuildError, Config, Counters, Engine, Frame, HEADROOM, Letter, Mail, Nanos, Out,
@@ -77,8 +78,31 @@ impl Host {
     ) -> Result<Host, BuildError> {
         let engine =
             |shard| Engine::new(*config, policy.clone(), directory.clone(), ShardId(shard), shards);
-        Ok(Host {
-            shards: (0..shards.max(1)).map(engine).collect::<Result<_, _>>()?,
+        Ok(Host::of((0..shards.max(1)).map(engine).collect::<Result<_, _>>()?))
+    }
+
+    /// Engines that go on where those were whose log ended as the journal says.
+    ///
+    /// # Errors
+    /// When an engine cannot be built: see [`BuildError`].
+    pub fn resume(
+        config: &Config,
+        policy: &Policy,
+        directory: &Directory,
+        shards: u8,
+        journal: &Journal,
+        now: Nanos,
+    ) -> Result<Host, BuildError> {
+        let engine = |shard| {
+            let shard = (ShardId(shard), shards);
+            Engine::resume(*config, policy.clone(), directory.clone(), shard, journal, now)
+        };
+        Ok(Host::of((0..shards.max(1)).map(engine).collect::<Result<_, _>>()?))
+    }
+
+    fn of(shards: Vec<Engine>) -> Host {
+        Host {
+            shards,
             out: Out::new(OUT_CAPACITY),
             buffers: Vec::new(),
             free: Vec::new(),
@@ -87,7 +111,7 @@ impl Host {
             recalls: VecDeque::new(),
             guard: |call| call(),
             records: None,
-        })
+        }
     }
 
     /// The same host with another way to call its engines.

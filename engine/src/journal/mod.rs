@@ -4,7 +4,7 @@
 //! With [`crate::Config::records`], the engine hands out a record before the packet that it is
 //! about: what it bound to a server's PSN, what an atomic's word had held. The host keeps one log,
 //! in which what a shard mails comes after what that shard has recorded. [`Journal`] reads such a
-//! log and keeps what an engine that goes on needs of it; the frames themselves are in no
+//! log and keeps what [`crate::Engine::resume`] needs of it; the frames themselves are in no
 //! record, since the clients have them.
 //!
 //! A record begins with its kind and the version of its form, one byte each; numbers are little
@@ -20,3 +20,5 @@ mod tests;
 pub use codec::RecordError;
 pub use record::{Binding, ClientPoint, Extent, Operands, Record, ServerPoint, Steer};
 pub use store::{Journal, JournalError};
+
+pub(crate) use store::{KnownClient, KnownServer};

@@ -2,7 +2,7 @@
 
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::mail::Kind;
-use crate::policy::Connection;
+use crate::policy::{Access, Connection, Rights};
 use crate::wire::{ClientPsn, Msn, Opcode, ServerPsn};
 
 /// Server memory that a request names, as its RETH or AtomicETH says (IBTA vol. 1, 9.3 and 9.5).
@@ -90,6 +90,16 @@ impl Binding {
     /// A READ that its client asked for again: its first answer was complete when it was bound.
     pub(crate) fn is_repeat(&self) -> bool {
         self.psn.is_before(self.floor)
+    }
+
+    pub(crate) fn access(&self) -> Option<Access> {
+        let right = match self.kind() {
+            Kind::Read => Rights::READ,
+            Kind::Atomic => Rights::ATOMIC,
+            Kind::Plain => Rights::WRITE,
+        };
+        let Extent { remote_key, start, len } = self.extent?;
+        Some(Access { remote_key, right, start, len })
     }
 }
 

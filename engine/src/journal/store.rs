@@ -163,7 +163,7 @@ impl KnownServer {
     }
 }
 
-/// What an engine that goes on needs of a log. What it holds is bounded by the limits of the
+/// What [`crate::Engine::resume`] needs of a log. What it holds is bounded by the limits of the
 /// configuration: about 100 bytes for each open request and 24 for each result kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Journal {
@@ -374,12 +374,10 @@ impl Journal {
         });
     }
 
-    #[cfg(test)]
     pub(crate) fn clients(&self) -> impl Iterator<Item = (ClientId, &KnownClient)> {
         self.clients.iter().map(|(id, known)| (ClientId(*id), known))
     }
 
-    #[cfg(test)]
     pub(crate) fn servers(&self) -> impl Iterator<Item = (ServerQpId, &KnownServer)> {
         self.servers.iter().map(|(id, known)| (ServerQpId(*id), known))
     }

@@ -18,6 +18,8 @@ use crate::{ClientId, Config};
 pub(crate) enum Service {
     /// It is not translated yet: its packets pass, and are watched.
     Watching,
+    /// It is not known yet how far it was with the engine before.
+    Resuming,
     /// It is translated.
     Active,
     /// It is silent: requests are dropped, late answers go nowhere.
@@ -130,6 +132,12 @@ pub(crate) enum State {
     Held(Token),
     /// Handed to the owner of its server queue pair.
     Issued,
+    /// Another engine bound it; it is not known whether it ran.
+    Unsettled,
+    /// Another engine bound it, it may not have run, and its bytes are gone.
+    Missing,
+    /// It was complete before this engine went on.
+    Past,
     /// It passed untouched, before the connection was translated.
     Passed,
     /// Its result is here.
@@ -138,6 +146,13 @@ pub(crate) enum State {
     Refused(NakCode),
     /// Its server queue pair was given up: its outcome is unknown, its client hears nothing.
     Lost,
+}
+
+impl State {
+    /// Whether the request is at its server queue pair, or on its way there.
+    pub(crate) fn is_out(self) -> bool {
+        matches!(self, State::Issued | State::Unsettled | State::Missing)
+    }
 }
 
 /// Which server queue pair a request goes to.

@@ -17,10 +17,14 @@ impl Engine {
     /// News of a request whose answer carries no frame.
     pub(crate) fn on_completion(&mut self, completion: &Completion) {
         let Some(slot) = self.clients.slots.resolve(completion.slot) else { return };
+        if let Outcome::Resumed(news) = completion.outcome {
+            return self.on_resumed(completion, slot, news);
+        }
         if !matches!(completion.outcome, Outcome::NotReady { .. }) {
             self.leave_slot(completion.client, slot);
         }
         let Some(record) = self.clients.slots.get_mut(slot) else { return };
+        let unsettled = record.state == State::Unsettled;
         match completion.outcome {
             Outcome::Acknowledged => record.state = State::Ready,
             Outcome::Atomic(original) => {
@@ -45,10 +49,13 @@ impl Engine {
                 let psn = record.psn;
                 self.halt(completion.client, psn);
             }
-            Outcome::ReadPart { .. } | Outcome::Returned => {
+            Outcome::ReadPart { .. } | Outcome::Returned | Outcome::Resumed(_) => {
                 debug_assert!(false, "it comes with a frame");
                 return;
             }
+        }
+        if unsettled {
+            self.note_settled(completion.client);
         }
         self.clients.work.push(completion.client.0);
     }
@@ -174,13 +181,17 @@ impl Engine {
             }
             let Some(client) = self.clients.get(id) else { return true };
             let more = match client.service {
-                Service::Stopped => self.record_stop(id, out) || self.clear_step(id, out),
+                Service::Stopped => {
+                    self.record_stop(id, out) || self.void_step(id, out) || self.clear_step(id, out)
+                }
+                Service::Resuming => false,
                 Service::Watching => self.undrain_step(now, id, out),
                 Service::Active => {
                     self.expire_step(now, id, out)
                         || self.release_step(id, out)
                         || self.acknowledge(id, out)
                         || self.refuse_step(id, out)
+                        || self.ask_client_step(now, id, out)
                         || self.issue_held(id, out)
                 }
             };
@@ -196,6 +207,10 @@ impl Engine {
         let Some(slot) = client_head(Some(client)) else { return false };
         let repeated = !client.repeats.is_empty();
         let Some(&record) = self.clients.slots.get(slot) else { return false };
+        if record.state == State::Past {
+            self.close_past(id, slot, &record);
+            return true;
+        }
         if record.kind == Kind::Plain {
             if record.state != State::Ready {
                 return false;
@@ -248,14 +263,23 @@ impl Engine {
         };
         self.answer(id, &answer, out);
         if !repeated {
-            let result =
-                AtomicResult { psn: record.psn, opcode: record.opcode, original: record.original };
-            self.clients.keep_result(id, result);
+            self.keep_atomic(id, record);
         }
     }
 
+    pub(super) fn keep_atomic(&mut self, id: ClientId, record: &ClientSlot) {
+        let ClientSlot { psn, opcode, original, .. } = *record;
+        self.clients.keep_result(id, AtomicResult { psn, opcode, original });
+    }
+
     /// The answer is on its way: the request is complete.
-    fn close_slot(&mut self, id: ClientId, slot: u32, record: &ClientSlot, repeated: bool) {
+    pub(super) fn close_slot(
+        &mut self,
+        id: ClientId,
+        slot: u32,
+        record: &ClientSlot,
+        repeated: bool,
+    ) {
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
         let queue = if repeated { &mut client.repeats } else { &mut client.queue };
         let popped = self.clients.slots.pop_front(queue);
@@ -340,7 +364,7 @@ impl Engine {
         let Some(&record) = self.clients.slots.get(slot) else { return false };
         match record.state {
             // What is bound is finished first.
-            State::Issued => return false,
+            state if state.is_out() => return false,
             State::Held(token) => {
                 out.push(Action::Release(token));
                 // It may have reserved its place for itself, but it has not entered it.

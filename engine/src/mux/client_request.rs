@@ -42,11 +42,14 @@ impl Engine {
         match client.service {
             Service::Watching => return self.on_watched_request(now, id, frame, layout, out),
             Service::Stopped => return self.drop_frame(frame, DropReason::OutOfService, out),
+            Service::Resuming => return self.on_early_request(now, id, frame, layout, out),
             Service::Active => {}
         }
         let psn = ClientPsn::from_wire(layout.psn);
         if psn == client.expected {
-            self.on_next(now, id, frame, layout, out);
+            if !self.take_orphan(now, id, frame, layout, out) {
+                self.on_next(now, id, frame, layout, out);
+            }
         } else if psn.is_after(client.expected) {
             if !self.config.keeps(Rule::GapIsNotTaken) {
                 return self.on_next(now, id, frame, layout, out);
@@ -57,7 +60,7 @@ impl Engine {
         {
             self.on_repeat(now, id, frame, layout, out);
         } else {
-            self.drop_frame(frame, DropReason::DuplicateInProgress, out);
+            self.on_in_progress(now, id, frame, layout, out);
         }
     }
 
@@ -376,7 +379,7 @@ impl Engine {
     /// The client is served no longer: what it holds is given up, what is bound is finished.
     pub(crate) fn stop_client(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        if client.service == Service::Active {
+        if matches!(client.service, Service::Active | Service::Resuming) {
             client.service = Service::Stopped;
             self.counters.out_of_service += 1;
             self.clients.work.push(id.0);

@@ -8,6 +8,7 @@
 //! the same one by itself).
 
 use super::client::{State, Way};
+use super::server::Source;
 use crate::engine::Engine;
 use crate::frame::Side;
 use crate::ids::{ClientId, ServerQpId, ShardId};
@@ -158,7 +159,7 @@ impl Engine {
         let mut behind = self.clients.slots.next(slot);
         while let Some(index) = behind {
             let Some(record) = self.clients.slots.get(index) else { break };
-            if record.state == State::Issued {
+            if record.state.is_out() {
                 return true;
             }
             behind = self.clients.slots.next(index);
@@ -179,7 +180,7 @@ impl Engine {
             && index != slot
             && let Some(record) = self.clients.slots.get(index)
         {
-            if record.state == State::Issued && record.way == way && record.target != target {
+            if record.state.is_out() && record.way == way && record.target != target {
                 return true;
             }
             before = self.clients.slots.next(index);
@@ -337,6 +338,10 @@ impl Engine {
                 _ => Outcome::Lost,
             });
         }
+        if record.source != Source::Frame && fate == Some(Outcome::Returned) {
+            // There is nothing that could be sent elsewhere.
+            fate = Some(Outcome::Lost);
+        }
         if request.starts_message {
             server.message_returned = (fate == Some(Outcome::Returned)).then_some(request.client);
         }
@@ -344,7 +349,7 @@ impl Engine {
             self.give_back(&request, record.token, out);
             return true;
         }
-        out.push(Action::Release(record.token));
+        self.release_bytes(&record, out);
         if let Some(outcome) = fate {
             self.complete(&request, outcome, out);
         }

@@ -1,10 +1,12 @@
-//! Packets that the engine makes: answers to a client, congestion notifications.
+//! Packets that the engine makes: answers to a client, congestion notifications, and requests to a
+//! server.
 
+use crate::journal::{Binding, Operands};
 use crate::out::{GENERATED_MAX, Out};
 use crate::policy::{Connection, Endpoint, PathFacts};
 use crate::wire::{
-    AethRepr, AtomicAckEthRepr, BthRepr, ClientPsn, Extension, Msn, Opcode, Path, Psn, Syndrome,
-    build, build_cnp,
+    AethRepr, AtomicAckEthRepr, AtomicEthRepr, BthRepr, ClientPsn, Extension, Msn, Opcode, Path,
+    Psn, RethRepr, ServerPsn, Syndrome, build, build_cnp,
 };
 use crate::{GeneratedKind, Side};
 
@@ -98,4 +100,57 @@ fn write(
     };
     let bth = header(opcode, client, response, answer.psn.to_wire());
     build(&path(server, client, response), &bth, &extension, &[], buffer)
+}
+
+/// Adds a READ or an atomic, as it was first sent.
+pub(crate) fn request(out: &mut Out, connection: &Connection, binding: &Binding) -> bool {
+    let Some(extent) = binding.extent else { return false };
+    let (virtual_address, remote_key) = (extent.start, extent.remote_key);
+    let extension = if binding.opcode.is_atomic() {
+        let Operands { swap_or_add, compare } = binding.operands;
+        Extension::AtomicEth(AtomicEthRepr { virtual_address, remote_key, swap_or_add, compare })
+    } else {
+        Extension::Reth(RethRepr { virtual_address, remote_key, dma_length: extent.len })
+    };
+    send(out, connection, binding.opcode, binding.server_psn, &extension)
+}
+
+/// Adds a zero-length WRITE. It needs no memory key (rxe_resp.c, qib_rc.c).
+pub(crate) fn filler(out: &mut Out, connection: &Connection, psn: ServerPsn) -> bool {
+    let nothing = RethRepr { virtual_address: 0, remote_key: 0, dma_length: 0 };
+    send(out, connection, Opcode::WriteOnly, psn, &Extension::Reth(nothing))
+}
+
+/// Adds a request without payload, as the owner of the server queue pair would have sent it.
+fn send(
+    out: &mut Out,
+    connection: &Connection,
+    opcode: Opcode,
+    psn: ServerPsn,
+    extension: &Extension,
+) -> bool {
+    let facts = &connection.request;
+    let path = Path {
+        source_mac: connection.client.mac,
+        destination_mac: connection.server.mac,
+        source: connection.client.ip,
+        destination: connection.server.ip,
+        source_port: facts.source_port,
+        traffic_class: facts.traffic_class,
+        hop_limit: facts.hop_limit,
+        identification: 0,
+    };
+    let bth = BthRepr {
+        opcode,
+        solicited: false,
+        migration_request: facts.migration_request,
+        pad_count: 0,
+        partition_key: facts.partition_key,
+        fecn: false,
+        becn: false,
+        dest_qp: connection.server.qpn,
+        ack_request: true,
+        psn: psn.to_wire(),
+    };
+    out.push_generated(Side::Server, |buffer| build(&path, &bth, extension, &[], buffer))
 }

@@ -14,7 +14,7 @@ use crate::wire::{ClientPsn, Layout};
 /// What a request of a client that is complete up to `floor` is to it.
 pub(super) fn origin_of(record: &ClientSlot, floor: ClientPsn) -> Origin {
     let ClientSlot { psn, msn, opcode, way, key, .. } = *record;
-    Origin { psn, msn, opcode, floor, way, key }
+    Origin { psn, msn, opcode, floor, way, again: false, key }
 }
 
 impl From<Way> for Steer {

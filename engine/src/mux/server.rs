@@ -145,6 +145,25 @@ impl ServerQp {
             && matches!(self.hosting, Hosting::Open | Hosting::Gone)
     }
 
+    /// Counts a request in that is bound.
+    pub(super) fn count_open(&mut self, id: ServerQpId, request: &Request) {
+        self.open_packets += 1;
+        self.open_span += request.packets;
+        self.open_reads += u32::from(request.kind != Kind::Plain);
+        self.open_mapped += u32::from(request.mapped);
+        self.open_guests += u32::from(request.client != id.owner());
+    }
+
+    /// Counts it out.
+    pub(super) fn uncount_open(&mut self, id: ServerQpId, request: &Request) {
+        let Request { kind, packets, mapped, client, .. } = *request;
+        self.open_packets = self.open_packets.saturating_sub(1);
+        self.open_span = self.open_span.saturating_sub(packets);
+        self.open_reads = self.open_reads.saturating_sub(u32::from(kind != Kind::Plain));
+        self.open_mapped = self.open_mapped.saturating_sub(u32::from(mapped));
+        self.open_guests = self.open_guests.saturating_sub(u32::from(client != id.owner()));
+    }
+
     /// Where a request waits that cannot be bound yet.
     fn waiting_queue(&mut self, id: ServerQpId, request: &Request) -> &mut Queue {
         match request.starts_message {
@@ -161,12 +180,29 @@ pub(crate) struct ServerSlot {
     pub(crate) request: Request,
     pub(crate) psn: ServerPsn,
     pub(crate) token: Token,
+    pub(crate) source: Source,
     /// READ response packets that have come, in order.
     pub(crate) parts: u32,
     /// An atomic whose answer has come, a READ whose whole response has.
     pub(crate) done: bool,
     /// Order of arrival among the waiting.
     pub(crate) arrival: u64,
+}
+
+/// Where the bytes of a request come from when it is sent again. The numbers are those of what was
+/// restored: see [`super::resume::Resumes::binding`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    /// The host keeps its frame.
+    Frame,
+    /// They are made anew: a READ or an atomic.
+    Made(u32),
+    /// A zero-length WRITE has its place.
+    Filler,
+    /// They are gone; the client is to send them again.
+    Missing(u32),
+    /// They are gone for good.
+    Void(u32),
 }
 
 /// All server queue pairs of one shard, and what is on its way to them.
@@ -209,11 +245,13 @@ impl Servers {
                     opcode: Opcode::SendOnly,
                     floor: ClientPsn::new(0),
                     way: Way::Own,
+                    again: false,
                     key: None,
                 },
             },
             psn: ServerPsn::default(),
             token: Token(0),
+            source: Source::Frame,
             parts: 0,
             done: false,
             arrival: 0,
@@ -254,6 +292,9 @@ impl Engine {
         out: &mut Out,
     ) {
         let id = request.server_qp;
+        if request.origin.again {
+            return self.attach(&request, frame, layout, out);
+        }
         let Some(server) = self.servers.get(id) else { return };
         if !self.takes(id, &request) {
             out.push(Action::Hold(frame.token()));
@@ -312,6 +353,7 @@ impl Engine {
             request,
             psn: ServerPsn::default(),
             token,
+            source: Source::Frame,
             parts: request.parts,
             done: false,
             arrival: self.servers.arrivals,
@@ -340,13 +382,14 @@ impl Engine {
         };
         let depth = u32::from(connection.depth.max(1));
         let fits_depth = request.kind == Kind::Plain
-            || server.open_reads < depth
+            || server.open_reads < depth && !self.asks_for_value(id)
             || !self.config.keeps(Rule::DepthOfResponder);
         let guest = request.client != id.owner();
         let alone =
             if guest { !server.exclusive } else { !request.exclusive || server.open_guests == 0 };
         self.takes(id, request)
             && (alone || !self.config.keeps(Rule::GuestsMakeRoom))
+            && !self.is_asking(id)
             && server.repair.is_none()
             && server.not_ready_until.is_none()
             && in_turn
@@ -406,11 +449,7 @@ impl Engine {
         }
         server.round_trip.on_sent(psn, now);
         server.next = psn.add(request.packets);
-        server.open_packets += 1;
-        server.open_span += request.packets;
-        server.open_reads += u32::from(request.kind != Kind::Plain);
-        server.open_mapped += u32::from(request.mapped);
-        server.open_guests += u32::from(request.client != id.owner());
+        server.count_open(id, &request);
         server.in_message = (!request.ends_message).then_some(request.client);
         server.carried = true;
         server.hosted |= request.client != id.owner();
@@ -477,10 +516,13 @@ impl Engine {
                 return false;
             }
             let lost = self.servers.get(id).is_none_or(|server| server.loss.is_some());
-            let more = if lost {
+            let more = if self.is_asking(id) {
+                self.ask_server_step(now, id, out)
+            } else if lost {
                 self.record_loss(id, out) || self.abandon_step(id, out)
             } else {
-                self.finish_step(now, id, out)
+                self.fill_step(now, id, out)
+                    || self.finish_step(now, id, out)
                     || self.repair_step(id, out)
                     || self.return_step(id, out)
                     || self.recall_step(id, out)

@@ -28,6 +28,9 @@ impl Engine {
         if server.loss.is_some() {
             return self.drop_frame(frame, DropReason::OutOfService, out);
         }
+        if self.is_asking(id) {
+            return self.on_early_response(now, id, frame, layout, out);
+        }
         let psn = ServerPsn::from_wire(layout.psn);
         let Some(slot) = self.find_open(id, psn) else {
             return self.drop_frame(frame, DropReason::ResponseNotOpen, out);
@@ -42,7 +45,7 @@ impl Engine {
     }
 
     /// The bound request whose PSNs include this one. The search is bounded by the window.
-    fn find_open(&self, id: ServerQpId, psn: ServerPsn) -> Option<u32> {
+    pub(super) fn find_open(&self, id: ServerQpId, psn: ServerPsn) -> Option<u32> {
         let server = self.servers.get(id)?;
         let mut slot = server.open.head();
         while let Some(index) = slot {
@@ -271,7 +274,7 @@ impl Engine {
         }
         self.observe_access(record.request.client, id, record.request.access);
         self.note_progress(now, id);
-        out.push(Action::Release(record.token));
+        self.release_bytes(&record, out);
         if plain {
             self.complete(&record.request, Outcome::Acknowledged, out);
         }
@@ -291,13 +294,7 @@ impl Engine {
         if server.repair == Some(slot) {
             server.repair = server.open.head();
         }
-        server.open_packets = server.open_packets.saturating_sub(1);
-        server.open_span = server.open_span.saturating_sub(record.request.packets);
-        server.open_reads =
-            server.open_reads.saturating_sub(u32::from(record.request.kind != Kind::Plain));
-        server.open_mapped -= u32::from(record.request.mapped && server.open_mapped > 0);
-        let guest = record.request.client != id.owner();
-        server.open_guests -= u32::from(guest && server.open_guests > 0);
+        server.uncount_open(id, &record.request);
         let finished = server.open.is_empty() && server.waiting_own.is_empty();
         if server.exclusive && finished && server.in_message.is_none() {
             server.exclusive = false;

@@ -1,6 +1,6 @@
 //! Places in use: who may send to a place's host now, and who waits.
 
-use super::client::{ClientSlot, State, Way};
+use super::client::{ClientSlot, Way};
 use super::closing::Hosting;
 use crate::engine::Engine;
 use crate::ids::{ClientId, ServerQpId};
@@ -122,7 +122,7 @@ impl Engine {
         let way = record.way;
         // Whoever runs alone does so to the end of its message.
         let through = record.ends_message || !matches!(way, Way::Alone(_));
-        if record.state == State::Issued && through {
+        if record.state.is_out() && through {
             self.leave(id, way);
         }
     }

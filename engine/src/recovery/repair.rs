@@ -1,10 +1,8 @@
 //! Go-back-N from retained frames (IBTA vol. 1, 9.7.5.1): the client has no part in it.
 
-use crate::counters::GeneratedKind;
 use crate::engine::Engine;
-use crate::frame::Side;
 use crate::ids::ServerQpId;
-use crate::out::{Action, Out};
+use crate::out::Out;
 use crate::time::Nanos;
 use crate::wire::ServerPsn;
 
@@ -45,11 +43,13 @@ impl Engine {
     pub(crate) fn repair_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
         let Some(slot) = server.repair else { return false };
-        server.repair = self.servers.slots.next(slot);
-        let Some(record) = self.servers.slots.get(slot) else { return false };
-        out.push(Action::Send(record.token, Side::Server));
-        self.counters.generated.count(GeneratedKind::Repair as usize);
-        true
+        let next = self.servers.slots.next(slot);
+        let Some(&record) = self.servers.slots.get(slot) else { return false };
+        let sent = self.transmit(id, &record, out);
+        if let Some(server) = self.servers.get_mut(id).filter(|_| sent) {
+            server.repair = next;
+        }
+        sent
     }
 
     /// Something was answered: the timer starts anew (IBTA vol. 1, 9.9.2.1.1).

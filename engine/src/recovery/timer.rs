@@ -42,7 +42,7 @@ impl Engine {
                 }
             }
         }
-        self.earliest = earliest;
+        self.earliest = earliest.min(self.run_resume_deadlines(now));
     }
 
     fn on_deadline(&mut self, now: Nanos, id: ServerQpId) {
@@ -53,6 +53,10 @@ impl Engine {
             server.deadline = Nanos::NEVER;
             return self.servers.work.push(id.0);
         }
+        if self.on_silence(now, id) {
+            return;
+        }
+        let Some(server) = self.servers.get_mut(id) else { return };
         if server.not_ready_until.is_some() {
             return self.repair_from_oldest(now, id);
         }
@@ -60,6 +64,10 @@ impl Engine {
             server.deadline = Nanos::NEVER;
             return;
         }
+        if self.awaits_bytes(id) {
+            return self.repair_from_oldest(now, id);
+        }
+        let Some(server) = self.servers.get_mut(id) else { return };
         self.counters.timeouts += 1;
         server.retries += 1;
         if server.retries > retries_max {
