@@ -64,9 +64,9 @@ pub(crate) struct Setup {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Leg {
-    ToBox(u8),
-    ToServer,
-    ToClient,
+    Box(u8),
+    Server,
+    Client,
 }
 
 /// What leaves the middlebox, until it crashes.
@@ -165,20 +165,24 @@ fn policy(setup: &Setup) -> Policy {
     }
 }
 
+fn config(setup: &Setup) -> Config {
+    Config {
+        records: true,
+        server_timeout_ns: 20_000,
+        resume_wait_ns: 1_000_000,
+        server_window_max: setup.server_window_max,
+        requests_max: 256,
+        held_responses_max: 256,
+        frame_len_max: 1024,
+        atomic_results: 16,
+        ..Config::default()
+    }
+}
+
 impl World {
     pub(crate) fn new(setup: &Setup) -> World {
         let clients = setup.scripts.len() as u32;
-        let config = Config {
-            records: true,
-            server_timeout_ns: 20_000,
-            resume_wait_ns: 1_000_000,
-            server_window_max: setup.server_window_max,
-            requests_max: 256,
-            held_responses_max: 256,
-            frame_len_max: 1024,
-            atomic_results: 16,
-            ..Config::default()
-        };
+        let config = config(setup);
         let policy = policy(setup);
         let psn = setup.start_psn;
         let link = |i| connection(i, &client_link(i), psn, setup.shards);
@@ -284,9 +288,9 @@ impl World {
         self.crashes += 1;
         self.silent.clone_from(&self.setup.dead);
         self.flying.retain(|_, (leg, _)| match leg {
-            Leg::ToBox(_) => !fate.to_box,
-            Leg::ToServer => !fate.to_servers,
-            Leg::ToClient => !fate.to_clients,
+            Leg::Box(_) => !fate.to_box,
+            Leg::Server => !fate.to_servers,
+            Leg::Client => !fate.to_clients,
         });
         self.host = None;
         let log = self.outlet.log.borrow().clone();
@@ -322,7 +326,7 @@ impl World {
             if side == Side::Server {
                 self.note_content(&frame);
             }
-            let leg = if side == Side::Server { Leg::ToServer } else { Leg::ToClient };
+            let leg = if side == Side::Server { Leg::Server } else { Leg::Client };
             self.put(leg, frame);
         }
     }
@@ -357,13 +361,13 @@ impl World {
             while !self.silent.contains(&i)
                 && let Some(len) = self.clients[i].poll_transmit(self.now, &mut buffer)
             {
-                self.put(Leg::ToBox(0), buffer[..len].to_vec());
+                self.put(Leg::Box(0), buffer[..len].to_vec());
             }
             while let Some(completion) = self.clients[i].poll_completion() {
                 self.completions[i].push(completion);
             }
             while let Some(len) = self.servers[i].poll_transmit(self.now, &mut buffer) {
-                self.put(Leg::ToBox(1), buffer[..len].to_vec());
+                self.put(Leg::Box(1), buffer[..len].to_vec());
             }
         }
     }
@@ -377,7 +381,7 @@ impl World {
             let Ok(Classified::Rc(layout)) = classify(&frame) else { continue };
             let to = layout.dest_qp;
             match leg {
-                Leg::ToBox(from) => {
+                Leg::Box(from) => {
                     let side = if from == 0 { Side::Client } else { Side::Server };
                     let base = if from == 0 { 0x100 } else { 0x11 };
                     let shard = (to.value() - base) % u32::from(self.setup.shards);
@@ -385,13 +389,13 @@ impl World {
                         host.offer(shard as u8, side, now, &frame, emit);
                     });
                 }
-                Leg::ToClient => {
+                Leg::Client => {
                     let i = (to.value() - 0x11) as usize;
                     if !self.silent.contains(&i) {
                         self.clients[i].handle_frame(self.now, &frame);
                     }
                 }
-                Leg::ToServer => {
+                Leg::Server => {
                     let server = &mut self.servers[(to.value() - 0x100) as usize];
                     server.handle_frame(self.now, &frame, &mut self.memory, &mut self.effects);
                 }
