@@ -63,6 +63,7 @@ fn setup(scripts: Vec<Vec<Verb>>) -> Setup {
         start_psn: 0xff_fffd,
         like_rxe: false,
         dead: Vec::new(),
+        silence_ns: u64::MAX,
         server_window_max: 256,
         lost: Vec::new(),
     }
@@ -148,6 +149,18 @@ fn who_never_returns_harms_nobody() {
             runs +=
                 crash_everywhere(&Setup { order, hosts, dead: vec![dead], ..setup(scripts) }, None);
         }
+    }
+    println!("{runs} runs");
+}
+
+#[test]
+fn who_returns_too_late_is_told_nothing_that_is_not_so() {
+    let mut runs = 0;
+    for (order, hosts) in [(Order::Fenced, 1), (Order::Keyed, 2)] {
+        let (dead, silence_ns) = (vec![0], 2_500_000);
+        let scripts = vec![simple(0), simple(1)];
+        let setup = Setup { order, hosts, dead, silence_ns, ..setup(scripts) };
+        runs += crash_everywhere(&setup, None);
     }
     println!("{runs} runs");
 }

@@ -55,8 +55,9 @@ pub(crate) struct Setup {
     pub(crate) shards: u8,
     pub(crate) start_psn: u32,
     pub(crate) like_rxe: bool,
-    /// Clients that are never heard again after the first crash.
+    /// Clients that are not heard any more after the first crash, and for how long, ns.
     pub(crate) dead: Vec<usize>,
+    pub(crate) silence_ns: u64,
     pub(crate) server_window_max: u32,
     /// Packets that are lost, counted from 1 over all legs.
     pub(crate) lost: Vec<u64>,
@@ -113,6 +114,7 @@ pub(crate) struct World {
     pub(crate) crashes: u32,
     pub(crate) fillers: u64,
     silent: Vec<usize>,
+    silent_until: u64,
     /// What each PSN of a server queue pair was used for, zero-length WRITEs aside.
     contents: BTreeMap<(u32, u32), u64>,
     pub(crate) problems: Vec<String>,
@@ -224,6 +226,7 @@ impl World {
             crashes: 0,
             fillers: 0,
             silent: Vec::new(),
+            silent_until: u64::MAX,
             contents: BTreeMap::new(),
             problems: Vec::new(),
             host: None,
@@ -252,6 +255,9 @@ impl World {
         let mut next = crashes.next();
         self.outlet.left.set(next.map_or(u64::MAX, |(after, _)| *after));
         for _ in 0..100_000 {
+            if self.now >= self.silent_until {
+                self.silent.clear();
+            }
             self.transmit();
             if let Some((_, fate)) = next
                 && self.outlet.left.get() == 0
@@ -268,6 +274,10 @@ impl World {
             let live = (0..self.clients.len()).filter(|i| !self.silent.contains(i));
             times.extend(live.filter_map(|i| self.clients[i].poll_timeout()));
             times.extend(self.servers.iter().filter_map(Responder::poll_timeout));
+            times.extend(
+                Some(self.silent_until)
+                    .filter(|until| !self.silent.is_empty() && *until < u64::MAX),
+            );
             let Some(time) = times.into_iter().min() else { return };
             self.now = self.now.max(time);
             self.arrive();
@@ -286,7 +296,10 @@ impl World {
 
     fn crash(&mut self, fate: Fate) {
         self.crashes += 1;
-        self.silent.clone_from(&self.setup.dead);
+        if self.crashes == 1 {
+            self.silent.clone_from(&self.setup.dead);
+            self.silent_until = self.now.saturating_add(self.setup.silence_ns);
+        }
         self.flying.retain(|_, (leg, _)| match leg {
             Leg::Box(_) => !fate.to_box,
             Leg::Server => !fate.to_servers,
