@@ -151,3 +151,19 @@ pub fn compare_shards(seed: u64) -> Result<bool, Box<Failure>> {
     let same = on(4)? == first && same;
     Ok(same || plan.may_move())
 }
+
+/// The first run, of those that these seeds decide, in which it shows that the engine breaks a
+/// rule; and how many runs that took.
+#[cfg(feature = "mutations")]
+#[must_use]
+pub fn first_without(
+    rule: qpmux_engine::Rule,
+    seeds: std::ops::Range<u64>,
+) -> Option<Box<Failure>> {
+    use rayon::prelude::*;
+    let shape = Shape::default();
+    seeds.into_par_iter().find_map_first(|seed| {
+        let plan = Plan { without: Some(rule), ..draw(seed, &shape) };
+        execute(&plan).err().map(|bad| failure(seed, plan.shards, &bad))
+    })
+}

@@ -47,6 +47,10 @@ pub(super) struct Plan {
     /// Faults by chance, instead of those that are listed.
     #[serde(skip)]
     pub(super) chance: Option<Chance>,
+    /// The rule that the engine breaks.
+    #[cfg(feature = "mutations")]
+    #[serde(skip)]
+    pub(super) without: Option<qpmux_engine::Rule>,
 }
 
 impl Default for Plan {
@@ -64,6 +68,8 @@ impl Default for Plan {
             engine: Limits::default(),
             clients: Vec::new(),
             chance: None,
+            #[cfg(feature = "mutations")]
+            without: None,
         }
     }
 }
@@ -297,6 +303,8 @@ impl Plan {
             grants_max: 64,
             domains_max: 4,
             connections_max: 64,
+            #[cfg(feature = "mutations")]
+            without: self.without,
             ..Config::default()
         }
     }
