@@ -275,6 +275,9 @@ impl Engine {
                 }
                 _ => {
                     // Only a host that changed a held buffer comes here.
+                    if let Some(server) = self.servers.get_mut(ServerQpId(id)) {
+                        server.recalled = None;
+                    }
                     self.lose_server(ServerQpId(id), Loss::Refusing);
                     out.push(Action::Hold(frame.token()));
                 }

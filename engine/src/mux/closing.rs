@@ -75,7 +75,9 @@ impl Engine {
             let mut slot = queue.head();
             while let Some(index) = slot {
                 let Some(&record) = self.servers.slots.get(index) else { break };
-                if self.takes(id, &record.request) {
+                // A frame that was asked for comes first.
+                let asked_for = self.servers.get(id).and_then(|s| s.recalled) == Some(index);
+                if asked_for || self.takes(id, &record.request) {
                     slot = self.servers.slots.next(index);
                     continue;
                 }
@@ -300,6 +302,10 @@ impl Engine {
     /// without an answer: in its client's retry limit.
     pub(crate) fn abandon_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
+        if server.recalled.is_some() {
+            // Its frame is on its way here.
+            return false;
+        }
         let slots = &mut self.servers.slots;
         let bound = slots.pop_front(&mut server.open);
         if bound.is_none() && server.recalled.is_some() {

@@ -34,6 +34,8 @@ pub(crate) struct ServerQp {
     pub(crate) next: ServerPsn,
     /// One past the newest PSN that the server said is done. Not before the oldest open request.
     pub(crate) acknowledged: ServerPsn,
+    /// The newest PSN of a response packet with data, or of what is complete.
+    pub(crate) seen: ServerPsn,
     /// Bound requests, in PSN order.
     pub(crate) open: Queue,
     pub(crate) open_packets: u32,
@@ -94,6 +96,7 @@ impl ServerQp {
         ServerQp {
             next: psn,
             acknowledged: psn,
+            seen: psn,
             open: Queue::EMPTY,
             open_packets: 0,
             open_span: 0,
@@ -133,6 +136,7 @@ impl ServerQp {
         let psn = ServerPsn::from_wire(psn.to_wire());
         self.next = psn;
         self.acknowledged = psn;
+        self.seen = psn;
         self.started = true;
     }
 

@@ -125,6 +125,11 @@ impl Engine {
         let Some(&record) = self.servers.slots.get(slot) else { return };
         // It says that all before its request is done; those go out first.
         self.advance(id, record.psn);
+        if let Some(server) = self.servers.get_mut(id)
+            && psn.is_after(server.seen)
+        {
+            server.seen = psn;
+        }
         self.run_server(now, id, out);
         self.servers.work.push(id.0);
         let oldest = self.servers.get(id).and_then(|server| server.open.head()) == Some(slot);
@@ -263,8 +268,11 @@ impl Engine {
         if !(record.done || plain && acknowledged) {
             // A plain acknowledgement never completes a READ or an atomic: it implies that their
             // answer was lost (IBTA vol. 1, 9.7.5.1.2).
-            if server.acknowledged.is_after(record.psn) && !plain {
-                self.repair_implied(now, id, record.psn.add(record.parts));
+            // So does a later part of the response, or of another.
+            let missing = record.psn.add(record.parts);
+            let passed = server.acknowledged.is_after(record.psn) || server.seen.is_after(missing);
+            if passed && !plain {
+                self.repair_implied(now, id, missing);
             }
             return false;
         }
@@ -290,6 +298,9 @@ impl Engine {
         let end = record.psn.add(record.request.packets);
         if end.is_after(server.acknowledged) {
             server.acknowledged = end;
+        }
+        if end.is_after(server.seen) {
+            server.seen = end;
         }
         if server.repair == Some(slot) {
             server.repair = server.open.head();

@@ -297,6 +297,10 @@ impl Plan {
             server_timeout_max_ns: 64 * limits.server_timeout_ns,
             server_retries_max: limits.server_retries_max,
             disturbances_max: limits.disturbances_max,
+            // Longer than any packet is late.
+            packet_lifetime_ns: 500_000,
+            guest_wait_ns: 5 * limits.server_timeout_ns,
+            message_wait_ns: 2_000_000,
             // Longer packets are patched as well, in several steps.
             frame_len_max: 128,
             declined_keys_max: 64,
