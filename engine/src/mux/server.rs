@@ -388,7 +388,8 @@ impl Engine {
         let fits_depth = request.kind == Kind::Plain
             || server.open_reads < depth && !self.asks_for_value(id)
             || !self.config.keeps(Rule::DepthOfResponder);
-        let guest = request.client != id.owner();
+        // What has begun is ended: everybody waits for that.
+        let guest = request.client != id.owner() && request.starts_message;
         let alone =
             if guest { !server.exclusive } else { !request.exclusive || server.open_guests == 0 };
         self.takes(id, request)
