@@ -60,7 +60,30 @@ impl Engine {
         let Some(server) = self.servers.get(id) else { return false };
         // The rest of a message that is bound belongs to it.
         let continues = !request.starts_message && server.in_message == Some(request.client);
-        server.loss.is_none() && (server.hosting == Hosting::Open || !request.mapped || continues)
+        let rest_of_owner = !request.starts_message && request.client == id.owner();
+        let open = server.hosting == Hosting::Open || !request.mapped;
+        server.loss.is_none() && (open || continues || rest_of_owner)
+    }
+
+    /// Whether a request that waits may go on doing so. The owner's own stand in one queue with
+    /// what is not mapped, and would be overtaken by it.
+    pub(crate) fn may_stay(&self, id: ServerQpId, request: &Request) -> bool {
+        let lost = self.servers.get(id).is_none_or(|server| server.loss.is_some());
+        self.takes(id, request) || !lost && request.client == id.owner()
+    }
+
+    /// Whether a mapped request of the owner waits.
+    fn has_mapped_waiting(&self, id: ServerQpId) -> bool {
+        let Some(server) = self.servers.get(id) else { return false };
+        let mut queues = [server.waiting_own.head(), server.waiting_rest.head()].into_iter();
+        queues.any(|mut slot| {
+            while let Some(index) = slot
+                && self.servers.slots.get(index).is_some_and(|record| !record.request.mapped)
+            {
+                slot = self.servers.slots.next(index);
+            }
+            slot.is_some()
+        })
     }
 
     /// Gives one waiting request back that may not be bound any more. `false` if there is none.
@@ -75,9 +98,7 @@ impl Engine {
             let mut slot = queue.head();
             while let Some(index) = slot {
                 let Some(&record) = self.servers.slots.get(index) else { break };
-                // A frame that was asked for comes first.
-                let asked_for = self.servers.get(id).and_then(|s| s.recalled) == Some(index);
-                if asked_for || self.takes(id, &record.request) {
+                if self.may_stay(id, &record.request) {
                     slot = self.servers.slots.next(index);
                     continue;
                 }
@@ -132,9 +153,12 @@ impl Engine {
         self.counters.returned += 1;
         let Some(record) = self.clients.slots.get_mut(slot) else { return };
         record.state = State::Held(token);
-        let old = record.target;
+        let (old, starts) = (record.target, record.opcode.starts_message());
         if matches!(record.way, Way::Place(_)) {
             self.directory.places.set_leaving(old);
+        }
+        if !starts && !self.follows_returned(id, slot) {
+            return self.cut_off(id, slot, token, out);
         }
         let Some(&client) = self.clients.get(id) else { return };
         let mut first = client.queue.head();
@@ -147,6 +171,32 @@ impl Engine {
             client.first_held = first;
             client.returning = true;
         }
+        self.clients.work.push(id.0);
+    }
+
+    /// Whether the first packet of the message that `slot` belongs to came back as well.
+    fn follows_returned(&self, id: ClientId, slot: u32) -> bool {
+        let mut returned = false;
+        let mut at = self.clients.get(id).and_then(|client| client.queue.head());
+        while let Some(index) = at
+            && index != slot
+            && let Some(record) = self.clients.slots.get(index)
+        {
+            if record.opcode.starts_message() {
+                returned = matches!(record.state, State::Held(_));
+            }
+            at = self.clients.slots.next(index);
+        }
+        returned
+    }
+
+    /// The beginning of its message may have run: the rest runs nowhere.
+    fn cut_off(&mut self, id: ClientId, slot: u32, token: crate::Token, out: &mut Out) {
+        out.push(Action::Release(token));
+        let Some(record) = self.clients.slots.get_mut(slot) else { return };
+        record.state = State::Lost;
+        let psn = record.psn;
+        self.halt(id, psn);
         self.clients.work.push(id.0);
     }
 
@@ -194,6 +244,7 @@ impl Engine {
     /// to tell, or not yet.
     pub(crate) fn gone_step(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
         let (shards, mine) = (self.shards, self.shard);
+        let waits = self.has_mapped_waiting(id);
         let Some(server) = self.servers.get_mut(id) else { return false };
         if server.recalled.is_some() {
             return false;
@@ -207,7 +258,10 @@ impl Engine {
                         self.earliest = self.earliest.min(until);
                         false
                     }
-                    _ => server.open_mapped == 0 || !self.config.keeps(Rule::PlaceMovesEmpty),
+                    _ => {
+                        server.open_mapped == 0 && !waits
+                            || !self.config.keeps(Rule::PlaceMovesEmpty)
+                    }
                 };
                 if settled {
                     server.hosting = Hosting::Telling(0);
@@ -302,10 +356,6 @@ impl Engine {
     /// without an answer: in its client's retry limit.
     pub(crate) fn abandon_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
-        if server.recalled.is_some() {
-            // Its frame is on its way here.
-            return false;
-        }
         let slots = &mut self.servers.slots;
         let bound = slots.pop_front(&mut server.open);
         if bound.is_none() && server.recalled.is_some() {

@@ -392,7 +392,7 @@ impl Engine {
         let guest = request.client != id.owner() && request.starts_message;
         let alone =
             if guest { !server.exclusive } else { !request.exclusive || server.open_guests == 0 };
-        self.takes(id, request)
+        self.may_stay(id, request)
             && (alone || !self.config.keeps(Rule::GuestsMakeRoom))
             && !self.is_asking(id)
             && server.repair.is_none()
