@@ -199,6 +199,13 @@ impl Engine {
         &self.counters
     }
 
+    /// What was counted while learning connections: also what there was no place for. `None` if
+    /// the engine does not learn.
+    #[must_use]
+    pub fn learning(&self) -> Option<&connections::Counters> {
+        self.learner.as_ref().map(Learner::counters)
+    }
+
     /// The server queue pairs of this shard.
     pub fn server_qps(&self) -> impl Iterator<Item = ServerQpReport> {
         let mine = |id: &ServerQpId| self.shard_of(id.owner()) == Some(self.shard);

@@ -173,6 +173,12 @@ impl Host {
         sum
     }
 
+    /// What the first shard counted while it learnt connections, if it learns.
+    #[must_use]
+    pub fn learning(&self) -> Option<&qpmux_engine::connections::Counters> {
+        self.shards.first().and_then(Engine::learning)
+    }
+
     /// All server queue pairs.
     pub fn server_qps(&self) -> impl Iterator<Item = ServerQpReport> {
         self.shards.iter().flat_map(Engine::server_qps)

@@ -199,8 +199,9 @@ impl Directory {
         self
     }
 
-    /// Makes room for connections that are learnt later.
+    /// Makes room for connections that are learnt later, and for hosts that are given up.
     pub(crate) fn reserve(&mut self, connections_max: usize) {
+        self.gone.reserve_exact(connections_max);
         self.connections.reserve_exact(connections_max.saturating_sub(self.connections.len()));
     }
 

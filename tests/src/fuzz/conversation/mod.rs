@@ -55,7 +55,7 @@ struct Asked {
     verb: Verb,
     /// Whether its server takes it.
     good: bool,
-    /// The bytes that a READ of the client's own must find.
+    /// What a READ of the client's own memory finds there, or what was written later.
     expected: Option<Vec<u8>>,
     end: Option<Completion>,
 }
