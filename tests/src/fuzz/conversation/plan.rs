@@ -55,7 +55,7 @@ impl Plan {
         let policy = policy(choice, more, learns);
         let engine = engine(limits, learns, tight);
         let ends: Vec<_> =
-            (0..CLIENTS).map(|client| ends(client, learns, refuses, bytes)).collect();
+            (0..CLIENTS).map(|client| ends(client, learns, tight, refuses, bytes)).collect();
         let directory = match learns {
             true => Directory::empty(),
             false => directory(&ends, &policy, shards)?,
@@ -189,6 +189,7 @@ fn engine(limits: u8, learns: bool, tight: bool) -> Config {
 fn ends(
     client: usize,
     learns: bool,
+    tight: bool,
     few_rights: bool,
     bytes: &mut Bytes<'_>,
 ) -> (RequesterConfig, ResponderConfig) {
@@ -226,7 +227,9 @@ fn ends(
     let mut requester = RequesterConfig::new(link, psn);
     requester.msn_start = Msn::new([0, 0xff_fffe, 5, 0][client]);
     responder.msn_start = requester.msn_start;
-    requester.window = [128, 16, 8, 128][usize::from(more & 3)];
+    // A READ that is repeated while a message of several packets is half sent waits for its end,
+    // which the client must be able to send.
+    requester.window = if tight { [128, 16, 8, 4][usize::from(more & 3)] } else { 128 };
     requester.ack_request = [
         AckRequest::EveryMessage,
         AckRequest::EveryPackets(4),
