@@ -162,10 +162,12 @@ fn mark(effect: &Effect) -> Option<Mark> {
 /// Kind and key of requests that keep their order.
 type Strand = (u8, u64);
 
-/// What has an order of its own where requests are not fenced: a key's records, other WRITEs, and
-/// atomics. Their places may come to one server queue pair at different times.
-fn strand(effect: &Effect) -> Strand {
+/// What has an order of its own where requests are not fenced: a key's records, other WRITEs,
+/// those with immediate data, and atomics. Their places may come to one server queue pair at
+/// different times.
+fn strand(effect: &Effect, verb: &Verb) -> Strand {
     match &effect.access {
+        _ if matches!(verb, Verb::Write { immediate: Some(_), .. }) => (3, 0),
         Access::Write { data } if data.len() == CELL => {
             (0, data.first_chunk().map_or(0, |key| u64::from_le_bytes(*key)))
         }
@@ -195,7 +197,7 @@ fn judge_effects(world: &mut World<'_>) {
         };
         *runs.entry(mark).or_default() += 1;
         judge_effect(&mut world.violations, effect, asked, mark);
-        let queue = (!fenced).then(|| (effect.server_qp, strand(effect)));
+        let queue = (!fenced).then(|| (effect.server_qp, strand(effect, &asked.verb)));
         let last = newest.entry((mark.0, queue)).or_insert(mark);
         // Order is that of each key, and a place that moves may meet another one of the client.
         let comparable = fenced || !moved;

@@ -83,10 +83,12 @@ fn mark(effect: &Effect) -> Option<Mark> {
 /// Kind and key of requests that keep their order.
 type Strand = (u8, u8);
 
-/// What has an order of its own where requests are not fenced: a key's records, other WRITEs, and
-/// atomics. Their places may come to one server queue pair at different times.
-fn strand(effect: &Effect) -> Strand {
+/// What has an order of its own where requests are not fenced: a key's records, other WRITEs,
+/// those with immediate data, and atomics. Their places may come to one server queue pair at
+/// different times.
+fn strand(effect: &Effect, verb: &Verb) -> Strand {
     match &effect.access {
+        _ if matches!(verb, Verb::Write { immediate: Some(_), .. }) => (3, 0),
         Access::Write { data } if data.len() == CELL => (0, data[0]),
         Access::Write { .. } => (1, 0),
         _ => (2, 0),
@@ -109,7 +111,7 @@ fn judge_effects(talk: &Conversation<'_>) -> BTreeMap<Mark, u32> {
         let count = runs.entry(mark).or_insert(0);
         *count += 1;
         assert_eq!(*count, 1, "{mark:?} ran again");
-        let queue = (!fenced).then(|| (effect.server_qp, strand(effect)));
+        let queue = (!fenced).then(|| (effect.server_qp, strand(effect, &asked.verb)));
         let last = newest.insert((mark.0, queue), mark);
         assert!(last < Some(mark), "{mark:?} ran after {last:?} (client, request, packet)");
         if let (
