@@ -17,7 +17,7 @@
 //! | O7 | all is done in bounded time after the last fault |
 //! | O8 | nothing ran that nobody asked for |
 //! | O10 | nothing is left at rest, and counts agree |
-//! | I-X3 | all WRITEs of a key ran on one server queue pair |
+//! | I-X3 | all WRITEs of a key ran on one server queue pair, or on one after the other |
 //! | ECN | a congestion mark stays on the packet |
 //! | I-C16 | a client is told the credits of its own server queue pair only |
 
@@ -153,7 +153,7 @@ pub fn compare_shards(seed: u64) -> Result<bool, Box<Failure>> {
 }
 
 /// The first run, of those that these seeds decide, in which it shows that the engine breaks a
-/// rule; and how many runs that took.
+/// rule. `None` if it shows in none.
 #[cfg(feature = "mutations")]
 #[must_use]
 pub fn first_without(
