@@ -104,7 +104,7 @@ pub struct Counters {
     pub completed: u64,
     /// Messages that carry a key.
     pub keyed: u64,
-    /// Messages sent through the server queue pair of their place.
+    /// Messages completed through the server queue pair of their place.
     pub mapped: u64,
     /// Keyed messages that ran alone on their client's own server queue pair, because it was not
     /// certain that the server queue pair of their place accepts them.

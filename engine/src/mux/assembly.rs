@@ -54,7 +54,6 @@ impl Engine {
             }
             Opcode::WriteLast if payload == assembly.left => {
                 client.assembly = None;
-                self.count_mapped(record.way);
                 self.clients.work.push(id.0);
             }
             Opcode::WriteLastImm if payload == assembly.left => {

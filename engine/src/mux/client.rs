@@ -69,8 +69,8 @@ pub(crate) struct Client {
     pub(crate) halted: Option<ClientPsn>,
     /// A request came back from its server queue pair; others may follow.
     pub(crate) returning: bool,
-    /// The way of the message that was handed over last.
-    pub(crate) message_way: Way,
+    /// Where the newest request whose answer was released went: the rest of its message follows.
+    pub(crate) released: (Way, ServerQpId),
     /// Open requests, in the client's order.
     pub(crate) queue: Queue,
     /// The first of them that was not handed to its server queue pair.
@@ -112,7 +112,7 @@ impl Client {
             assembly: None,
             halted: None,
             returning: false,
-            message_way: Way::Own,
+            released: (Way::Own, id.own_server_qp()),
             queue: Queue::EMPTY,
             first_held: None,
             repeats: Queue::EMPTY,

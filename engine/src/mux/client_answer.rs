@@ -289,7 +289,15 @@ impl Engine {
         if !repeated {
             client.completed_end = record.psn.add(record.packets);
             client.completed_msn = record.msn;
-            self.counters.completed += u64::from(record.ends_message);
+            client.released = (record.way, record.target);
+            let message = u64::from(record.ends_message);
+            self.counters.completed += message;
+            // Only now is it certain: what a lost host gives back may have to go another way.
+            match record.way {
+                Way::Place(_) => self.counters.mapped += message,
+                Way::Alone(_) => self.counters.alone += message,
+                Way::Own => {}
+            }
         } else if client.repeats.is_empty() {
             client.ack_due |= core::mem::take(&mut client.repeat_ack_due);
         }

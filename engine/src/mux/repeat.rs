@@ -108,11 +108,11 @@ impl Engine {
         };
         self.counters.read_repeats += 1;
         self.queue_repeat(id, slot);
-        let before = self.clients.get(id).map(|client| (client.target, client.message_way));
+        let before = self.clients.get(id).map(|client| client.target);
         let Some(request) = self.request_of(id, slot) else { return };
         // It is no part of the client's order.
         if let (Some(client), Some(before)) = (self.clients.get_mut(id), before) {
-            (client.target, client.message_way) = before;
+            client.target = before;
         }
         self.hand_over(now, request, frame, layout, out);
     }

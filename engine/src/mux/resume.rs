@@ -188,6 +188,10 @@ impl Engine {
             let Some(shard) = self.shard_of(id) else { continue };
             if shard == self.shard {
                 self.restore_client(id, known)?;
+                let begun = server_inside_message(journal, id, known);
+                if let (Some(server), Some(client)) = (begun, self.clients.get_mut(id)) {
+                    client.released.1 = server;
+                }
             }
             let Some(used) = used.get_mut(usize::from(shard.0)) else { continue };
             for open in &known.open {
@@ -383,6 +387,19 @@ impl Engine {
     }
 }
 
+/// The server queue pair that is inside a message of this client whose packets so far are all
+/// complete.
+fn server_inside_message(
+    journal: &Journal,
+    id: ClientId,
+    known: &KnownClient,
+) -> Option<ServerQpId> {
+    let open = |server: ServerQpId| known.open.iter().any(|o| o.binding.server_qp == server);
+    let mut servers = journal.servers();
+    let inside = servers.find(|(server, s)| s.in_message == Some(id) && !open(*server));
+    inside.map(|(server, _)| server)
+}
+
 /// The client goes on behind this request.
 pub(super) fn follow(client: &mut Client, binding: &Binding) {
     client.expected = binding.psn.add(binding.packets);
@@ -390,7 +407,6 @@ pub(super) fn follow(client: &mut Client, binding: &Binding) {
     client.last_key = binding.key;
     client.in_message = !binding.opcode.ends_message();
     client.target = binding.server_qp;
-    client.message_way = binding.steer.into();
 }
 
 fn restored_slot(binding: &Binding, value: Option<u64>) -> ClientSlot {

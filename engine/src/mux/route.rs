@@ -125,8 +125,8 @@ impl Engine {
         }
     }
 
-    /// Counts an accepted request's way, and remembers a written key for the atomic behind it.
-    pub(super) fn count_route(&mut self, id: ClientId, route: &Route, layout: &Layout, kind: Kind) {
+    /// Counts what is declined of an accepted request, and remembers a written key for the atomic behind it.
+    pub(super) fn count_route(&mut self, id: ClientId, route: &Route, kind: Kind) {
         if let (KeyOf::Known(key), Kind::Plain, Some(client)) =
             (route.key, kind, self.clients.get_mut(id))
         {
@@ -134,19 +134,10 @@ impl Engine {
         }
         let keyed = route.key != KeyOf::Keyless;
         self.counters.keyed += u64::from(keyed);
-        match (route.way, route.declined) {
-            (Way::Own, Some(reason)) if keyed => self.counters.declined.count(reason as usize),
-            // A message is counted when it is whole.
-            _ if !layout.opcode.starts_message() || !layout.opcode.ends_message() => {}
-            (way, _) => self.count_mapped(way),
-        }
-    }
-
-    pub(super) fn count_mapped(&mut self, way: Way) {
-        match way {
-            Way::Place(_) => self.counters.mapped += 1,
-            Way::Alone(_) => self.counters.alone += 1,
-            Way::Own => {}
+        if let (Way::Own, Some(reason)) = (route.way, route.declined)
+            && keyed
+        {
+            self.counters.declined.count(reason as usize);
         }
     }
 

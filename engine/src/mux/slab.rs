@@ -29,7 +29,9 @@ impl Queue {
 #[derive(Clone, Copy)]
 struct Entry<T> {
     value: T,
+    /// In its queue; of an unused record, the next unused one.
     next: u32,
+    previous: u32,
     generation: u32,
     used: bool,
 }
@@ -47,6 +49,7 @@ impl<T: Copy> Slab<T> {
         let entry = |i: u32| Entry {
             value: blank,
             next: if i + 1 == capacity { NIL } else { i + 1 },
+            previous: NIL,
             generation: 0,
             used: false,
         };
@@ -71,7 +74,7 @@ impl<T: Copy> Slab<T> {
         self.free = entry.next;
         self.used += 1;
         entry.value = value;
-        entry.next = NIL;
+        (entry.next, entry.previous) = (NIL, NIL);
         entry.used = true;
         Some(index)
     }
@@ -115,41 +118,39 @@ impl<T: Copy> Slab<T> {
         self.entries.get(index as usize).map(|e| e.next).filter(|next| *next != NIL)
     }
 
+    /// The record before this one in its queue.
+    pub(crate) fn previous(&self, index: u32) -> Option<u32> {
+        self.entries.get(index as usize).map(|e| e.previous).filter(|previous| *previous != NIL)
+    }
+
     pub(crate) fn push_back(&mut self, queue: &mut Queue, index: u32) {
-        if let Some(entry) = self.entries.get_mut(index as usize) {
-            entry.next = NIL;
-        }
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        (entry.next, entry.previous) = (NIL, queue.tail);
         match self.entries.get_mut(queue.tail as usize) {
-            Some(tail) if queue.tail != NIL => tail.next = index,
-            _ => queue.head = index,
+            Some(tail) => tail.next = index,
+            None => queue.head = index,
         }
         queue.tail = index;
     }
 
-    /// Takes a record out of the middle of a queue. Looks through the queue up to it.
+    /// Takes a record out of its queue.
     pub(crate) fn unlink(&mut self, queue: &mut Queue, index: u32) {
-        let mut before = NIL;
-        let mut at = queue.head;
-        while at != index {
-            let Some(entry) = self.entries.get(at as usize) else { return };
-            (before, at) = (at, entry.next);
-        }
-        let next = self.entries.get(index as usize).map_or(NIL, |e| e.next);
-        match self.entries.get_mut(before as usize) {
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        let (next, previous) = (entry.next, entry.previous);
+        (entry.next, entry.previous) = (NIL, NIL);
+        match self.entries.get_mut(previous as usize) {
             Some(entry) => entry.next = next,
             None => queue.head = next,
         }
-        if queue.tail == index {
-            queue.tail = before;
+        match self.entries.get_mut(next as usize) {
+            Some(entry) => entry.previous = previous,
+            None => queue.tail = previous,
         }
     }
 
     pub(crate) fn pop_front(&mut self, queue: &mut Queue) -> Option<u32> {
         let index = queue.head()?;
-        queue.head = self.entries.get(index as usize).map_or(NIL, |e| e.next);
-        if queue.head == NIL {
-            queue.tail = NIL;
-        }
+        self.unlink(queue, index);
         Some(index)
     }
 }
@@ -187,6 +188,10 @@ mod tests {
             slab.unlink(&mut queue, indices[taken]);
             let last = slab.insert(4).unwrap();
             slab.push_back(&mut queue, last);
+            let before = |index: &u32| slab.previous(*index).map(|i| *slab.get(i).unwrap());
+            let expected: Vec<_> = (0..4).filter(|value| usize::from(*value) != taken).collect();
+            assert_eq!(before(&last), expected.last().copied());
+            assert_eq!(before(&indices[usize::from(expected[0])]), None);
             let left: Vec<_> = core::iter::from_fn(|| slab.pop_front(&mut queue)).collect();
             let values: Vec<_> = left.iter().map(|index| *slab.get(*index).unwrap()).collect();
             let expected: Vec<_> = (0..5).filter(|value| usize::from(*value) != taken).collect();

@@ -43,10 +43,14 @@ impl Engine {
     pub(crate) fn resolve(&mut self, id: ClientId, slot: u32) {
         let Some(&record) = self.clients.slots.get(slot) else { return };
         if !record.opcode.starts_message() {
-            // The rest of a message goes where its first packet went.
-            let Some(&client) = self.clients.get(id) else { return };
+            // The rest of a message goes where the packet before it went.
+            let previous = self.clients.slots.previous(slot);
+            let before = match previous.and_then(|previous| self.clients.slots.get(previous)) {
+                Some(before) => (before.way, before.target),
+                None => self.clients.get(id).map_or((Way::Own, id.own_server_qp()), |c| c.released),
+            };
             let Some(record) = self.clients.slots.get_mut(slot) else { return };
-            (record.way, record.target) = (client.message_way, client.target);
+            (record.way, record.target) = before;
             return;
         }
         let Way::Place(place) = record.way else { return };
