@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use qpmux_sim::torture::{
-    Campaign, Failure, Report, Script, Size, compare_shards, run_as_script, run_twice,
+    Campaign, Failure, Report, Script, Shape, Size, compare_shards, run_as_script, run_twice,
 };
 
 fn is_full() -> bool {
@@ -57,6 +57,25 @@ fn ask(seeds: Range<u64>, what: impl Fn(u64) -> Result<bool, Box<Failure>>) -> u
 fn no_seed_breaks_a_rule() {
     let seeds = seeds(1_500, 100_000);
     assert_good(&Campaign { seeds, ..Campaign::default() });
+}
+
+/// As many clients as there may be, all on one server queue pair, and packets are lost.
+fn crowd(victim: Option<u32>, seeds: Range<u64>) -> Campaign {
+    let shape = Shape { clients: Some(64), server_qps: Some(1), loss: Some(0.05), victim };
+    Campaign { seeds, shape, ..Campaign::default() }
+}
+
+#[test]
+fn a_crowd_on_one_server_queue_pair_finishes() {
+    assert_good(&crowd(None, seeds(4, 100)));
+}
+
+/// The other 63 see no NAK and send nothing again.
+#[test]
+fn one_of_a_crowd_loses_packets_and_no_other_notices() {
+    for victim in [0, 17, 63] {
+        assert_good(&crowd(Some(victim), seeds(4, 300)));
+    }
 }
 
 #[test]

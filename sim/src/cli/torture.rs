@@ -39,7 +39,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = Schedules::None)]
     schedules: Schedules,
     /// Clients of each seed, instead of 2 to 8.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     clients: Option<u32>,
     /// Server queue pairs in use, instead of 1 to 3; 0 is all.
     #[arg(long, value_name = "K")]

@@ -25,7 +25,7 @@ pub(super) enum Focus {
 /// What of a seed's run is not left to the seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Shape {
-    /// Clients, at most 32.
+    /// Clients, at most 64.
     pub clients: Option<u32>,
     /// Server queue pairs in use; 0 is all.
     pub server_qps: Option<u32>,

@@ -117,7 +117,7 @@ fn line_of(text: &str, (start, before): Heading) -> usize {
 fn check(plan: &Plan) -> Result<(), (Heading, String)> {
     let top = |problem: &str| Err((("", 0), problem.to_owned()));
     if plan.clients.is_empty() || plan.clients.len() > CLIENTS_MAX {
-        return top("there must be 1 to 32 [[client]] tables");
+        return top("there must be 1 to 64 [[client]] tables");
     }
     if !(1..=64).contains(&plan.shards) {
         return Err((("shards", 0), "shards must be 1 to 64".into()));

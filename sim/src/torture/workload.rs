@@ -19,7 +19,7 @@ pub(super) const CELLS: u64 = 32;
 /// Words for atomics that all share. Each client has one more for itself.
 pub(super) const WORDS: u64 = 4;
 /// Most clients of a run.
-pub(super) const CLIENTS_MAX: usize = 32;
+pub(super) const CLIENTS_MAX: usize = 64;
 /// Keys of the store that are drawn from.
 const KEYS: u64 = 7;
 /// First address.
