@@ -166,6 +166,8 @@ impl Engine {
         let learner = learns.then(|| {
             Learner::new(connections::Config {
                 connections_max: config.connections_max,
+                flows_max: config.connections_max.saturating_mul(2).max(256),
+                handshakes_max: config.connections_max.clamp(64, 1024),
                 ..connections::Config::default()
             })
         });

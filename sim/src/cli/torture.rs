@@ -35,7 +35,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     script: Vec<PathBuf>,
     /// Small runs, all of them: short sequences of requests of two clients, with every single
-    /// fault and every pair of faults.
+    /// fault and every pair of faults, and of two clients whose connections are learnt, and go
+    /// over into translation at every step.
     #[arg(long, value_enum, default_value_t = Schedules::None)]
     schedules: Schedules,
     /// Clients of each seed, instead of 2 to 8.

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::draw::{Shape, draw};
+use super::flip;
 use super::plan::Plan;
 use super::report::{Report, Where};
 use super::run::{Bad, execute};
@@ -154,8 +155,17 @@ impl Campaign {
             |index| Where::Schedule(sequences[index as usize].name()),
             |done| progress(Progress::Schedules(done, all)),
         );
+        let sequences = self.schedules.map_or_else(Vec::new, flip::sequences);
+        let all = sequences.len() as u64;
+        let flips = sum.sweep(
+            &pool,
+            0..all,
+            |index| sequences[index as usize].run(),
+            |index| Where::Schedule(sequences[index as usize].name()),
+            |done| progress(Progress::Schedules(done, all)),
+        );
         let hash = std::mem::take(&mut sum.hash).finalize();
         let run_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Report::new(self.seeds.start, [seeds, schedules, scripts], sum, run_hash))
+        Ok(Report::new(self.seeds.start, [seeds, schedules, flips, scripts], sum, run_hash))
     }
 }

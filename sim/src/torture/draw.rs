@@ -2,6 +2,7 @@
 
 use super::dice::Dice;
 use super::faults::{Leg, Rates};
+use super::learn;
 use super::plan::{Chance, Choices, Client, FOREVER, Limits, Mapping, Plan, Server};
 use super::workload::{Mix, Offence, Op};
 use crate::rc::{AckRequest, DuplicateAck, ResumeForm};
@@ -84,6 +85,11 @@ pub(super) fn draw(seed: u64, shape: &Shape) -> Plan {
         chance: Some(Chance { seed, rates }),
         ..Plan::default()
     };
+    // Chance of its own, so that whatever else a seed decides stays as it is.
+    let mut apart = Dice::new(seed, 5, 0);
+    if apart.chance(80) {
+        learn::draw(&mut plan, &mut apart);
+    }
     if general.unruly && shape.loss.is_none() {
         disturb(&mut plan, &mut dice);
     }
@@ -112,7 +118,8 @@ fn disturb(plan: &mut Plan, dice: &mut Dice) {
     let hosts = plan.hosts().contains(&(who as u32));
     let client = &mut plan.clients[who];
     let all = client.operations.len() as u64;
-    if dice.chance(500) {
+    // Which server queue pairs host is not known where they are learnt.
+    if dice.chance(500) || plan.learning.is_some() {
         client.stops_after = Some(dice.below(all * 2));
     } else if !hosts {
         let at = dice.below(all) as usize;

@@ -18,6 +18,7 @@
 //! | O8 | nothing ran that nobody asked for |
 //! | O10 | nothing is left at rest, and counts agree |
 //! | I-X3 | all WRITEs of a key ran on one server queue pair, or on one after the other |
+//! | F27 | a learnt connection flips where its server is |
 //! | ECN | a congestion mark stays on the packet |
 //! | I-C16 | a client is told the credits of its own server queue pair only |
 
@@ -25,7 +26,9 @@ mod campaign;
 mod dice;
 mod draw;
 mod faults;
+mod flip;
 mod judge;
+mod learn;
 mod plan;
 mod report;
 mod run;

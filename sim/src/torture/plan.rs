@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dice::Dice;
 use super::faults::{Fault, Faults, Leg, Rates, What};
+use super::learn::{self, Learning};
 use super::workload::{BASE, CELL, END, Op, is_default, rkey};
 use crate::rc::{
     AckRequest, DuplicateAck, DuplicateAckPsn, Link, OverDepth, Region as ServerRegion,
@@ -42,6 +43,9 @@ pub(super) struct Plan {
     pub(super) faults: Vec<Fault>,
     pub(super) policy: Choices,
     pub(super) engine: Limits,
+    /// Connections are learnt, on one shard; else they are known from the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) learning: Option<Learning>,
     #[serde(rename = "client")]
     pub(super) clients: Vec<Client>,
     /// Faults by chance, instead of those that are listed.
@@ -66,6 +70,7 @@ impl Default for Plan {
             faults: Vec::new(),
             policy: Choices::default(),
             engine: Limits::default(),
+            learning: None,
             clients: Vec::new(),
             chance: None,
             #[cfg(feature = "mutations")]
@@ -261,6 +266,9 @@ impl Server {
 impl Plan {
     /// The engine's view of it.
     pub(super) fn directory(&self) -> Result<Directory, DirectoryError> {
+        if let Some(learning) = self.learning {
+            return Ok(learning.directory(self));
+        }
         let shards = self.shards;
         let connections = (0..self.clients.len() as u32)
             .map(|i| self.connection(i, ShardId(shard_of(i, shards))))
@@ -281,13 +289,13 @@ impl Plan {
         };
         let regions = domains.iter().map(region).collect();
         let grants = (0..).zip(&self.clients).map(grant).collect();
-        Directory::new(connections, regions, grants, &self.policy.to_policy())
+        Directory::new(connections, regions, grants, &self.policy())
     }
 
     /// The engine's configuration.
     pub(super) fn config(&self) -> Config {
         let limits = self.engine;
-        Config {
+        let config = Config {
             client_window_max: limits.client_window_max,
             requests_max: limits.requests_max,
             held_responses_max: limits.held_responses_max,
@@ -310,7 +318,22 @@ impl Plan {
             #[cfg(feature = "mutations")]
             without: self.without,
             ..Config::default()
+        };
+        self.learning.map_or(config, |learning| learning.config(self, config))
+    }
+
+    /// The engine's policy.
+    pub(super) fn policy(&self) -> Policy {
+        let policy = self.policy.to_policy();
+        match self.learning {
+            Some(learning) => learning.policy(policy),
+            None => policy,
         }
+    }
+
+    /// Shards that the engine has.
+    pub(super) fn shards(&self) -> u8 {
+        if self.learning.is_some() { 1 } else { self.shards }
     }
 
     /// Whether the plan lets this happen on a leg of a connection.
@@ -385,13 +408,20 @@ impl Plan {
         let client = Ipv4Addr::new(10, 0, 1, i as u8 + 1);
         let server = Ipv4Addr::new(10, 0, 0, 9);
         let link = Link::new(client, 0x11 + i, server, server_qpn(i));
-        Link { pmtu: self.clients[i as usize].pmtu, wire: self.wire(Leg::BoxToClient, i), ..link }
+        let wire = self.wire(Leg::BoxToClient, i);
+        Link { pmtu: self.clients[i as usize].pmtu, wire, ..link }
+    }
+
+    /// The same as an end takes it that also sees what the other one does, as long as packets
+    /// pass.
+    fn end(&self, link: Link) -> Link {
+        if self.learning.is_some() { learn::open_wire(link) } else { link }
     }
 
     pub(super) fn requester(&self, i: u32) -> RequesterConfig {
         let client = &self.clients[i as usize];
         RequesterConfig {
-            link: self.link(i),
+            link: self.end(self.link(i)),
             start_psn: Psn::new(client.psn),
             msn_start: Msn::new(client.msn),
             window: client.window,
@@ -429,8 +459,8 @@ impl Plan {
             nak_during_rnr: server.nak_during_rnr,
             rnr_every: server.rnr_every,
             rnr_timer: server.rnr_timer,
-            require_ack_request: true,
-            ..ResponderConfig::new(link, Psn::new(client.psn), vec![region])
+            require_ack_request: self.learning.is_none(),
+            ..ResponderConfig::new(self.end(link), Psn::new(client.psn), vec![region])
         }
     }
 

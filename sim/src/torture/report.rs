@@ -56,6 +56,8 @@ pub struct Report {
     pub seeds: u64,
     /// Schedules that ran: sequences of requests, each with each of its faults.
     pub schedules: u64,
+    /// Schedules of connections that are learnt: each flips at every step.
+    pub flip_schedules: u64,
     /// Scripts that ran.
     pub scripts: u64,
     /// Runs in which a rule was broken.
@@ -78,14 +80,15 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(from: u64, runs: [u64; 3], sum: Sum, run_hash: String) -> Report {
-        let [seeds, schedules, scripts] = runs;
+    pub(super) fn new(from: u64, runs: [u64; 4], sum: Sum, run_hash: String) -> Report {
+        let [seeds, schedules, flip_schedules, scripts] = runs;
         let tally = &sum.tally;
         let legs = Leg::ALL.iter().zip(tally.packets);
         Report {
             from,
             seeds,
             schedules,
+            flip_schedules,
             scripts,
             failed: sum.failed,
             requests: tally.requests,
@@ -119,6 +122,9 @@ impl Report {
         }
         if self.schedules > 0 {
             writeln!(out, "schedules    {}", self.schedules)?;
+        }
+        if self.flip_schedules > 0 {
+            writeln!(out, "flips        {} schedules", self.flip_schedules)?;
         }
         if self.scripts > 0 {
             writeln!(out, "scripts      {}", self.scripts)?;

@@ -25,6 +25,8 @@ pub(super) struct Good {
     pub(super) streams: Vec<[u64; 4]>,
     /// All packets, in the order of sending: on which leg of which connection.
     pub(super) sent: Vec<(Leg, u32)>,
+    /// How many of them there were at each flip into translation.
+    pub(super) flipped_at: Vec<usize>,
     /// Virtual time that it took, ns.
     pub(super) duration_ns: u64,
 }
@@ -119,6 +121,7 @@ pub(super) fn follow(plan: &Plan, told: bool) -> Result<(Good, Trace), (Box<Bad>
         tally,
         streams: world.streams(),
         sent: std::mem::take(&mut world.sent),
+        flipped_at: std::mem::take(&mut world.flipped_at),
         duration_ns: world.now,
         faults: world.faults,
     };

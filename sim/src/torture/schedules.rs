@@ -43,7 +43,7 @@ fn alphabet(two: bool) -> u8 {
     if two { 8 } else { 7 }
 }
 
-fn op(letter: u8, own: bool) -> Op {
+pub(super) fn op(letter: u8, own: bool) -> Op {
     let record = |key| Op::Write { key, at: Span::default(), immediate: false };
     let cells = |cells| Span { cells, ..Span::default() };
     match letter {
@@ -61,7 +61,7 @@ fn op(letter: u8, own: bool) -> Op {
 }
 
 /// All words of a length.
-fn words(alphabet: u8, length: u32) -> Vec<Vec<u8>> {
+pub(super) fn words(alphabet: u8, length: u32) -> Vec<Vec<u8>> {
     let count = u32::from(alphabet).pow(length);
     let word = |mut number: u32| {
         let mut letter = || {
@@ -175,7 +175,7 @@ impl Sequence {
 }
 
 /// All faults of the packets of a run, from the `from`-th on, with the packet's place in the run.
-fn faults(run: &Good, from: usize) -> Vec<(usize, Fault)> {
+pub(super) fn faults(run: &Good, from: usize) -> Vec<(usize, Fault)> {
     let mut counts = std::collections::BTreeMap::new();
     let mut all = Vec::new();
     for (at, &(leg, connection)) in run.sent.iter().enumerate() {
@@ -194,13 +194,13 @@ fn faults(run: &Good, from: usize) -> Vec<(usize, Fault)> {
 }
 
 impl Unit {
-    fn empty() -> Unit {
+    pub(super) fn empty() -> Unit {
         let tally = super::tally::Tally::default();
         Unit { runs: 0, tally, digest: DIGEST_START, failed: 0, bad: None }
     }
 
     /// Counts a run in; the run, if it was good.
-    fn take(&mut self, result: Result<Good, Box<Bad>>) -> Option<Good> {
+    pub(super) fn take(&mut self, result: Result<Good, Box<Bad>>) -> Option<Good> {
         self.runs += 1;
         let digest = result.as_ref().map_or_else(|bad| bad.digest(), Good::digest);
         self.digest = digest_more(self.digest, &digest.to_le_bytes());

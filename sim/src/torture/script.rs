@@ -122,6 +122,9 @@ fn check(plan: &Plan) -> Result<(), (Heading, String)> {
     if !(1..=64).contains(&plan.shards) {
         return Err((("shards", 0), "shards must be 1 to 64".into()));
     }
+    if plan.learning.is_some_and(|learning| !(1..=1024).contains(&learning.connections_max)) {
+        return Err((("connections_max", 0), "connections_max must be 1 to 1024".into()));
+    }
     if plan.out_capacity < 16 {
         return Err((("out_capacity", 0), "out_capacity must be 16 or more".into()));
     }
@@ -242,7 +245,7 @@ fn render_keys(text: &mut String, table: &Table) {
                 text.push_str(&format!("{key} = [\n{lines}]\n"));
             }
             Value::Array(_) => {}
-            Value::Table(_) if matches!(key.as_str(), "policy" | "engine") => {}
+            Value::Table(_) if matches!(key.as_str(), "policy" | "engine" | "learning") => {}
             value => text.push_str(&format!("{key} = {value}\n")),
         }
     }

@@ -33,6 +33,7 @@ pub(super) fn shrink(bad: Box<Bad>) -> Box<Bad> {
     for _ in 0..ROUNDS {
         let before = shrink.best.plan.clone();
         shrink.drop_clients();
+        shrink.see_earlier();
         shrink.drop_faults();
         shrink.drop_operations();
         shrink.simplify_operations();
@@ -82,6 +83,22 @@ impl Shrink {
                     fault.connection -= u32::from(fault.connection > gone);
                 }
             });
+        }
+    }
+
+    /// Tries to do without learning, and to let the engine see more of it.
+    fn see_earlier(&mut self) {
+        if self.best.plan.learning.is_none() || self.with(|plan| plan.learning = None) {
+            return;
+        }
+        let mut less = self.best.plan.learning.map_or(0, |learning| learning.unseen);
+        while less > 0 {
+            self.with(|plan| {
+                if let Some(learning) = &mut plan.learning {
+                    learning.unseen = learning.unseen.saturating_sub(less);
+                }
+            });
+            less /= 2;
         }
     }
 

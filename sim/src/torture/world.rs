@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::IpAddr;
 
-use qpmux_engine::wire::{Classified, Ipv4, Layout, Syndrome, classify, icrc, ipv4};
+use qpmux_engine::wire::{Classified, Ipv4, Layout, Psn, Syndrome, classify, icrc, ipv4};
 use qpmux_engine::{Counters, Nanos, Side};
 
 use super::faults::{Fate, Fault, Faults, Leg};
@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::memory::{DIGEST_START, EffectLog, Memory, digest_more};
 use crate::rc::{
     AnswerAudit, AnswerAuditConfig, RequestAudit, RequestAuditConfig, Requester, Responder,
-    Violations,
+    ResponderConfig, Violations,
 };
 
 /// Things that may happen in a run before it counts as one that never ends.
@@ -46,6 +46,13 @@ pub(super) struct Connection {
     life: Option<u64>,
     /// What was posted, and how it ended.
     pub(super) asked: Vec<Asked>,
+    /// From where on the connection is translated; until then its ends see each other.
+    translated: bool,
+    learnt: bool,
+    /// The first PSN after that.
+    start: Psn,
+    /// Requests before that which did not pass.
+    held: Vec<Vec<u8>>,
     requests: RequestAudit,
     answers: AnswerAudit,
     credits: u8,
@@ -59,6 +66,8 @@ pub(super) struct Connection {
 pub(super) struct World<'a> {
     pub(super) plan: &'a Plan,
     shards: u8,
+    /// Packets that still pass before the engine sees any.
+    unseen: u64,
     host: Host,
     pub(super) connections: Vec<Connection>,
     by_client: BTreeMap<(IpAddr, u32), u32>,
@@ -78,6 +87,8 @@ pub(super) struct World<'a> {
     pub(super) faults: Vec<Fault>,
     /// All packets, in the order of sending.
     pub(super) sent: Vec<(Leg, u32)>,
+    /// How many of them there were when a connection went over into translation.
+    pub(super) flipped_at: Vec<usize>,
     /// Damaged packets that passed.
     pub(super) passed: u64,
     /// Time of the last fault.
@@ -93,8 +104,8 @@ impl<'a> World<'a> {
     /// The run of a plan, before its first event.
     pub(super) fn new(plan: &'a Plan) -> Result<Self, String> {
         let directory = plan.directory().map_err(|error| error.to_string())?;
-        let (config, policy) = (plan.config(), plan.policy.to_policy());
-        let host = Host::new(&config, &policy, &directory, plan.shards)
+        let (config, policy) = (plan.config(), plan.policy());
+        let host = Host::new(&config, &policy, &directory, plan.shards())
             .map_err(|error| error.to_string())?
             .with_out_capacity(plan.out_capacity);
         let clients = plan.clients.len() as u32;
@@ -104,7 +115,8 @@ impl<'a> World<'a> {
         let memory = initial_memory();
         Ok(World {
             plan,
-            shards: plan.shards,
+            shards: plan.shards(),
+            unseen: plan.learning.map_or(0, |learning| learning.unseen),
             host,
             connections,
             by_client: (0..clients)
@@ -124,6 +136,7 @@ impl<'a> World<'a> {
             events: 0,
             faults: Vec::new(),
             sent: Vec::new(),
+            flipped_at: Vec::new(),
             passed: 0,
             last_fault: 0,
             trace: None,
@@ -177,6 +190,11 @@ impl<'a> World<'a> {
     /// What each connection's legs have carried.
     pub(super) fn streams(&self) -> Vec<[u64; 4]> {
         self.connections.iter().map(|connection| connection.streams).collect()
+    }
+
+    /// Connections that have gone over into translation.
+    fn flips(&self) -> u64 {
+        if self.plan.learning.is_some() { self.host.counters().flips } else { 0 }
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -253,7 +271,6 @@ impl<'a> World<'a> {
         }
         match leg {
             Leg::ClientToBox => {
-                connection.answers.observe_request(now, frame);
                 self.offer(i, Side::Client, frame);
             }
             Leg::BoxToServer => {
@@ -261,7 +278,6 @@ impl<'a> World<'a> {
                 self.drive_server(i);
             }
             Leg::ServerToBox => {
-                connection.requests.observe_answer(now, frame);
                 self.offer(i, Side::Server, frame);
             }
             Leg::BoxToClient => {
@@ -275,12 +291,60 @@ impl<'a> World<'a> {
         let elsewhere = u8::from(self.plan.asymmetric && side == Side::Server);
         let shard = shard_of(i, self.shards) + elsewhere;
         let mut sent = Vec::new();
-        let emit = &mut |side, frame: &[u8]| sent.push((side, frame.to_vec()));
-        self.host.offer(shard, side, Nanos(self.now), frame, emit);
+        if self.unseen > 0 {
+            self.unseen -= 1;
+            sent.push((side.opposite(), frame.to_vec()));
+        } else {
+            let flips = self.flips();
+            let emit = &mut |side, frame: &[u8]| sent.push((side, frame.to_vec()));
+            self.host.offer(shard, side, Nanos(self.now), frame, emit);
+            if self.flips() > flips {
+                self.begin_translation(i, side, frame);
+            }
+        }
+        let connection = &mut self.connections[i as usize];
+        match side {
+            Side::Client if connection.translated => {
+                connection.answers.observe_request(self.now, frame);
+            }
+            Side::Server if connection.translated => {
+                connection.requests.observe_answer(self.now, frame);
+            }
+            Side::Client if sent.is_empty() => connection.held.push(frame.to_vec()),
+            _ => {}
+        }
         if let Some(lost) = self.seen.note(side, frame, &sent) {
             self.violations.record("ECN", self.now, || lost);
         }
         self.dispatch(sent, frame);
+    }
+
+    /// A connection has gone over into translation with this frame: the next request, or the last
+    /// answer to those before. Its server has done all that was asked before, and nothing else.
+    fn begin_translation(&mut self, i: u32, side: Side, frame: &[u8]) {
+        self.flipped_at.push(self.sent.len());
+        let Ok(Classified::Rc(layout)) = classify(frame) else { return };
+        let start = if side == Side::Client { layout.psn } else { layout.psn.add(1) };
+        let responder = self.plan.responder(i);
+        let connection = &mut self.connections[i as usize];
+        let expected = connection.responder.expected_psn();
+        if expected != start {
+            let text =
+                || format!("connection {i} flips at PSN {start}, its server is at {expected}");
+            self.violations.record("F27", self.now, text);
+        }
+        (connection.translated, connection.start) = (true, start);
+        connection.requests = request_audit(&responder, start);
+        connection.answers.begin(start, connection.responder.msn());
+        for frame in std::mem::take(&mut connection.held) {
+            let psn = match classify(&frame) {
+                Ok(Classified::Rc(layout)) => layout.psn,
+                _ => continue,
+            };
+            if !psn.is_before(start) {
+                connection.answers.observe_request(self.now, &frame);
+            }
+        }
     }
 
     /// What the middlebox sent travels on. `came` is what came in.
@@ -321,14 +385,16 @@ impl<'a> World<'a> {
         };
         let connection = &mut self.connections[i as usize];
         if side == Side::Client {
-            connection.answers.observe_answer(self.now, frame);
+            if connection.translated {
+                connection.answers.observe_answer(self.now, frame);
+            }
             if let Some(Syndrome::Ack { credits }) = layout.aeth(frame).map(|aeth| aeth.syndrome)
                 && credits != connection.credits
             {
                 let text = || format!("client {i} was told the credits {credits} of another");
                 self.violations.record("I-C16", self.now, text);
             }
-        } else {
+        } else if connection.is_judged(&layout) {
             connection.requests.observe_request(self.now, frame);
         }
         self.send(leg, i, frame.to_vec());
@@ -436,14 +502,18 @@ fn mark(frame: &mut [u8]) {
     ipv4::fill_checksum(header);
 }
 
+fn request_audit(responder: &ResponderConfig, start: Psn) -> RequestAudit {
+    RequestAudit::new(RequestAuditConfig {
+        max_rd_atomic: responder.max_dest_rd_atomic,
+        ..RequestAuditConfig::new(responder.link.clone(), start)
+    })
+}
+
 impl Connection {
     fn new(plan: &Plan, i: u32) -> Connection {
         let (requester, responder) = (plan.requester(i), plan.responder(i));
         let planned = &plan.clients[i as usize];
-        let requests = RequestAuditConfig {
-            max_rd_atomic: responder.max_dest_rd_atomic,
-            ..RequestAuditConfig::new(responder.link.clone(), responder.start_psn)
-        };
+        let requests = request_audit(&responder, responder.start_psn);
         let answers = AnswerAuditConfig {
             msn_start: requester.msn_start,
             explicit_acks: true,
@@ -458,12 +528,23 @@ impl Connection {
             outstanding: planned.outstanding,
             life: planned.stops_after,
             asked: Vec::new(),
-            requests: RequestAudit::new(requests),
+            translated: plan.learning.is_none(),
+            learnt: plan.learning.is_some(),
+            start: Psn::new(planned.psn),
+            held: Vec::new(),
+            requests,
             answers: AnswerAudit::new(answers),
             faults: Leg::ALL.map(|leg| plan.faults(leg, i)),
             streams: [DIGEST_START; 4],
             wake: [u64::MAX; 2],
         }
+    }
+
+    /// Whether a request to the server is held against the rules. An atomic that was asked for
+    /// before the flip, and whose answer nobody has seen, may be asked for again as it was.
+    fn is_judged(&self, layout: &Layout) -> bool {
+        let old = self.learnt && layout.psn.is_before(self.start);
+        self.translated && !(old && layout.opcode.is_atomic())
     }
 
     /// Whether the client has fallen silent for good.
@@ -500,8 +581,10 @@ impl Connection {
     pub(super) fn transport_violations(&self) -> Violations {
         let mut all = self.requester.violations().clone();
         all.merge(self.responder.violations());
-        all.merge(self.requests.violations());
-        all.merge(self.answers.violations());
+        if self.translated {
+            all.merge(self.requests.violations());
+            all.merge(self.answers.violations());
+        }
         all
     }
 }

@@ -10,6 +10,8 @@ use super::super::violations::Violations;
 
 /// Request packets that are remembered after their answer.
 const HISTORY: usize = 512;
+/// Half of the PSNs: what is further ahead counts as behind (IBTA vol. 1, 9.7.3).
+const HALF: u64 = 1 << 23;
 
 /// What the answers are held to.
 #[derive(Clone, Debug)]
@@ -103,6 +105,20 @@ impl AnswerAudit {
     /// Rules that were broken.
     pub fn violations(&self) -> &Violations {
         &self.violations
+    }
+
+    /// From `start` on, after so many messages, somebody else answers; all requests before have
+    /// been answered, and he answers their repeats.
+    pub fn begin(&mut self, start: Psn, msn: Msn) {
+        self.config.msn_start = msn;
+        self.expected = start;
+        self.accepted_psns = HALF;
+        self.messages = 0;
+        (self.gap, self.gap_nak) = (false, None);
+        self.slots.clear();
+        self.acknowledged = start;
+        self.last_msn = msn;
+        self.violations = Violations::new();
     }
 
     /// Takes a frame as it came from the client.
