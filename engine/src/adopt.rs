@@ -110,6 +110,11 @@ impl Engine {
         if let Some(cm) = learnt.cm {
             self.watches.tell_path_mtu(id, cm.path_mtu);
         }
+        let (client, server) = (learnt.client.ip, &learnt.server);
+        let newest = self.learner.as_ref().and_then(|l| {
+            l.newest_request(client, server.ip, server.qpn).map(ClientPsn::from_wire)
+        });
+        self.watches.tell_passed(id, newest);
         self.counters.learnt += 1;
     }
 

@@ -86,6 +86,11 @@ impl Requests {
         Self { any: true, newest: before, upper: before, ..Self::NONE }
     }
 
+    /// The newest request's PSN, once there was one or its number was agreed upon.
+    pub(super) fn newest(&self) -> Option<Psn> {
+        self.any.then_some(self.newest)
+    }
+
     /// Most PSNs that a READ of `length` bytes takes.
     pub(super) fn span_of(length: u32) -> u32 {
         length.div_ceil(PATH_MTU_MIN).clamp(1, SPAN_MAX)

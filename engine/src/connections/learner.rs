@@ -13,7 +13,7 @@ use super::list::Free;
 use super::store::Store;
 use super::table::{NONE, Table};
 use super::told::hash_of_comm_ids;
-use crate::wire::{Layout, Qpn};
+use crate::wire::{Layout, Psn, Qpn};
 
 /// Idle connections are looked for among so many at a time, so that no frame pays for all.
 const IDLE_SEARCH: usize = 16;
@@ -127,6 +127,17 @@ impl Learner {
     /// The connection of frames from `source` to that queue pair of `destination`.
     pub fn lookup(&self, source: IpAddr, destination: IpAddr, dest_qp: Qpn) -> Option<Sighting> {
         self.sighting(self.store.find(source, destination, dest_qp)?)
+    }
+
+    /// The PSN of the newest request that went this way, if any did.
+    pub(crate) fn newest_request(
+        &self,
+        source: IpAddr,
+        destination: IpAddr,
+        dest_qp: Qpn,
+    ) -> Option<Psn> {
+        let index = self.store.find(source, destination, dest_qp)?;
+        self.store.flows.get(index as usize)?.requests.newest()
     }
 
     /// What has been found out since, oldest first; `None` when there is no more. While nobody

@@ -58,6 +58,9 @@ impl Engine {
         let psn = ClientPsn::from_wire(layout.psn);
         let found = self.clients.result(id, psn).filter(|result| result.opcode == layout.opcode);
         let Some(result) = found else {
+            if self.ask_again(id, frame, layout, out) {
+                return;
+            }
             return self.drop_frame(frame, DropReason::DuplicateUnknown, out);
         };
         self.drop_frame(frame, DropReason::DuplicateAnswered, out);

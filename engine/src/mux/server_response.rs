@@ -33,6 +33,9 @@ impl Engine {
         }
         let psn = ServerPsn::from_wire(layout.psn);
         let Some(slot) = self.find_open(id, psn) else {
+            if self.take_old_answer(id.owner(), frame, layout, out) {
+                return;
+            }
             return self.drop_frame(frame, DropReason::ResponseNotOpen, out);
         };
         self.note_credits(id, slot, frame, layout);

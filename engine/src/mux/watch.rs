@@ -45,6 +45,13 @@ pub(crate) struct Watch {
     dead: bool,
     /// The highest PSN that passed. A copy of it may still be on its way to the server.
     passed: Option<ClientPsn>,
+    /// The newest of the outstanding requests that had passed before they were watched: their
+    /// client may have got the answers, and be further than what it repeats says.
+    repeated: Option<ClientPsn>,
+    /// The first PSN after the flip.
+    start: Option<ClientPsn>,
+    /// An atomic from before the flip whose answer is not known: its server was asked again.
+    asked: Option<(ClientPsn, Opcode)>,
     /// The connection has ended.
     ended: bool,
 }
@@ -69,6 +76,13 @@ impl Watches {
     pub(crate) fn tell_path_mtu(&mut self, id: ClientId, path_mtu: u16) {
         if let Some(watch) = self.get_mut(id) {
             watch.mtu_exact = path_mtu;
+        }
+    }
+
+    /// The newest request that has passed so far, if any did.
+    pub(crate) fn tell_passed(&mut self, id: ClientId, passed: Option<ClientPsn>) {
+        if let Some(watch) = self.get_mut(id) {
+            watch.passed = passed;
         }
     }
 
@@ -216,6 +230,12 @@ impl Engine {
         self.clients.slots.get(slot).map(|record| record.psn)
     }
 
+    /// The PSN of the oldest request that passed and is not answered.
+    fn oldest_psn(&self, id: ClientId) -> Option<ClientPsn> {
+        let slot = self.passed_head(id)?;
+        self.clients.slots.get(slot).map(|record| record.psn)
+    }
+
     fn sync(&mut self, id: ClientId, psn: ClientPsn) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.expected = psn;
@@ -234,7 +254,7 @@ impl Engine {
         if let Some(watch) = self.watches.get_mut(id) {
             let Watch { request_seen, response_seen, mtu_exact, mtu_at_least, .. } = *watch;
             let (reads_max, dead) = (watch.reads_max, watch.dead);
-            let (passed, ended) = (watch.passed, watch.ended);
+            let (passed, repeated, ended) = (watch.passed, watch.repeated, watch.ended);
             *watch = Watch {
                 request_seen,
                 response_seen,
@@ -243,6 +263,7 @@ impl Engine {
                 reads_max,
                 dead,
                 passed,
+                repeated,
                 ended,
                 ..Watch::default()
             };
@@ -290,10 +311,17 @@ impl Engine {
         client.open += 1;
         let overflow = client.open > self.config.client_window_max;
         self.clients.slots.push_back(&mut client.queue, slot);
+        let psn = ClientPsn::from_wire(layout.psn);
+        let oldest = self.oldest_psn(id).unwrap_or(psn);
         if let Some(watch) = self.watches.get_mut(id) {
             watch.must_answer = layout.ack_request || shape.kind != Kind::Plain;
             watch.reads += u16::from(shape.kind != Kind::Plain);
-            watch.reads_max = watch.reads_max.max(watch.reads);
+            if watch.passed.is_some_and(|passed| !psn.is_after(passed)) {
+                watch.repeated = Some(psn);
+            }
+            if watch.repeated.is_none_or(|repeated| oldest.is_after(repeated)) {
+                watch.reads_max = watch.reads_max.max(watch.reads);
+            }
         }
         if overflow {
             self.unsync(id);
@@ -439,8 +467,52 @@ impl Engine {
         }
         if let Some(watch) = self.watches.get_mut(id) {
             watch.draining_since = None;
+            watch.start = Some(first);
         }
         self.counters.flips += 1;
+    }
+
+    /// A client repeats an atomic that nobody here has seen the answer of. From before the flip,
+    /// its server is asked again under the same PSN. Whether it was.
+    pub(super) fn ask_again(
+        &mut self,
+        id: ClientId,
+        frame: &Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) -> bool {
+        let psn = ClientPsn::from_wire(layout.psn);
+        let Some(watch) = self.watches.get_mut(id) else { return false };
+        if watch.start.is_none_or(|start| !psn.is_before(start)) {
+            return false;
+        }
+        watch.asked = Some((psn, layout.opcode));
+        self.pass(frame, out);
+        true
+    }
+
+    /// A server answers an atomic from before the flip: what it found is kept, and told when the
+    /// client asks for it the next time, behind whatever is told by then. Whether it was one.
+    pub(super) fn take_old_answer(
+        &mut self,
+        id: ClientId,
+        frame: &Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) -> bool {
+        let psn = ClientPsn::from_wire(layout.psn);
+        let Some(watch) = self.watches.get_mut(id) else { return false };
+        let (Some((asked, opcode)), Some(ack)) = (watch.asked, layout.atomic_ack(frame.bytes()))
+        else {
+            return false;
+        };
+        if asked != psn {
+            return false;
+        }
+        watch.asked = None;
+        self.clients.keep_result(id, AtomicResult { psn, opcode, original: ack.original });
+        self.drop_frame(frame, DropReason::Consumed, out);
+        true
     }
 
     fn note_request_facts(&mut self, id: ClientId, bytes: &[u8], layout: &Layout) {
