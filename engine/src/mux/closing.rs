@@ -362,10 +362,11 @@ impl Engine {
             // Its frame is on its way here, and cannot be given up before.
             return false;
         }
+        // The rest of a message that waits as a whole goes back behind its first packet.
         let slot = bound
-            .or_else(|| slots.pop_front(&mut server.waiting_rest))
             .or_else(|| slots.pop_front(&mut server.waiting_own))
-            .or_else(|| slots.pop_front(&mut server.waiting_guests));
+            .or_else(|| slots.pop_front(&mut server.waiting_guests))
+            .or_else(|| slots.pop_front(&mut server.waiting_rest));
         let Some(slot) = slot else { return false };
         let Some(&record) = slots.get(slot) else { return false };
         slots.remove(slot);
