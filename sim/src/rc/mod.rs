@@ -58,8 +58,8 @@ pub use audit::{AnswerAudit, AnswerAuditConfig, RequestAudit, RequestAuditConfig
 pub use link::{Link, Packet, Wire};
 pub use requester::{AckRequest, Requester, RequesterConfig, RequesterStats};
 pub use responder::{
-    DuplicateAck, DuplicateAckPsn, OverDepth, Region, Responder, ResponderConfig, ResponderStats,
-    ResumeForm,
+    DuplicateAck, DuplicateAckPsn, End, Ending, OverDepth, Region, Responder, ResponderConfig,
+    ResponderStats, ResumeForm,
 };
 pub use verb::{Completion, Outcome, Status, Verb, VerbId};
 pub use violations::{Violation, Violations};

@@ -5,7 +5,7 @@ use super::faults::{Leg, Rates};
 use super::learn;
 use super::plan::{Chance, Choices, Client, FOREVER, Limits, Mapping, Plan, Server};
 use super::workload::{Mix, Offence, Op};
-use crate::rc::{AckRequest, DuplicateAck, ResumeForm};
+use crate::rc::{AckRequest, DuplicateAck, End, Ending, ResumeForm};
 
 /// Faults in a million packets.
 const MILLION: f64 = 1e6;
@@ -45,7 +45,7 @@ struct General {
     rnr: bool,
     /// The engine drops what a client has outstanding beyond a few requests.
     tight: bool,
-    /// Some client stops or offends: what it leaves may be a message cut in two.
+    /// Some client stops or offends.
     unruly: bool,
     domains: u64,
 }
@@ -90,8 +90,11 @@ pub(super) fn draw(seed: u64, shape: &Shape) -> Plan {
     if apart.chance(80) {
         learn::draw(&mut plan, &mut apart);
     }
-    if general.unruly && shape.loss.is_none() {
-        disturb(&mut plan, &mut dice);
+    if shape.loss.is_none() {
+        if general.unruly {
+            disturb(&mut plan, &mut dice);
+        }
+        end_hosts(&mut plan, &mut Dice::new(seed, 3, 0));
     }
     plan
 }
@@ -114,19 +117,47 @@ fn draw_focus(dice: &mut Dice, clients: u32, shape: &Shape) -> Focus {
 /// One client stops, or asks for what its server refuses.
 fn disturb(plan: &mut Plan, dice: &mut Dice) {
     let who = dice.below(plan.clients.len() as u64) as usize;
-    // A server queue pair that is lost takes its guests with it.
-    let hosts = plan.hosts().contains(&(who as u32));
     let client = &mut plan.clients[who];
     let all = client.operations.len() as u64;
     // Which server queue pairs host is not known where they are learnt.
     if dice.chance(500) || plan.learning.is_some() {
         client.stops_after = Some(dice.below(all * 2));
-    } else if !hosts {
+    } else {
         let at = dice.below(all) as usize;
         client.operations.insert(at, Op::Bad(dice.pick(&Offence::ALL)));
         // Its server falls silent: both the engine and it must give up.
         client.retries = client.retries.min(7);
-        plan.engine.server_retries_max = 20;
+        give_up_in_time(plan);
+    }
+}
+
+/// Server queue pairs that host come to their end by themselves.
+fn end_hosts(plan: &mut Plan, dice: &mut Dice) {
+    if !dice.chance(200) || plan.has_offender() || plan.learning.is_some() {
+        return;
+    }
+    let hosts = plan.hosts();
+    for _ in 0..dice.pick(&[1, 1, 1, 2]) {
+        let who = dice.pick(&hosts);
+        let how = dice.pick(&[End::Refuses, End::Refuses, End::FallsSilent, End::IsUnheard]);
+        let all = plan.requests();
+        let after = dice.below(dice.clone().pick(&[all, all / 4]).max(1));
+        plan.clients[who as usize].server.ending = Some(Ending { how, after });
+    }
+    for client in &mut plan.clients {
+        client.retries = client.retries.min(30);
+    }
+    give_up_in_time(plan);
+}
+
+/// The engine gives a silent server queue pair up, and until then no client does so.
+fn give_up_in_time(plan: &mut Plan) {
+    plan.engine.server_retries_max = 20;
+    // 20 timeouts that grow to 64 times 40 us are 41 ms, and two may be given up one after the
+    // other. Who notices nothing times out after 134 ms, others go on for 30 times 17 ms.
+    let timeout = if plan.innocents_notice_nothing { 15 } else { 12 };
+    for client in &mut plan.clients {
+        client.timeout = timeout;
     }
 }
 
@@ -177,10 +208,7 @@ fn client(dice: &mut Dice, i: u32, general: &General) -> Client {
     // from that server queue pair until the client has repeated the rest.
     let mix = match focus {
         Focus::OneClient(_) => Mix { long: false, sends: true },
-        _ => Mix {
-            long: !general.tight && !general.unruly && dice.chance(700),
-            sends: dice.chance(700),
-        },
+        _ => Mix { long: !general.tight && dice.chance(700), sends: dice.chance(700) },
     };
     let window = dice.pick(&[8, 16, 128]);
     let ack_request = dice.pick(&[

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use qpmux_engine::wire::{Ipv4, ipv4};
 use serde::{Deserialize, Serialize};
 
 use super::dice::Dice;
@@ -222,4 +223,13 @@ impl Faults {
             Fate::Deliver
         }
     }
+}
+
+/// Sets the ECN bits of an IPv4 packet to "congestion experienced".
+pub(super) fn mark(frame: &mut [u8]) {
+    let Some(header) = frame.get_mut(14..34) else { return };
+    if let Ok(mut view) = Ipv4::new_checked(&mut *header) {
+        view.set_traffic_class(view.traffic_class() | 3);
+    }
+    ipv4::fill_checksum(header);
 }

@@ -7,6 +7,7 @@ use qpmux_engine::wire::Msn;
 use qpmux_engine::DeclineReason;
 
 use super::faults::Leg;
+use super::hosts;
 use super::plan::Mapping;
 use super::workload::{CELL, CELLS, Op, cell_address, first_cell, of_tag, tag_in};
 use super::world::{Connection, World};
@@ -46,8 +47,10 @@ pub(super) fn judge(world: &mut World<'_>) {
 
 /// Everything ended well, and nobody gave up, but for those who stopped or offended.
 fn judge_ends(world: &mut World<'_>) {
+    let ends = hosts::judge_ends(world);
+    world.violations.merge(&ends);
     for (i, connection) in (0..).zip(&world.connections) {
-        if connection.has_stopped() {
+        if connection.has_stopped() || world.plan.has_ending() {
             continue;
         }
         let offends = world.plan.clients[i as usize].offends();
@@ -97,7 +100,10 @@ fn judge_rest(world: &mut World<'_>) {
     }
     let asked: usize = world.connections.iter().map(|c| c.asked.len()).sum();
     let counts = (counters.requests, counters.completed, asked as u64);
-    if stopped || world.plan.has_offender() {
+    if let Some(text) = hosts::lost_too_many(world) {
+        world.violations.record("O5", world.now, || text);
+    }
+    if stopped || world.plan.has_offender() || world.plan.has_ending() {
         // What they left behind is neither completed nor all taken.
         return;
     }
@@ -153,7 +159,7 @@ fn judge_receives(world: &mut World<'_>) {
 }
 
 /// A packet's place among all that clients asked for: client, request, packet.
-type Mark = (u32, u32, u32);
+pub(super) type Mark = (u32, u32, u32);
 
 /// Whose doing a WRITE or an atomic was.
 fn mark(effect: &Effect) -> Option<Mark> {
@@ -219,6 +225,9 @@ fn judge_effects(world: &mut World<'_>) {
         *last = mark;
     }
     judge_counts(world, &runs);
+    let ran = |mark: &Mark| runs.contains_key(mark);
+    let gaps = hosts::judge_gaps(world, ran);
+    world.violations.merge(&gaps);
 }
 
 fn judge_effect(
@@ -247,7 +256,7 @@ fn judge_effect(
 }
 
 /// Packets of a verb that have an effect on memory.
-fn packets(verb: &Verb, pmtu: usize) -> Vec<u32> {
+pub(super) fn packets(verb: &Verb, pmtu: usize) -> Vec<u32> {
     match verb {
         Verb::Write { data, .. } => {
             (0..data.len()).step_by(pmtu).map(|at| (at / CELL) as u32).collect()
@@ -408,7 +417,9 @@ fn judge_innocents(world: &mut World<'_>) {
             || client.honours_credits
             || client.ack_request != AckRequest::EveryMessage;
         let natively = plan.learning.is_some() && waits;
-        let itself = client.offends() || connection.has_stopped() || natively;
+        // Its own server queue pair, or what it had asked of another's, came to an end.
+        let ended = connection.responder.has_ended() || connection.requester.is_dead();
+        let itself = client.offends() || connection.has_stopped() || natively || ended;
         let mut legs = vec![Leg::ClientToBox, Leg::BoxToClient];
         if plan.learning.is_some() {
             // As long as packets pass, faults of the other legs are the client's own.

@@ -27,6 +27,7 @@ mod dice;
 mod draw;
 mod faults;
 mod flip;
+mod hosts;
 mod judge;
 mod learn;
 mod plan;

@@ -15,7 +15,7 @@ use super::faults::{Fault, Faults, Leg, Rates, What};
 use super::learn::{self, Learning};
 use super::workload::{BASE, CELL, END, Op, is_default, rkey};
 use crate::rc::{
-    AckRequest, DuplicateAck, DuplicateAckPsn, Link, OverDepth, Region as ServerRegion,
+    AckRequest, DuplicateAck, DuplicateAckPsn, Ending, Link, OverDepth, Region as ServerRegion,
     RequesterConfig, ResponderConfig, ResumeForm, Wire,
 };
 
@@ -225,6 +225,9 @@ pub(super) struct Server {
     /// Every n-th message is first refused as "receiver not ready"; 0 is none.
     pub(super) rnr_every: u64,
     pub(super) rnr_timer: u8,
+    /// How it comes to its end, and when, though its clients do nothing wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ending: Option<Ending>,
 }
 
 impl Default for Server {
@@ -244,6 +247,7 @@ impl Default for Server {
             nak_during_rnr: false,
             rnr_every: 0,
             rnr_timer: 1,
+            ending: None,
         }
     }
 }
@@ -354,6 +358,11 @@ impl Plan {
         self.clients.iter().any(Client::offends)
     }
 
+    /// Whether a server queue pair comes to its end by itself.
+    pub(super) fn has_ending(&self) -> bool {
+        self.clients.iter().any(|client| client.server.ending.is_some())
+    }
+
     /// Connections whose server queue pairs may host others: in each domain those with the
     /// lowest numbers.
     pub(super) fn hosts(&self) -> Vec<u32> {
@@ -390,7 +399,7 @@ impl Plan {
 
     /// Whether a place may get another server queue pair.
     pub(super) fn may_move(&self) -> bool {
-        self.engine.disturbances_max < FOREVER || self.has_offender()
+        self.engine.disturbances_max < FOREVER || self.has_offender() || self.has_ending()
     }
 
     /// Longest timeout of a client, ns.
@@ -460,6 +469,7 @@ impl Plan {
             rnr_every: server.rnr_every,
             rnr_timer: server.rnr_timer,
             require_ack_request: self.learning.is_none(),
+            ending: server.ending,
             ..ResponderConfig::new(self.end(link), Psn::new(client.psn), vec![region])
         }
     }

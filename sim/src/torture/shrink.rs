@@ -3,6 +3,7 @@
 use toml::{Table, Value};
 
 use super::faults::What;
+use super::hosts;
 use super::plan::Plan;
 use super::run::{Bad, execute};
 use super::script;
@@ -49,7 +50,7 @@ pub(super) fn shrink(bad: Box<Bad>) -> Box<Bad> {
 impl Shrink {
     /// Whether `plan` breaks the rule, too: then it is the best from now on.
     fn accept(&mut self, plan: Plan) -> bool {
-        if self.tries == 0 {
+        if self.tries == 0 || !hosts::has_time(&plan) {
             return false;
         }
         let result = execute(&plan);

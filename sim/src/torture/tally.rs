@@ -22,6 +22,8 @@ pub(super) struct Seen {
     pub(super) client_psn_wraps: u64,
     pub(super) server_psn_wraps: u64,
     pub(super) msn_wraps: u64,
+    /// Server queue pairs that came to their end by themselves.
+    pub(super) servers_ended: u64,
 }
 
 fn layout(frame: &[u8]) -> Option<Layout> {
@@ -97,6 +99,7 @@ impl Seen {
         self.client_psn_wraps += other.client_psn_wraps;
         self.server_psn_wraps += other.server_psn_wraps;
         self.msn_wraps += other.msn_wraps;
+        self.servers_ended += other.servers_ended;
     }
 }
 
@@ -159,6 +162,7 @@ impl Tally {
             ("servers: repeat without a record", responder.forgotten),
             ("servers: PSN wrapped", seen.server_psn_wraps),
             ("servers: MSN wrapped", seen.msn_wraps),
+            ("servers: came to their end", seen.servers_ended),
             ("congestion mark carried on", seen.marks_carried),
         ]
         .map(|(name, count)| (name.to_owned(), count))

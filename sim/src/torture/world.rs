@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::IpAddr;
 
-use qpmux_engine::wire::{Classified, Ipv4, Layout, Psn, Syndrome, classify, icrc, ipv4};
+use qpmux_engine::wire::{Classified, Layout, Psn, Syndrome, classify, icrc};
 use qpmux_engine::{Counters, Nanos, Side};
 
-use super::faults::{Fate, Fault, Faults, Leg};
+use super::faults::{Fate, Fault, Faults, Leg, mark};
+use super::hosts::{self, Witness};
 use super::judge::{self, Asked};
 use super::plan::{Plan, shard_of};
 use super::tally::{Seen, Tally};
@@ -60,6 +61,8 @@ pub(super) struct Connection {
     /// Digest of time and bytes of everything sent on each leg.
     streams: [u64; 4],
     wake: [u64; 2],
+    /// What its server queue pair has left open, if it comes to its end.
+    pub(super) witness: Option<Witness>,
 }
 
 /// The whole run.
@@ -154,7 +157,7 @@ impl<'a> World<'a> {
         while let Some(Reverse((time, place, number))) = self.queue.pop() {
             self.now = time;
             self.events += 1;
-            if time > self.last_fault + self.patience() {
+            if time > self.last_fault + hosts::patience(self.plan) {
                 // A timer for what may come later does no harm.
                 if !self.is_done() {
                     self.violations.record("O7", time, || "not done in time".into());
@@ -174,17 +177,6 @@ impl<'a> World<'a> {
     fn is_done(&self) -> bool {
         let done = |c: &Connection| c.has_stopped() || (c.is_done() && c.requester.pending() == 0);
         self.connections.iter().all(done)
-    }
-
-    /// Time within which everything is done after the last fault, ns.
-    fn patience(&self) -> u64 {
-        let limits = self.plan.engine;
-        // A server that has fallen silent is given up after so long.
-        let silence = match self.plan.has_offender() {
-            true => 64 * limits.server_timeout_ns * u64::from(limits.server_retries_max.min(64)),
-            false => 0,
-        };
-        20 * self.plan.client_timeout_max() + self.plan.requests() * 50_000 + silence
     }
 
     /// What each connection's legs have carried.
@@ -216,6 +208,7 @@ impl<'a> World<'a> {
         for (planned, connection) in self.plan.clients.iter().zip(&self.connections) {
             tally.requester.add(&connection.requester.stats());
             tally.responder.add(&connection.responder.stats());
+            tally.seen.servers_ended += u64::from(connection.responder.has_ended());
             tally.implied_repairs += connection.requests.implied_repairs();
             for (sum, faults) in tally.packets.iter_mut().zip(&connection.faults) {
                 *sum += faults.packets;
@@ -274,10 +267,17 @@ impl<'a> World<'a> {
                 self.offer(i, Side::Client, frame);
             }
             Leg::BoxToServer => {
+                let before = connection.responder.has_ended();
                 connection.responder.handle_frame(now, frame, &mut self.memory, &mut self.log);
+                if connection.responder.has_ended() && !before {
+                    self.last_fault = now;
+                }
                 self.drive_server(i);
             }
             Leg::ServerToBox => {
+                if let Some(witness) = &mut connection.witness {
+                    witness.note_answer(frame);
+                }
                 self.offer(i, Side::Server, frame);
             }
             Leg::BoxToClient => {
@@ -396,6 +396,9 @@ impl<'a> World<'a> {
             }
         } else if connection.is_judged(&layout) {
             connection.requests.observe_request(self.now, frame);
+            if let Some(witness) = &mut connection.witness {
+                witness.note_request(frame, &layout);
+            }
         }
         self.send(leg, i, frame.to_vec());
     }
@@ -493,15 +496,6 @@ impl<'a> World<'a> {
     }
 }
 
-/// Sets the ECN bits of an IPv4 packet to "congestion experienced".
-fn mark(frame: &mut [u8]) {
-    let Some(header) = frame.get_mut(14..34) else { return };
-    if let Ok(mut view) = Ipv4::new_checked(&mut *header) {
-        view.set_traffic_class(view.traffic_class() | 3);
-    }
-    ipv4::fill_checksum(header);
-}
-
 fn request_audit(responder: &ResponderConfig, start: Psn) -> RequestAudit {
     RequestAudit::new(RequestAuditConfig {
         max_rd_atomic: responder.max_dest_rd_atomic,
@@ -537,6 +531,7 @@ impl Connection {
             faults: Leg::ALL.map(|leg| plan.faults(leg, i)),
             streams: [DIGEST_START; 4],
             wake: [u64::MAX; 2],
+            witness: planned.server.ending.map(|_| Witness::new(planned.psn, planned.pmtu)),
         }
     }
 

@@ -235,7 +235,10 @@ impl AnswerAudit {
         let number = slot.map(|slot| slot.number);
         let done = slot.is_some_and(|slot| slot.ends && !refuses);
         let least = number.map_or(0, |number| number.wrapping_add(u32::from(done)));
-        let exact = refuses && slot.is_some_and(|slot| slot.psn == layout.psn);
+        // A READ that was answered and is asked for again is executed anew, and may be refused
+        // then: it was counted, and so was what came behind it.
+        let told = slot.is_some_and(|slot| slot.kind == Kind::Read && slot.answered > 0);
+        let exact = refuses && !told && slot.is_some_and(|slot| slot.psn == layout.psn);
         let most = if exact { least } else { self.messages };
         let base = self.config.msn_start.add(least);
         let outside = aeth.msn.offset_from(base) > most.wrapping_sub(least);

@@ -154,8 +154,15 @@ impl Requester {
     /// MSN counts the messages completed in order: no fewer than the answer itself claims, no
     /// more than were sent, and exactly those before the refused one in a NAK.
     fn msn_fits(&mut self, now: u64, layout: &Layout, aeth: AethRepr, place: Place) -> bool {
-        let inside_read = place.kind == Kind::Read && place.offset > 0;
+        let is_read = place.kind == Kind::Read;
+        let inside_read = is_read && place.offset > 0;
         let (least, most) = match aeth.syndrome {
+            // Asked for again, or doubled on its way, a READ is executed anew, and may be refused
+            // when it and what came behind it have been counted. Whether it was, the audit of
+            // answers knows.
+            Syndrome::Nak(code) if is_read && code != NakCode::PsnSequence => {
+                (place.number, self.messages_sent)
+            }
             Syndrome::Nak(_) | Syndrome::RnrNak { .. } => {
                 (place.number, place.number.wrapping_add(u32::from(inside_read)))
             }

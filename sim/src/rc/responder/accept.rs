@@ -3,7 +3,7 @@
 use qpmux_engine::wire::{AtomicEthRepr, Layout, NakCode, Opcode, RethRepr};
 
 use super::answers::{Body, ReadData};
-use super::{Done, OpenMessage, OverDepth, Record, Region, Request, Responder};
+use super::{Done, End, OpenMessage, OverDepth, Record, Region, Request, Responder};
 use crate::memory::{Access, digest};
 
 /// A refusal: the code, the rule that the requester has broken, and why.
@@ -28,6 +28,11 @@ impl Responder {
     pub(super) fn accept(&mut self, request: &mut Request<'_>) {
         self.stats.accepted += 1;
         let (now, psn) = (request.now, request.layout.psn);
+        if self.config.ending.is_some_and(|ending| ending.how == End::Refuses) && self.has_ended() {
+            self.answer(now, psn, Body::Nak(NakCode::RemoteOperational));
+            self.dead = true;
+            return;
+        }
         if let Err(refusal) = self.check_order(request.layout) {
             self.refuse(now, psn, refusal.code, refusal.rule, refusal.why);
             return;

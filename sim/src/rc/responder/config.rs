@@ -77,6 +77,28 @@ pub enum OverDepth {
     Evict,
 }
 
+/// How a queue pair comes to its end though nobody has asked for anything wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// It refuses the next request: it fails at it (NAK 63), and is in the error state.
+    Refuses,
+    /// It executes nothing more and says nothing more; what it was about to say is lost.
+    FallsSilent,
+    /// It executes what comes, but what it says is not heard any more.
+    IsUnheard,
+}
+
+/// The end of a queue pair, and when it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ending {
+    /// How it ends.
+    pub how: End,
+    /// After so many requests that were in sequence.
+    pub after: u64,
+}
+
 /// Everything a responder's behaviour depends on.
 #[derive(Clone, Debug)]
 pub struct ResponderConfig {
@@ -128,6 +150,8 @@ pub struct ResponderConfig {
     pub rnr_timer: u8,
     /// Every message's last packet must ask for an ACK (I-S9); a native client need not.
     pub require_ack_request: bool,
+    /// The end of the queue pair; `None` if none comes.
+    pub ending: Option<Ending>,
     /// PSNs whose content is remembered for I-S2.
     pub content_window: u32,
 }
@@ -161,6 +185,7 @@ impl ResponderConfig {
             rnr_every: 0,
             rnr_timer: 1,
             require_ack_request: false,
+            ending: None,
             content_window: 4096,
         }
     }

@@ -14,7 +14,9 @@ use super::link::Admission;
 use super::violations::Violations;
 use crate::memory::{Access, Effect, EffectLog, Memory};
 use answers::{Answers, Body};
-pub use config::{DuplicateAck, DuplicateAckPsn, OverDepth, Region, ResponderConfig, ResumeForm};
+pub use config::{
+    DuplicateAck, DuplicateAckPsn, End, Ending, OverDepth, Region, ResponderConfig, ResumeForm,
+};
 use content::Contents;
 
 /// What a responder has seen and done.
@@ -168,6 +170,24 @@ impl Responder {
         self.dead
     }
 
+    /// Whether the end that is configured has come.
+    pub fn has_ended(&self) -> bool {
+        self.config.ending.is_some_and(|ending| match ending.how {
+            End::Refuses => self.stats.accepted > ending.after,
+            End::FallsSilent | End::IsUnheard => self.stats.accepted >= ending.after,
+        })
+    }
+
+    /// Whether it says nothing more.
+    fn is_unheard(&self) -> bool {
+        self.config.ending.is_some_and(|ending| ending.how != End::Refuses) && self.has_ended()
+    }
+
+    /// Whether it executes nothing more.
+    fn is_silent(&self) -> bool {
+        self.config.ending.is_some_and(|ending| ending.how == End::FallsSilent) && self.has_ended()
+    }
+
     /// Whether everything that came has been answered.
     pub fn is_idle(&self) -> bool {
         self.answers.is_empty() && self.open.is_none()
@@ -204,7 +224,7 @@ impl Responder {
         };
         if layout.opcode.is_response() {
             self.stats.foreign_answers += 1;
-        } else if self.dead {
+        } else if self.dead || self.is_silent() {
             self.stats.after_error += 1;
         } else {
             self.judge(now, frame, &layout);
@@ -217,6 +237,9 @@ impl Responder {
     /// or `out` is too small.
     pub fn poll_transmit(&mut self, now: u64, out: &mut [u8]) -> Option<usize> {
         self.handle_timeout(now);
+        if self.is_unheard() {
+            return None;
+        }
         let (link, credits) = (&self.config.link, self.config.credits);
         let (identification, resume) = (self.identification, self.config.resume);
         let length = self.answers.emit(now, link, credits, identification, resume, out)?;
@@ -227,7 +250,7 @@ impl Responder {
 
     /// When there will be something to do, ns; `None` if nothing waits.
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.answers.next_time()
+        self.answers.next_time().filter(|_| !self.is_unheard())
     }
 
     /// Does what was due by `now`.
