@@ -105,6 +105,11 @@ run_tests() {
     return "$status"
 }
 
+# An engine that breaks one of its rules must be noticed.
+mutations() {
+    cargo test --locked --release -p qpmux --features mutations --test mutations -- --nocapture
+}
+
 # Only a database that cannot be fetched is skipped over: what it then says, counts.
 advisories() {
     if ! cargo deny fetch db; then
@@ -140,6 +145,8 @@ else
     step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
     step "release build" cargo build --locked --workspace --release
     step "tests ($tier)" run_tests
+    # It builds everything again, which takes longer than a quick step may.
+    [ "$tier" = quick ] || step "broken rules" mutations
     step "licences, bans, sources" cargo deny check --hide-inclusion-graph licenses bans sources
     step "advisories" advisories
 fi

@@ -156,8 +156,23 @@ pub fn compare_shards(seed: u64) -> Result<bool, Box<Failure>> {
     Ok(same || plan.may_move())
 }
 
+/// The first of these scripts in which it shows that the engine breaks a rule, by name, and what is
+/// then broken. `None` if it shows in none, those left out that show another fault by themselves.
+#[cfg(feature = "mutations")]
+#[must_use]
+pub fn first_script_without(
+    rule: qpmux_engine::Rule,
+    scripts: &[Script],
+) -> Option<(&str, Box<Failure>)> {
+    scripts.iter().filter(|script| script.broken().is_none()).find_map(|script| {
+        let plan = Plan { without: Some(rule), ..script.plan.clone() };
+        let bad = execute(&plan).err()?;
+        Some((script.name(), failure(0, plan.shards, &bad)))
+    })
+}
+
 /// The first run, of those that these seeds decide, in which it shows that the engine breaks a
-/// rule. `None` if it shows in none.
+/// rule. `None` if it shows in none. A run in which something is broken anyway shows nothing.
 #[cfg(feature = "mutations")]
 #[must_use]
 pub fn first_without(
@@ -168,6 +183,8 @@ pub fn first_without(
     let shape = Shape::default();
     seeds.into_par_iter().find_map_first(|seed| {
         let plan = Plan { without: Some(rule), ..draw(seed, &shape) };
-        execute(&plan).err().map(|bad| failure(seed, plan.shards, &bad))
+        let bad = execute(&plan).err()?;
+        execute(&Plan { without: None, ..plan.clone() }).ok()?;
+        Some(failure(seed, plan.shards, &bad))
     })
 }
