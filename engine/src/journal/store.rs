@@ -79,16 +79,26 @@ pub(crate) struct KnownClient {
 }
 
 impl KnownClient {
-    /// Everything before `floor` is done. `values_max` results are kept.
-    fn advance(&mut self, floor: ClientPsn, values_max: usize) {
+    /// Everything before `floor` is done. `values_max` results are kept. The READs among that: their
+    /// client may have been left to ask for them again, so that their servers need not have done
+    /// them.
+    fn advance(&mut self, floor: ClientPsn, values_max: usize) -> Vec<Binding> {
+        let mut reads = Vec::new();
         let known = *self.floor.get_or_insert(floor);
         if !floor.is_after(known) {
-            return;
+            return reads;
         }
         self.floor = Some(floor);
         while let Some(open) = self.open.pop_front_if(|open| open.binding.psn.is_before(floor)) {
             self.close(&open, values_max);
+            reads.extend(Some(open.binding).filter(|b| b.kind() == Kind::Read));
         }
+        reads
+    }
+
+    /// Whether nobody waits for a binding: it is before the floor.
+    fn is_behind(&self, binding: &Binding) -> bool {
+        binding.is_repeat() || self.floor.is_some_and(|floor| binding.psn.is_before(floor))
     }
 
     fn close(&mut self, open: &Open, values_max: usize) {
@@ -246,10 +256,11 @@ impl Journal {
             Record::ClientPoint(point) => {
                 let values_max = self.values_max;
                 let known = self.client(point.client)?;
-                known.advance(point.floor, values_max);
+                let reads = known.advance(point.floor, values_max);
                 known.msn = Some(point.msn);
                 known.last_plain = point.last_plain;
                 (known.key, known.in_message) = (point.key, point.in_message);
+                reads.into_iter().try_for_each(|read| self.stray(read, false))?;
             }
             Record::ServerPoint(point) => {
                 let known = self.server(point.server_qp)?;
@@ -279,15 +290,19 @@ impl Journal {
         let (values_max, window) = (self.values_max, self.client_window_max);
         self.server(binding.server_qp)?.note(binding);
         let known = self.client(binding.client)?;
-        known.advance(binding.floor, values_max);
-        if known.stopped || binding.is_repeat() {
+        if known.stopped {
             return self.stray(*binding, false);
         }
-        known.insert(*binding);
-        if known.open.len() > window {
-            return Err(JournalError::Open(binding.client.0));
+        let reads = known.advance(binding.floor, values_max);
+        if known.is_behind(binding) {
+            self.stray(*binding, false)?;
+        } else {
+            known.insert(*binding);
+            if known.open.len() > window {
+                return Err(JournalError::Open(binding.client.0));
+            }
         }
-        Ok(())
+        reads.into_iter().try_for_each(|read| self.stray(read, false))
     }
 
     /// Nobody waits for the binding any more. It is kept until it is known to be done.
@@ -307,6 +322,10 @@ impl Journal {
     fn stop(&mut self, id: ClientId) -> Result<(), JournalError> {
         let known = self.client(id)?;
         known.stopped = true;
+        if known.msn.is_none() {
+            // Nothing is known to be done: it is as its connection began.
+            known.floor = None;
+        }
         let open = core::mem::take(&mut known.open);
         open.iter().try_for_each(|open| self.stray(open.binding, false))
     }
