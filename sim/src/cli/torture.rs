@@ -36,7 +36,7 @@ pub(super) struct Args {
     script: Vec<PathBuf>,
     /// Small runs, all of them: short sequences of requests of two clients, with every single
     /// fault and every pair of faults, and of two clients whose connections are learnt, and go
-    /// over into translation at every step.
+    /// over into translation at every step, and of engines that crash after every action.
     #[arg(long, value_enum, default_value_t = Schedules::None)]
     schedules: Schedules,
     /// Clients of each seed, instead of 2 to 8.

@@ -6,6 +6,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::crash;
 use super::draw::{Shape, draw};
 use super::flip;
 use super::plan::Plan;
@@ -164,8 +165,22 @@ impl Campaign {
             |index| Where::Schedule(sequences[index as usize].name()),
             |done| progress(Progress::Schedules(done, all)),
         );
+        let sequences = self.schedules.map_or_else(Vec::new, crash::sequences);
+        let all = sequences.len() as u64;
+        let crashes = sum.sweep(
+            &pool,
+            0..all,
+            |index| sequences[index as usize].run(),
+            |index| Where::Schedule(sequences[index as usize].name()),
+            |done| progress(Progress::Schedules(done, all)),
+        );
         let hash = std::mem::take(&mut sum.hash).finalize();
         let run_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Report::new(self.seeds.start, [seeds, schedules, flips, scripts], sum, run_hash))
+        Ok(Report::new(
+            self.seeds.start,
+            [seeds, schedules, flips, crashes, scripts],
+            sum,
+            run_hash,
+        ))
     }
 }

@@ -1,5 +1,6 @@
 //! The plan of a seed.
 
+use super::crash;
 use super::dice::Dice;
 use super::faults::{Leg, Rates};
 use super::learn;
@@ -95,6 +96,11 @@ pub(super) fn draw(seed: u64, shape: &Shape) -> Plan {
             disturb(&mut plan, &mut dice);
         }
         end_hosts(&mut plan, &mut Dice::new(seed, 3, 0));
+    }
+    // What is learnt cannot be resumed, and what ends by itself is judged without crashes.
+    let crashes = plan.learning.is_none() && !plan.has_offender() && !plan.has_ending();
+    if crashes && apart.chance(60) {
+        crash::draw(&mut plan, &mut apart);
     }
     plan
 }

@@ -6,11 +6,12 @@ use qpmux_engine::wire::Msn;
 
 use qpmux_engine::DeclineReason;
 
+use super::connection::Connection;
 use super::faults::Leg;
 use super::hosts;
 use super::plan::Mapping;
 use super::workload::{CELL, CELLS, Op, cell_address, first_cell, of_tag, tag_in};
-use super::world::{Connection, World};
+use super::world::World;
 use crate::memory::{Access, Effect, check, digest};
 use crate::rc::{AckRequest, Completion, Outcome, Status, Verb};
 
@@ -29,6 +30,10 @@ pub(super) fn judge(world: &mut World<'_>) {
         if world.plan.clients[i].offends() {
             // Refused as it is to be, on its own server queue pair.
             broken.forget("I-S6");
+        }
+        if world.crashes > 0 {
+            // A question may come before anything has been sent.
+            broken.forget("I-S10");
         }
         world.violations.merge(&broken);
     }
@@ -50,7 +55,7 @@ fn judge_ends(world: &mut World<'_>) {
     let ends = hosts::judge_ends(world);
     world.violations.merge(&ends);
     for (i, connection) in (0..).zip(&world.connections) {
-        if connection.has_stopped() || world.plan.has_ending() {
+        if connection.is_forsaken() || world.plan.has_ending() {
             continue;
         }
         let offends = world.plan.clients[i as usize].offends();
@@ -84,7 +89,7 @@ fn judge_ends(world: &mut World<'_>) {
 fn judge_rest(world: &mut World<'_>) {
     let counters = world.counters();
     let learns = world.plan.learning.is_some();
-    let stopped = world.connections.iter().any(Connection::has_stopped);
+    let stopped = world.connections.iter().any(Connection::is_forsaken);
     let mut open = world.open();
     if learns && counters.flips < world.connections.len() as u64 {
         // What only passed, and nobody answered, is not the engine's to finish.
@@ -94,7 +99,7 @@ fn judge_rest(world: &mut World<'_>) {
         let text = || format!("at rest: buffers, requests, bound requests {open:?}");
         world.violations.record("O10", world.now, text);
     }
-    if counters.passed != world.passed && !learns {
+    if counters.passed != world.passed && !learns && world.crashes == 0 {
         let text = || format!("{} packets passed, {} damaged", counters.passed, world.passed);
         world.violations.record("O10", world.now, text);
     }
@@ -109,7 +114,9 @@ fn judge_rest(world: &mut World<'_>) {
     }
     // What passed before was neither taken nor completed, and what was held for a flip and let go
     // was taken only.
+    // What an engine had taken when it crashed may be counted again by the next.
     let fits = match learns {
+        _ if world.crashes > 0 => true,
         true => counts.1 <= counts.0 && counts.0 <= counts.2,
         false => counts.0 == counts.2 && counts.1 == counts.2,
     };
@@ -130,7 +137,8 @@ fn judge_rest(world: &mut World<'_>) {
         .map(|(c, start)| u64::from(c.responder.msn().offset_from(start)))
         .sum();
     let wanted = asked as u64 + counters.read_repeats;
-    if ran != wanted {
+    // Holes are filled, and READs made anew, for an engine that has crashed.
+    if ran != wanted && world.crashes == 0 {
         let text = || format!("servers ran {ran} messages, {wanted} were asked for");
         world.violations.record("O10", world.now, text);
     }
@@ -150,7 +158,7 @@ fn judge_receives(world: &mut World<'_>) {
         };
         let wanted = connection.asked.iter().filter(uses).count() as u64;
         let used = connection.responder.stats().receives;
-        let done = !connection.has_stopped() && !connection.requester.is_dead();
+        let done = !connection.is_forsaken() && !connection.requester.is_dead();
         if used > wanted || (done && used != wanted) {
             let text = || format!("server queue pair {i}: {used} receives, {wanted} SENDs");
             world.violations.record("O2", world.now, text);
@@ -406,7 +414,8 @@ fn judge_own_reads(world: &mut World<'_>, i: u32) {
 /// A client whose own legs had no faults saw no NAK and sent nothing again.
 fn judge_innocents(world: &mut World<'_>) {
     let plan = world.plan;
-    if !plan.innocents_notice_nothing {
+    // Where the engine is to crash, timeouts are short: nobody is looked at for them.
+    if !plan.innocents_notice_nothing || !plan.crashes.is_empty() {
         return;
     }
     for (i, connection) in (0..).zip(&world.connections) {
@@ -419,7 +428,7 @@ fn judge_innocents(world: &mut World<'_>) {
         let natively = plan.learning.is_some() && waits;
         // Its own server queue pair, or what it had asked of another's, came to an end.
         let ended = connection.responder.has_ended() || connection.requester.is_dead();
-        let itself = client.offends() || connection.has_stopped() || natively || ended;
+        let itself = client.offends() || connection.is_forsaken() || natively || ended;
         let mut legs = vec![Leg::ClientToBox, Leg::BoxToClient];
         if plan.learning.is_some() {
             // As long as packets pass, faults of the other legs are the client's own.

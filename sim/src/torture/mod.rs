@@ -19,10 +19,13 @@
 //! | O10 | nothing is left at rest, and counts agree |
 //! | I-X3 | all WRITEs of a key ran on one server queue pair, or on one after the other |
 //! | F27 | a learnt connection flips where its server is |
+//! | resume | another engine goes on from the log |
 //! | ECN | a congestion mark stays on the packet |
 //! | I-C16 | a client is told the credits of its own server queue pair only |
 
 mod campaign;
+mod connection;
+mod crash;
 mod dice;
 mod draw;
 mod faults;

@@ -10,6 +10,7 @@ use qpmux_engine::wire::{ClientPsn, Msn, Opcode, Psn};
 use qpmux_engine::{Config, DomainId, ServerQpId, ShardId};
 use serde::{Deserialize, Serialize};
 
+use super::crash::Crash;
 use super::dice::Dice;
 use super::faults::{Fault, Faults, Leg, Rates, What};
 use super::learn::{self, Learning};
@@ -41,6 +42,9 @@ pub(super) struct Plan {
     pub(super) server_latency_ns: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) faults: Vec<Fault>,
+    /// The engine ends, and another one goes on from its log: one after the other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) crashes: Vec<Crash>,
     pub(super) policy: Choices,
     pub(super) engine: Limits,
     /// Connections are learnt, on one shard; else they are known from the start.
@@ -68,6 +72,7 @@ impl Default for Plan {
             client_latency_ns: 500,
             server_latency_ns: 500,
             faults: Vec::new(),
+            crashes: Vec::new(),
             policy: Choices::default(),
             engine: Limits::default(),
             learning: None,
@@ -319,6 +324,9 @@ impl Plan {
             grants_max: 64,
             domains_max: 4,
             connections_max: 64,
+            records: !self.crashes.is_empty(),
+            // More than any client's timeout.
+            resume_wait_ns: 4 * self.client_timeout_max(),
             #[cfg(feature = "mutations")]
             without: self.without,
             ..Config::default()
@@ -424,7 +432,8 @@ impl Plan {
     /// The same as an end takes it that also sees what the other one does, as long as packets
     /// pass.
     fn end(&self, link: Link) -> Link {
-        if self.learning.is_some() { learn::open_wire(link) } else { link }
+        let open = self.learning.is_some() || !self.crashes.is_empty();
+        if open { learn::open_wire(link) } else { link }
     }
 
     pub(super) fn requester(&self, i: u32) -> RequesterConfig {
@@ -452,6 +461,7 @@ impl Plan {
         let server = &client.server;
         let link = Link { wire: self.wire(Leg::BoxToServer, i), ..self.link(i).reversed() };
         let region = ServerRegion::new(rkey(client.domain), BASE, END - BASE);
+        let config = ResponderConfig::new(self.end(link), Psn::new(client.psn), vec![region]);
         ResponderConfig {
             msn_start: Msn::new(client.msn),
             credits: self.credits(i),
@@ -470,7 +480,9 @@ impl Plan {
             rnr_timer: server.rnr_timer,
             require_ack_request: self.learning.is_none(),
             ending: server.ending,
-            ..ResponderConfig::new(self.end(link), Psn::new(client.psn), vec![region])
+            // A question far ahead, and what fills a hole, are not what was there before.
+            content_window: if self.crashes.is_empty() { config.content_window } else { 0 },
+            ..config
         }
     }
 

@@ -58,6 +58,8 @@ pub struct Report {
     pub schedules: u64,
     /// Schedules of connections that are learnt: each flips at every step.
     pub flip_schedules: u64,
+    /// Schedules of engines that crash: after every action.
+    pub crash_schedules: u64,
     /// Scripts that ran.
     pub scripts: u64,
     /// Runs in which a rule was broken.
@@ -80,8 +82,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(from: u64, runs: [u64; 4], sum: Sum, run_hash: String) -> Report {
-        let [seeds, schedules, flip_schedules, scripts] = runs;
+    pub(super) fn new(from: u64, runs: [u64; 5], sum: Sum, run_hash: String) -> Report {
+        let [seeds, schedules, flip_schedules, crash_schedules, scripts] = runs;
         let tally = &sum.tally;
         let legs = Leg::ALL.iter().zip(tally.packets);
         Report {
@@ -89,6 +91,7 @@ impl Report {
             seeds,
             schedules,
             flip_schedules,
+            crash_schedules,
             scripts,
             failed: sum.failed,
             requests: tally.requests,
@@ -125,6 +128,9 @@ impl Report {
         }
         if self.flip_schedules > 0 {
             writeln!(out, "flips        {} schedules", self.flip_schedules)?;
+        }
+        if self.crash_schedules > 0 {
+            writeln!(out, "crashes      {} schedules", self.crash_schedules)?;
         }
         if self.scripts > 0 {
             writeln!(out, "scripts      {}", self.scripts)?;

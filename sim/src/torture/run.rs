@@ -27,6 +27,8 @@ pub(super) struct Good {
     pub(super) sent: Vec<(Leg, u32)>,
     /// How many of them there were at each flip into translation.
     pub(super) flipped_at: Vec<usize>,
+    /// Packets and records that the engine let out.
+    pub(super) actions: u64,
     /// Virtual time that it took, ns.
     pub(super) duration_ns: u64,
 }
@@ -122,6 +124,7 @@ pub(super) fn follow(plan: &Plan, told: bool) -> Result<(Good, Trace), (Box<Bad>
         streams: world.streams(),
         sent: std::mem::take(&mut world.sent),
         flipped_at: std::mem::take(&mut world.flipped_at),
+        actions: world.outlet.count(),
         duration_ns: world.now,
         faults: world.faults,
     };

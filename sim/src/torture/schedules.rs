@@ -113,12 +113,28 @@ pub(super) fn sequences(size: Size) -> Vec<Sequence> {
     all
 }
 
+/// All sequences with so many requests of each client.
+pub(super) fn of_lengths(lengths: &[(u32, u32)]) -> Vec<Sequence> {
+    let mut all = Vec::new();
+    for two in [false, true] {
+        for (first, second) in lengths {
+            for one in words(alphabet(two), *first) {
+                for other in words(alphabet(two), *second) {
+                    let (letters, turn) = ([one.clone(), other], all.len());
+                    all.push(Sequence { two, letters, pairs: false, turn });
+                }
+            }
+        }
+    }
+    all
+}
+
 impl Sequence {
     pub(super) fn name(&self) -> String {
         format!("schedule {:?} on {}", self.letters, if self.two { "two" } else { "one" })
     }
 
-    fn plan(&self) -> Plan {
+    pub(super) fn plan(&self) -> Plan {
         let turn = self.turn;
         let take = |choices: &[u32], slow: usize| choices[(turn / slow) % choices.len()];
         let server = Server { depth: 2 + turn % 3, ..Server::default() };

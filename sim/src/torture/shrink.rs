@@ -35,6 +35,7 @@ pub(super) fn shrink(bad: Box<Bad>) -> Box<Bad> {
         let before = shrink.best.plan.clone();
         shrink.drop_clients();
         shrink.see_earlier();
+        shrink.drop_crashes();
         shrink.drop_faults();
         shrink.drop_operations();
         shrink.simplify_operations();
@@ -101,6 +102,14 @@ impl Shrink {
             });
             less /= 2;
         }
+    }
+
+    fn drop_crashes(&mut self) {
+        let all = self.best.plan.crashes.len();
+        self.drop_parts(all, |plan, from, to| {
+            let to = to.min(plan.crashes.len());
+            plan.crashes.drain(from.min(to)..to);
+        });
     }
 
     fn drop_faults(&mut self) {
@@ -211,7 +220,7 @@ fn paths(tree: &Table) -> Vec<Way> {
     for (key, value) in tree {
         let top: Way = vec![Ok(key.clone())];
         match (key.as_str(), value) {
-            ("faults", _) => {}
+            ("faults" | "crashes", _) => {}
             ("client", Value::Array(clients)) => {
                 for (i, client) in clients.iter().enumerate() {
                     let way: Way = top.iter().cloned().chain([Err(i)]).collect();

@@ -117,6 +117,17 @@ pub(super) enum Op {
     Bad(Offence),
 }
 
+impl Op {
+    /// Whether its request is a message of several packets.
+    pub(super) fn is_long(self, pmtu: usize) -> bool {
+        match self {
+            Op::Write { at, .. } => at.cells as usize * CELL > pmtu,
+            Op::Send { bytes, .. } => bytes as usize > pmtu,
+            _ => false,
+        }
+    }
+}
+
 /// What is wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -4,22 +4,21 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::IpAddr;
 
-use qpmux_engine::wire::{Classified, Layout, Psn, Syndrome, classify, icrc};
+use qpmux_engine::wire::{Classified, Layout, Syndrome, classify, icrc};
 use qpmux_engine::{Counters, Nanos, Side};
 
-use super::faults::{Fate, Fault, Faults, Leg, mark};
-use super::hosts::{self, Witness};
-use super::judge::{self, Asked};
+use super::connection::{Connection, request_audit};
+use super::crash::{Contents, Outlet};
+use super::faults::{Fate, Fault, Leg, mark};
+use super::hosts;
+use super::judge;
 use super::plan::{Plan, shard_of};
 use super::tally::{Seen, Tally};
 use super::trace::Trace;
-use super::workload::{Op, Workload, initial_memory};
+use super::workload::initial_memory;
 use crate::host::Host;
-use crate::memory::{DIGEST_START, EffectLog, Memory, digest_more};
-use crate::rc::{
-    AnswerAudit, AnswerAuditConfig, RequestAudit, RequestAuditConfig, Requester, Responder,
-    ResponderConfig, Violations,
-};
+use crate::memory::{EffectLog, Memory, digest_more};
+use crate::rc::Violations;
 
 /// Things that may happen in a run before it counts as one that never ends.
 const EVENTS_MIN: u64 = 20_000;
@@ -36,42 +35,18 @@ enum Place {
     WakeBox,
 }
 
-/// One connection: both ends, those who judge its packets, and the faults on its legs.
-pub(super) struct Connection {
-    pub(super) requester: Requester,
-    pub(super) responder: Responder,
-    pub(super) workload: Workload,
-    operations: Vec<Op>,
-    outstanding: usize,
-    /// Packets that the client still sends before it stops.
-    life: Option<u64>,
-    /// What was posted, and how it ended.
-    pub(super) asked: Vec<Asked>,
-    /// From where on the connection is translated; until then its ends see each other.
-    translated: bool,
-    learnt: bool,
-    /// The first PSN after that.
-    start: Psn,
-    /// Requests before that which did not pass.
-    held: Vec<Vec<u8>>,
-    requests: RequestAudit,
-    answers: AnswerAudit,
-    credits: u8,
-    faults: [Faults; 4],
-    /// Digest of time and bytes of everything sent on each leg.
-    streams: [u64; 4],
-    wake: [u64; 2],
-    /// What its server queue pair has left open, if it comes to its end.
-    pub(super) witness: Option<Witness>,
-}
-
 /// The whole run.
 pub(super) struct World<'a> {
     pub(super) plan: &'a Plan,
-    shards: u8,
+    pub(super) shards: u8,
     /// Packets that still pass before the engine sees any.
     unseen: u64,
-    host: Host,
+    pub(super) host: Host,
+    pub(super) outlet: Outlet,
+    contents: Contents,
+    /// Engines that have crashed, and what they had counted.
+    pub(super) crashes: usize,
+    pub(super) past: Counters,
     pub(super) connections: Vec<Connection>,
     by_client: BTreeMap<(IpAddr, u32), u32>,
     by_server: BTreeMap<(IpAddr, u32), u32>,
@@ -80,7 +55,7 @@ pub(super) struct World<'a> {
     pub(super) log: EffectLog,
     queue: BinaryHeap<Reverse<(u64, Place, u64)>>,
     /// Frames on their way, by number.
-    frames: BTreeMap<u64, Vec<u8>>,
+    pub(super) frames: BTreeMap<u64, Vec<u8>>,
     sequence: BTreeMap<Place, u64>,
     box_wake: u64,
     pub(super) now: u64,
@@ -95,7 +70,7 @@ pub(super) struct World<'a> {
     /// Damaged packets that passed.
     pub(super) passed: u64,
     /// Time of the last fault.
-    last_fault: u64,
+    pub(super) last_fault: u64,
     /// Kept only on demand: it costs more than the rest of a small run.
     pub(super) trace: Option<Trace>,
     pub(super) seen: Seen,
@@ -111,6 +86,9 @@ impl<'a> World<'a> {
         let host = Host::new(&config, &policy, &directory, plan.shards())
             .map_err(|error| error.to_string())?
             .with_out_capacity(plan.out_capacity);
+        let outlet = Outlet::default();
+        outlet.begin(plan.crashes.first());
+        let host = if plan.crashes.is_empty() { host } else { host.with_records(outlet.sink()) };
         let clients = plan.clients.len() as u32;
         let connections: Vec<Connection> = (0..clients).map(|i| Connection::new(plan, i)).collect();
         let links: Vec<_> = (0..clients).map(|i| plan.link(i)).collect();
@@ -121,6 +99,10 @@ impl<'a> World<'a> {
             shards: plan.shards(),
             unseen: plan.learning.map_or(0, |learning| learning.unseen),
             host,
+            outlet,
+            contents: Contents::default(),
+            crashes: 0,
+            past: Counters::default(),
             connections,
             by_client: (0..clients)
                 .map(|i| ((link(i).path.source, link(i).qpn.value()), i))
@@ -175,7 +157,7 @@ impl<'a> World<'a> {
 
     /// Whether every client that lives has an end of all that it asks for.
     fn is_done(&self) -> bool {
-        let done = |c: &Connection| c.has_stopped() || (c.is_done() && c.requester.pending() == 0);
+        let done = |c: &Connection| c.is_forsaken() || (c.is_done() && c.requester.pending() == 0);
         self.connections.iter().all(done)
     }
 
@@ -189,8 +171,11 @@ impl<'a> World<'a> {
         if self.plan.learning.is_some() { self.host.counters().flips } else { 0 }
     }
 
+    /// What all engines have counted.
     pub(super) fn counters(&self) -> Counters {
-        self.host.counters()
+        let mut sum = self.past.clone();
+        sum.merge(&self.host.counters());
+        sum
     }
 
     /// Buffers, client requests and server requests that are still open.
@@ -225,8 +210,10 @@ impl<'a> World<'a> {
     fn step(&mut self, place: Place, number: u64) {
         match place {
             Place::End(leg, i) => {
-                let frame = self.frames.remove(&number).unwrap_or_default();
-                self.arrive(leg, i, &frame);
+                // A crash may have taken it along.
+                if let Some(frame) = self.frames.remove(&number) {
+                    self.arrive(leg, i, &frame);
+                }
             }
             Place::WakeServer(i) => {
                 let connection = &mut self.connections[i as usize];
@@ -240,6 +227,10 @@ impl<'a> World<'a> {
                 let connection = &mut self.connections[i as usize];
                 if connection.wake[0] == self.now {
                     connection.wake[0] = u64::MAX;
+                    if self.now < connection.deaf_until {
+                        let due = Some(connection.deaf_until);
+                        return self.wake(0, i, due, Place::WakeClient(i));
+                    }
                     connection.requester.handle_timeout(self.now);
                     self.drive_client(i);
                 }
@@ -247,10 +238,9 @@ impl<'a> World<'a> {
             Place::WakeBox => {
                 if self.box_wake == self.now {
                     self.box_wake = u64::MAX;
-                    let mut sent = Vec::new();
-                    let now = Nanos(self.now);
-                    self.host.timeout(now, &mut |side, frame| sent.push((side, frame.to_vec())));
+                    let sent = self.with_host(|host, now, emit| _ = host.timeout(now, emit));
                     self.dispatch(sent, &[]);
+                    self.crash_if_due();
                 }
             }
         }
@@ -259,7 +249,8 @@ impl<'a> World<'a> {
     fn arrive(&mut self, leg: Leg, i: u32, frame: &[u8]) {
         let now = self.now;
         let connection = &mut self.connections[i as usize];
-        if leg == Leg::BoxToClient && connection.has_stopped() {
+        let deaf = connection.has_stopped() || now < connection.deaf_until;
+        if leg == Leg::BoxToClient && deaf {
             return;
         }
         match leg {
@@ -296,27 +287,29 @@ impl<'a> World<'a> {
             sent.push((side.opposite(), frame.to_vec()));
         } else {
             let flips = self.flips();
-            let emit = &mut |side, frame: &[u8]| sent.push((side, frame.to_vec()));
-            self.host.offer(shard, side, Nanos(self.now), frame, emit);
+            sent = self.with_host(|host, now, emit| host.offer(shard, side, now, frame, emit));
             if self.flips() > flips {
                 self.begin_translation(i, side, frame);
             }
         }
         let connection = &mut self.connections[i as usize];
         match side {
-            Side::Client if connection.translated => {
+            Side::Client if connection.audited => {
                 connection.answers.observe_request(self.now, frame);
             }
-            Side::Server if connection.translated => {
+            Side::Server if connection.audited => {
                 connection.requests.observe_answer(self.now, frame);
             }
-            Side::Client if sent.is_empty() => connection.held.push(frame.to_vec()),
+            Side::Client if connection.learnt && sent.is_empty() => {
+                connection.held.push(frame.to_vec())
+            }
             _ => {}
         }
         if let Some(lost) = self.seen.note(side, frame, &sent) {
             self.violations.record("ECN", self.now, || lost);
         }
         self.dispatch(sent, frame);
+        self.crash_if_due();
     }
 
     /// A connection has gone over into translation with this frame: the next request, or the last
@@ -333,7 +326,7 @@ impl<'a> World<'a> {
                 || format!("connection {i} flips at PSN {start}, its server is at {expected}");
             self.violations.record("F27", self.now, text);
         }
-        (connection.translated, connection.start) = (true, start);
+        (connection.audited, connection.start) = (true, start);
         connection.requests = request_audit(&responder, start);
         connection.answers.begin(start, connection.responder.msn());
         for frame in std::mem::take(&mut connection.held) {
@@ -348,7 +341,7 @@ impl<'a> World<'a> {
     }
 
     /// What the middlebox sent travels on. `came` is what came in.
-    fn dispatch(&mut self, sent: Vec<(Side, Vec<u8>)>, came: &[u8]) {
+    pub(super) fn dispatch(&mut self, sent: Vec<(Side, Vec<u8>)>, came: &[u8]) {
         for (side, frame) in sent {
             let layout = match classify(&frame) {
                 Ok(Classified::Rc(layout)) => Some(layout),
@@ -383,9 +376,13 @@ impl<'a> World<'a> {
             self.violations.record("O9", self.now, || "a packet for nobody was sent".into());
             return;
         };
+        if side == Side::Server && self.has_crashes() && !self.contents.fits(i, &layout, frame) {
+            let text = || format!("server queue pair {i}: PSN {} is something else", layout.psn);
+            self.violations.record("I-S2", self.now, text);
+        }
         let connection = &mut self.connections[i as usize];
         if side == Side::Client {
-            if connection.translated {
+            if connection.audited {
                 connection.answers.observe_answer(self.now, frame);
             }
             if let Some(Syndrome::Ack { credits }) = layout.aeth(frame).map(|aeth| aeth.syndrome)
@@ -410,6 +407,7 @@ impl<'a> World<'a> {
         connection.post();
         let mut packets = Vec::new();
         while !connection.has_stopped()
+            && self.now >= connection.deaf_until
             && let Some(len) = connection.requester.poll_transmit(self.now, &mut self.buffer)
         {
             packets.push(self.buffer[..len].to_vec());
@@ -424,6 +422,22 @@ impl<'a> World<'a> {
         for packet in packets {
             self.send(Leg::ClientToBox, i, packet);
         }
+    }
+
+    fn has_crashes(&self) -> bool {
+        !self.plan.crashes.is_empty()
+    }
+
+    /// A client says and hears nothing any more, for good or for so long, ns.
+    pub(super) fn silence(&mut self, i: u32, silence_ns: Option<u64>) {
+        let until = silence_ns.map_or(u64::MAX, |silence| self.now + silence);
+        let connection = &mut self.connections[i as usize];
+        connection.deaf_until = until;
+        if until == u64::MAX {
+            connection.life = Some(0);
+        }
+        self.last_fault = self.last_fault.max(silence_ns.map_or(0, |_| until));
+        self.wake(0, i, silence_ns.map(|_| until), Place::WakeClient(i));
     }
 
     fn drive_server(&mut self, i: u32) {
@@ -493,93 +507,5 @@ impl<'a> World<'a> {
         let number = *count << 16 | u64::from(i) << 2 | leg as u64;
         self.frames.insert(number, frame);
         self.queue.push(Reverse((self.now + delay, place, number)));
-    }
-}
-
-fn request_audit(responder: &ResponderConfig, start: Psn) -> RequestAudit {
-    RequestAudit::new(RequestAuditConfig {
-        max_rd_atomic: responder.max_dest_rd_atomic,
-        ..RequestAuditConfig::new(responder.link.clone(), start)
-    })
-}
-
-impl Connection {
-    fn new(plan: &Plan, i: u32) -> Connection {
-        let (requester, responder) = (plan.requester(i), plan.responder(i));
-        let planned = &plan.clients[i as usize];
-        let requests = request_audit(&responder, responder.start_psn);
-        let answers = AnswerAuditConfig {
-            msn_start: requester.msn_start,
-            explicit_acks: true,
-            ..AnswerAuditConfig::new(requester.link.clone(), requester.start_psn)
-        };
-        Connection {
-            credits: responder.credits,
-            requester: Requester::new(requester),
-            responder: Responder::new(responder),
-            workload: Workload::new(i, planned.domain),
-            operations: planned.operations.clone(),
-            outstanding: planned.outstanding,
-            life: planned.stops_after,
-            asked: Vec::new(),
-            translated: plan.learning.is_none(),
-            learnt: plan.learning.is_some(),
-            start: Psn::new(planned.psn),
-            held: Vec::new(),
-            requests,
-            answers: AnswerAudit::new(answers),
-            faults: Leg::ALL.map(|leg| plan.faults(leg, i)),
-            streams: [DIGEST_START; 4],
-            wake: [u64::MAX; 2],
-            witness: planned.server.ending.map(|_| Witness::new(planned.psn, planned.pmtu)),
-        }
-    }
-
-    /// Whether a request to the server is held against the rules. An atomic that was asked for
-    /// before the flip, and whose answer nobody has seen, may be asked for again as it was.
-    fn is_judged(&self, layout: &Layout) -> bool {
-        let old = self.learnt && layout.psn.is_before(self.start);
-        self.translated && !(old && layout.opcode.is_atomic())
-    }
-
-    /// Whether the client has fallen silent for good.
-    pub(super) fn has_stopped(&self) -> bool {
-        self.life == Some(0)
-    }
-
-    /// Whether all was posted.
-    pub(super) fn is_done(&self) -> bool {
-        self.asked.len() == self.operations.len()
-    }
-
-    fn take_completions(&mut self) {
-        while let Some(completion) = self.requester.poll_completion() {
-            let Some(asked) = self.asked.get_mut(completion.id.0 as usize) else { continue };
-            self.workload.learn(&asked.verb, completion.status, &completion.outcome);
-            asked.end = Some(completion);
-        }
-    }
-
-    fn post(&mut self) {
-        while self.requester.pending() < self.outstanding {
-            let Some(&op) = self.operations.get(self.asked.len()) else { return };
-            let verb = self.workload.make(op);
-            self.requester.post(verb.clone());
-            self.asked.push(Asked { op, verb, end: None });
-            if self.requester.is_dead() {
-                self.take_completions();
-            }
-        }
-    }
-
-    /// All rules of transport that were broken on this connection.
-    pub(super) fn transport_violations(&self) -> Violations {
-        let mut all = self.requester.violations().clone();
-        all.merge(self.responder.violations());
-        if self.translated {
-            all.merge(self.requests.violations());
-            all.merge(self.answers.violations());
-        }
-        all
     }
 }
