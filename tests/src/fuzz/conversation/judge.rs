@@ -7,7 +7,7 @@ use qpmux_sim::memory::{Access, Effect, Memory, check};
 use qpmux_sim::rc::{Outcome, Status, Verb, Violations};
 
 use super::plan::{CELL, PATH_MTU, of_tag};
-use super::{Conversation, Ends};
+use super::{Asked, Conversation, Ends};
 
 /// A packet's place among all that clients asked for: client, request, packet.
 type Mark = (usize, usize, u8);
@@ -81,17 +81,28 @@ fn mark(effect: &Effect) -> Option<Mark> {
 }
 
 /// Kind and key of requests that keep their order.
-type Strand = (u8, u8);
+type Strand = (u8, Option<u8>);
 
 /// What has an order of its own where requests are not fenced: a key's records, other WRITEs,
-/// those with immediate data, and atomics. Their places may come to one server queue pair at
-/// different times.
-fn strand(effect: &Effect, verb: &Verb) -> Strand {
-    match &effect.access {
-        _ if matches!(verb, Verb::Write { immediate: Some(_), .. }) => (3, 0),
-        Access::Write { data } if data.len() == CELL => (0, data[0]),
-        Access::Write { .. } => (1, 0),
-        _ => (2, 0),
+/// those with immediate data, fetch-and-adds, and the compare-and-swaps that follow a record of
+/// one key: they belong to it. Their places may come to one server queue pair at different times.
+fn strand(asked: &[Asked], number: usize) -> Strand {
+    match &asked[number].verb {
+        Verb::Write { immediate: Some(_), .. } => (3, None),
+        verb @ Verb::Write { .. } => match key_of(verb) {
+            Some(key) => (0, Some(key)),
+            None => (1, None),
+        },
+        Verb::FetchAdd { .. } => (4, None),
+        _ => (2, asked[..number].iter().rev().find_map(|before| key_of(&before.verb))),
+    }
+}
+
+/// The key of a record.
+fn key_of(verb: &Verb) -> Option<u8> {
+    match verb {
+        Verb::Write { data, immediate: None, .. } if data.len() == CELL => data.first().copied(),
+        _ => None,
     }
 }
 
@@ -106,14 +117,18 @@ fn judge_effects(talk: &Conversation<'_>) -> BTreeMap<Mark, u32> {
             continue;
         }
         let Some(mark) = mark(effect) else { continue };
-        let asked = talk.ends.get(mark.0).and_then(|ends| ends.asked.get(mark.1));
-        let asked = asked.unwrap_or_else(|| panic!("nobody asked for {effect:?}"));
+        let all = talk.ends.get(mark.0).map_or(&[][..], |ends| &ends.asked);
+        let asked = all.get(mark.1).unwrap_or_else(|| panic!("nobody asked for {effect:?}"));
         let count = runs.entry(mark).or_insert(0);
         *count += 1;
         assert_eq!(*count, 1, "{mark:?} ran again");
-        let queue = (!fenced).then(|| (effect.server_qp, strand(effect, &asked.verb)));
+        let queue = (!fenced).then(|| (effect.server_qp, strand(all, mark.1)));
         let last = newest.insert((mark.0, queue), mark);
-        assert!(last < Some(mark), "{mark:?} ran after {last:?} (client, request, packet)");
+        assert!(
+            last < Some(mark),
+            "{mark:?} ran after {last:?} (client, request, packet): {:?}",
+            asked.verb
+        );
         if let (
             Access::CompareSwap { before, .. } | Access::FetchAdd { before, .. },
             Some(Outcome::Atomic(told)),
