@@ -106,28 +106,49 @@ impl Engine {
         let syndrome = Syndrome::Ack { credits: client.credits };
         let aeth = layout.opcode.has_aeth().then_some(AethRepr { syndrome, msn });
         self.rewrite_response(id, psn, aeth, frame, layout);
-        let first = client_head(self.clients.get(id)) == Some(slot);
+        let in_turn = self.is_in_turn(id, slot);
         if last {
             self.leave_slot(id, slot);
         }
         let complete = record_part(self.clients.slots.get_mut(slot));
-        let nothing_held = self.clients.slots.get(slot).is_some_and(|r| r.held.is_empty());
         let token = frame.token();
-        let in_turn = first && nothing_held && !self.is_ack_due(id);
         if in_turn || !self.config.keeps(Rule::AnswersInOrder) {
             out.push(Action::Forward(token, Side::Client));
             self.note_told(id, msn, repeated);
-        } else {
+        } else if self.hold_part(slot, token) {
             out.push(Action::Hold(token));
-            if !self.hold_part(slot, token) {
-                // The credit was checked before the part was taken, except across shards.
-                out.push(Action::Release(token));
-                return self.stop_client(id);
-            }
+        } else {
+            // To the client it was lost on the way: it asks again when an answer behind it comes.
+            self.drop_frame(frame, DropReason::HeldFull, out);
         }
         if complete {
             self.clients.work.push(id.0);
         }
+    }
+
+    /// Whether a response packet of this READ can go out at once.
+    fn is_in_turn(&self, id: ClientId, slot: u32) -> bool {
+        let client = self.clients.get(id);
+        client_head(client) == Some(slot)
+            && self.clients.slots.get(slot).is_some_and(|record| record.held.is_empty())
+            && client.is_some_and(|client| !client.ack_due)
+    }
+
+    /// Whether a response packet is to be taken from its server, which is asked again for one that
+    /// is not. There is room for it, or it need not be held. One that waits behind a repeated READ
+    /// is taken and given up: that READ may be behind it at the server, and then neither would
+    /// ever go on.
+    pub(super) fn takes_part(&self, completion: &Completion) -> bool {
+        if !self.clients.held.is_full() {
+            return true;
+        }
+        let id = completion.client;
+        let given_up = self
+            .clients
+            .get(id)
+            .is_some_and(|client| client.service == Service::Stopped || !client.repeats.is_empty());
+        let slot = self.clients.slots.resolve(completion.slot);
+        given_up || slot.is_none_or(|slot| self.is_in_turn(id, slot))
     }
 
     fn hold_part(&mut self, slot: u32, token: crate::Token) -> bool {
@@ -145,10 +166,6 @@ impl Engine {
         {
             client.completed_msn = msn;
         }
-    }
-
-    fn is_ack_due(&self, id: ClientId) -> bool {
-        self.clients.get(id).is_some_and(|client| client.ack_due)
     }
 
     fn rewrite_response(

@@ -1,15 +1,20 @@
 //! A server's packet comes in: which requests it answers, wholly or in part.
 
 use super::closing::Loss;
+use super::server::ServerSlot;
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::ServerQpId;
-use crate::mail::{Completion, Kind, Mail, Outcome};
+use crate::mail::{Completion, Kind, Mail, Outcome, Request};
 use crate::out::{Action, Out};
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{Layout, NakCode, Opcode, ServerPsn, Syndrome, rnr_delay_ns};
+
+/// Times that the timer has to run out without progress before a READ response is taken that
+/// cannot be held.
+const PARTS_REFUSED: u32 = 2;
 
 impl Engine {
     /// A checked response from the server queue pair `id`, owned here.
@@ -152,34 +157,47 @@ impl Engine {
         if !fits || record.done || !oldest {
             return self.drop_frame(frame, DropReason::ResponseUnfit, out);
         }
-        self.note_progress(now, id);
         if record.request.kind == Kind::Atomic {
+            self.note_progress(now, id);
             let original = layout.atomic_ack(frame.bytes()).map_or(0, |ack| ack.original);
             self.drop_frame(frame, DropReason::Consumed, out);
             self.mark_done(slot, 1);
             self.record_value(&record.request, original, out);
             return self.complete(&record.request, Outcome::Atomic(original), out);
         }
-        let index = record.parts;
-        let completion = Completion {
-            client: record.request.client,
-            slot: record.request.slot,
-            outcome: Outcome::ReadPart { index },
+        self.on_next_part(now, id, slot, frame, layout, out);
+    }
+
+    /// The next packet of the response of the oldest READ.
+    fn on_next_part(
+        &mut self,
+        now: Nanos,
+        id: ServerQpId,
+        slot: u32,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let Some(&ServerSlot { request, parts: index, .. }) = self.servers.slots.get(slot) else {
+            return;
         };
-        match self.shard_of(completion.client) {
-            Some(shard) if shard != self.shard => {
-                self.mark_done(slot, record.request.packets);
+        let Request { client, slot: name, packets, .. } = request;
+        let outcome = Outcome::ReadPart { index };
+        let completion = Completion { client, slot: name, outcome };
+        let elsewhere = self.shard_of(client).filter(|shard| *shard != self.shard);
+        // Two that wait for each other would be asked for again for ever.
+        let insists = self.servers.get(id).is_some_and(|server| server.retries > PARTS_REFUSED);
+        if elsewhere.is_none() && !insists && !self.takes_part(&completion) {
+            return self.drop_frame(frame, DropReason::HeldFull, out);
+        }
+        self.note_progress(now, id);
+        self.mark_done(slot, packets);
+        match elsewhere {
+            Some(shard) => {
                 let mail = Mail::Completion(completion);
                 out.push(Action::Mail(shard, mail, Some(frame.token())));
             }
-            _ if self.clients.held.is_full() => {
-                // Not taken, so it will be asked for again.
-                self.drop_frame(frame, DropReason::HeldFull, out);
-            }
-            _ => {
-                self.mark_done(slot, record.request.packets);
-                self.on_read_part(now, &completion, index, frame, layout, out);
-            }
+            None => self.on_read_part(now, &completion, index, frame, layout, out),
         }
     }
 
