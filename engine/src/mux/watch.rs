@@ -189,7 +189,8 @@ impl Engine {
             self.watch_answer(id, frame.bytes(), layout, psn);
         }
         self.pass(frame, out);
-        if self.watches.is_draining(id) && self.passed_head(id).is_none() {
+        let watch = self.watches.get(id);
+        if watch.draining_since.is_some() && !watch.dead && self.passed_head(id).is_none() {
             self.flip(id);
             self.clients.work.push(id.0);
         }
@@ -338,7 +339,11 @@ impl Engine {
                 if let Some(watch) = self.watches.get_mut(id) {
                     watch.dead = true;
                 }
-                return self.unsync(id);
+                // What is held for the flip is let go when its time is over.
+                if !self.watches.is_draining(id) {
+                    self.unsync(id);
+                }
+                return;
             }
         };
         while let Some(slot) = self.passed_head(id) {
@@ -358,6 +363,13 @@ impl Engine {
                     let Some(ack) = layout.atomic_ack(bytes) else { return };
                     record.original = ack.original;
                     record.state = State::Ready;
+                }
+                // An answer was not seen here: what is outstanding is no longer known.
+                Kind::Read | Kind::Atomic if psn.is_after(record.psn.add(record.parts)) => {
+                    if !self.watches.is_draining(id) {
+                        self.unsync(id);
+                    }
+                    return;
                 }
                 _ => return,
             }

@@ -215,7 +215,9 @@ fn ends(
     responder.duplicate_ack =
         [DuplicateAck::Always, DuplicateAck::IfRequested][usize::from(habits >> 3 & 1)];
     responder.resume = [ResumeForm::First, ResumeForm::Middle][usize::from(habits >> 4 & 1)];
-    responder.narrow_reads = habits & 0x20 != 0;
+    // Where packets pass, a client that asks for the rest of a READ, and then for all of it again,
+    // would wait for it for ever.
+    responder.narrow_reads = habits & 0x20 != 0 && !learns;
     responder.nak_during_rnr = habits & 0x40 != 0;
     responder.rnr_every = if habits & 0x80 != 0 { 3 } else { 0 };
     // As long as packets pass, a client would see what rxe acknowledges a repeat with.
