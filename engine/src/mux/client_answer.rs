@@ -25,6 +25,7 @@ impl Engine {
         }
         let Some(record) = self.clients.slots.get_mut(slot) else { return };
         let unsettled = record.state == State::Unsettled;
+        let way = record.way;
         match completion.outcome {
             Outcome::Acknowledged => record.state = State::Ready,
             Outcome::Atomic(original) => {
@@ -53,6 +54,12 @@ impl Engine {
                 debug_assert!(false, "it comes with a frame");
                 return;
             }
+        }
+        if matches!(completion.outcome, Outcome::Lost | Outcome::Refused { .. })
+            && matches!(way, Way::Alone(_))
+        {
+            // The rest of its message is never handed over.
+            self.leave(completion.client, way);
         }
         if unsettled {
             self.note_settled(completion.client);
