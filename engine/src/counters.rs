@@ -126,6 +126,10 @@ pub struct Counters {
     pub server_waits: u64,
     /// Requests taken a second time because their READ was repeated.
     pub read_repeats: u64,
+    /// Those of them that went out under their old PSN, inside a message of their client.
+    pub reads_inside_messages: u64,
+    /// Those of them that came back from a lost host: their clients ask again.
+    pub repeats_returned: u64,
     /// Messages that were not whole yet, given up because the table of requests was full
     /// or the last packet did not come.
     pub shed: u64,
@@ -213,6 +217,8 @@ impl Counters {
         self.fence_waits += other.fence_waits;
         self.server_waits += other.server_waits;
         self.read_repeats += other.read_repeats;
+        self.reads_inside_messages += other.reads_inside_messages;
+        self.repeats_returned += other.repeats_returned;
         self.shed += other.shed;
         self.timeouts += other.timeouts;
         self.server_naks += other.server_naks;

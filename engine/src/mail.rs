@@ -132,6 +132,8 @@ pub enum Outcome {
     },
     /// Its server queue pair was given up: nobody knows whether it was executed.
     Lost,
+    /// A repeated READ got no answer; its client asks again if it still wants it.
+    Unanswered,
     /// It did not run, and its server queue pair takes it no more.
     Returned,
     /// How far a request is that was bound before the engine went on where another was.

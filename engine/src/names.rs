@@ -36,6 +36,8 @@ impl Counters {
             fence_waits,
             server_waits,
             read_repeats,
+            reads_inside_messages,
+            repeats_returned,
             shed,
             timeouts,
             server_naks,

@@ -27,7 +27,8 @@ impl Engine {
         let unsettled = record.state == State::Unsettled;
         let way = record.way;
         match completion.outcome {
-            Outcome::Acknowledged => record.state = State::Ready,
+            // To the client the rest of the answer was lost on the way.
+            Outcome::Acknowledged | Outcome::Unanswered => record.state = State::Ready,
             Outcome::Atomic(original) => {
                 record.original = original;
                 record.state = State::Ready;

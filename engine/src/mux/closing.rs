@@ -151,7 +151,15 @@ impl Engine {
         };
         self.leave_slot(id, slot);
         self.counters.returned += 1;
+        let floor = self.clients.get(id).map(|client| client.completed_end);
         let Some(record) = self.clients.slots.get_mut(slot) else { return };
+        if floor.is_some_and(|floor| record.psn.is_before(floor)) {
+            // A repeated READ: its client asks again, if it still wants it.
+            record.state = State::Ready;
+            self.counters.repeats_returned += 1;
+            self.clients.work.push(id.0);
+            return out.push(Action::Release(token));
+        }
         record.state = State::Held(token);
         let (old, starts) = (record.target, record.opcode.starts_message());
         if matches!(record.way, Way::Place(_)) {
@@ -357,6 +365,14 @@ impl Engine {
     pub(crate) fn abandon_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
         let slots = &mut self.servers.slots;
+        if let Some(slot) = slots.pop_front(&mut server.again) {
+            let request = slots.get(slot).map(|record| record.request);
+            slots.remove(slot);
+            if let Some(request) = request {
+                self.complete(&request, Outcome::Lost, out);
+            }
+            return true;
+        }
         let bound = slots.pop_front(&mut server.open);
         if bound.is_none() && server.recalled.is_some() {
             // Its frame is on its way here, and cannot be given up before.

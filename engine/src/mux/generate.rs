@@ -115,6 +115,11 @@ pub(crate) fn request(out: &mut Out, connection: &Connection, binding: &Binding)
     send(out, connection, binding.opcode, binding.server_psn, &extension)
 }
 
+/// Adds a READ of the owner.
+pub(crate) fn read(out: &mut Out, to: &Connection, psn: ServerPsn, reth: RethRepr) -> bool {
+    send(out, to, Opcode::ReadRequest, psn, &Extension::Reth(reth))
+}
+
 /// Adds a zero-length WRITE. It needs no memory key (rxe_resp.c, qib_rc.c).
 pub(crate) fn filler(out: &mut Out, connection: &Connection, psn: ServerPsn) -> bool {
     let nothing = RethRepr { virtual_address: 0, remote_key: 0, dma_length: 0 };

@@ -9,6 +9,7 @@ pub(crate) mod closing;
 pub(crate) mod congestion;
 mod generate;
 pub(crate) mod lookup;
+pub(crate) mod read_again;
 mod record;
 mod repeat;
 pub(crate) mod resume;

@@ -96,7 +96,8 @@ impl Engine {
         let Some(shape) = self.shape(id, frame, layout) else {
             return self.drop_frame(frame, DropReason::Malformed, out);
         };
-        if self.is_being_repeated(id, ClientPsn::from_wire(layout.psn), shape.packets)
+        let psn = ClientPsn::from_wire(layout.psn);
+        if self.is_being_repeated(id, psn, shape.packets)
             || !self.config.keeps(Rule::RepeatedReadIsAnswered)
         {
             return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
@@ -105,10 +106,14 @@ impl Engine {
         if self.clients.get(id).is_none_or(|client| client.open >= window) {
             return self.drop_frame(frame, DropReason::ClientWindow, out);
         }
-        // To its own server queue pair: what it reads was complete when it was answered first.
-        let Some(slot) = self.open_slot(id, layout, &shape, Way::Own) else {
+        // It waits for nothing: what it reads was complete when it was answered first.
+        let (way, target) = self.route_repeat(id, &shape);
+        let Some(slot) = self.open_slot(id, layout, &shape, way) else {
             return self.drop_frame(frame, DropReason::TableFull, out);
         };
+        if let Some(record) = self.clients.slots.get_mut(slot) {
+            record.target = target;
+        }
         self.counters.read_repeats += 1;
         self.queue_repeat(id, slot);
         let before = self.clients.get(id).map(|client| client.target);

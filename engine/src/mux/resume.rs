@@ -127,7 +127,7 @@ impl Resumes {
             Source::Made(index) | Source::Missing(index) | Source::Void(index) => {
                 self.bindings.get(index as usize)
             }
-            Source::Frame | Source::Filler => None,
+            Source::Frame | Source::Filler | Source::Again { .. } => None,
         }
     }
 }

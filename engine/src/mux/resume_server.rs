@@ -398,7 +398,7 @@ impl Engine {
         match record.source {
             Source::Frame => out.push(Action::Send(record.token, Side::Server)),
             Source::Filler => self.send_filler(id, record.psn, out),
-            Source::Missing(_) | Source::Void(_) => return false,
+            Source::Missing(_) | Source::Void(_) | Source::Again { .. } => return false,
             Source::Made(_) => {
                 if let (Some(connection), Some(binding)) =
                     (self.directory.server_qp(id), self.resumes.binding(record.source))

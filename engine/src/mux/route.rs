@@ -1,11 +1,11 @@
 //! Which server queue pair a request goes to.
 
-use super::client::Way;
+use super::client::{Client, Way};
 use super::client_request::Shape;
 use crate::counters::DeclineReason;
 use crate::engine::Engine;
 use crate::frame::Frame;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, ServerQpId};
 use crate::mail::Kind;
 use crate::policy::{Access, Fit, KeyMap, KeyOf, TrustBy};
 use crate::rules::Rule;
@@ -33,11 +33,12 @@ impl Engine {
         layout: &Layout,
         shape: &Shape,
     ) -> Route {
+        if self.clients.get(id).is_some_and(|client| client.in_message) {
+            let way = self.assembly_way(id).unwrap_or(Way::Own);
+            return Route { way, key: KeyOf::Keyless, declined: None };
+        }
         let own = Route { way: Way::Own, key: KeyOf::Keyless, declined: None };
         let Some(&client) = self.clients.get(id) else { return own };
-        if client.in_message {
-            return Route { way: self.assembly_way(id).unwrap_or(Way::Own), ..own };
-        }
         let key = self.policy.profile.key_of(layout, frame.bytes(), client.last_key);
         let own = Route { key, ..own };
         let declined = |reason| Route { declined: Some(reason), ..own };
@@ -79,6 +80,28 @@ impl Engine {
                 declined(DeclineReason::NotTrusted)
             }
         }
+    }
+
+    /// Where a repeated READ goes: to its client's own server queue pair, but inside the client's
+    /// own message to another one, if one is certain to accept it.
+    pub(super) fn route_repeat(&self, id: ClientId, shape: &Shape) -> (Way, ServerQpId) {
+        let own = (Way::Own, id.own_server_qp());
+        let inside = |client: &Client| client.in_message && client.assembly.is_none();
+        let (Some(connection), Some(access)) = (self.directory.client(id), shape.access) else {
+            return own;
+        };
+        if !self.clients.get(id).is_some_and(inside) {
+            return own;
+        }
+        let mut places = self.directory.places.of_domain(connection.domain);
+        let found = places.find_map(|place| {
+            let state = self.directory.places.get(place)?;
+            let host = state.host.filter(|host| *host != own.1)?;
+            let open = state.alone.is_none() && !state.leaving;
+            let fit = self.directory.fit(id, host, &access, shape.packets);
+            (open && fit == Fit::Certain).then_some((Way::Place(place), host))
+        });
+        found.unwrap_or(own)
     }
 
     /// Packets of the message that a packet starts.

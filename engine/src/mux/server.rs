@@ -7,6 +7,7 @@ use alloc::vec;
 use super::client::Way;
 use super::closing::{Hosting, Loss};
 use super::congestion::Marked;
+use super::read_again::PastReads;
 use super::rewrite::{Become, rewrite};
 use super::slab::{Queue, Slab};
 use super::work::WorkRing;
@@ -50,6 +51,10 @@ pub(crate) struct ServerQp {
     pub(crate) waiting_own: Queue,
     pub(crate) waiting_guests: Queue,
     pub(crate) waiting_rest: Queue,
+    /// READs that were sent under a PSN that they had before; none of them is open.
+    pub(crate) again: Queue,
+    /// When they are given up.
+    pub(crate) again_until: Nanos,
     /// The client whose message is bound without its last packet. Nobody else may be bound:
     /// messages do not interleave (IBTA vol. 1, 9.7.4.1.2).
     pub(crate) in_message: Option<ClientId>,
@@ -106,6 +111,8 @@ impl ServerQp {
             waiting_own: Queue::EMPTY,
             waiting_guests: Queue::EMPTY,
             waiting_rest: Queue::EMPTY,
+            again: Queue::EMPTY,
+            again_until: Nanos::NEVER,
             in_message: None,
             recalled: None,
             repair: None,
@@ -205,6 +212,12 @@ pub(crate) enum Source {
     Filler,
     /// They are gone; the client is to send them again.
     Missing(u32),
+    /// It is a READ that went out under the PSN that it had, though its client did not ask for so
+    /// many packets before the rest.
+    Again {
+        /// Packets that are not taken.
+        skipped: u32,
+    },
     /// They are gone for good.
     Void(u32),
 }
@@ -214,6 +227,7 @@ pub(crate) struct Servers {
     pub(crate) states: Box<[ServerQp]>,
     pub(crate) slots: Slab<ServerSlot>,
     pub(crate) work: WorkRing,
+    pub(crate) past_reads: PastReads,
     arrivals: u64,
 }
 
@@ -265,6 +279,7 @@ impl Servers {
             // Everything that is open anywhere may be meant for this shard's queue pairs.
             slots: Slab::new(config.requests_max.saturating_mul(shards), blank),
             work: WorkRing::new(connections_max),
+            past_reads: PastReads::new(connections_max),
             arrivals: 0,
         }
     }
@@ -272,8 +287,13 @@ impl Servers {
     /// Forgets a server queue pair.
     pub(crate) fn reset(&mut self, id: ServerQpId) {
         if let Some(server) = self.states.get_mut(id.index()) {
+            // Their client never asked again.
+            while let Some(slot) = self.slots.pop_front(&mut server.again) {
+                self.slots.remove(slot);
+            }
             *server = ServerQp::new();
         }
+        self.past_reads.reset(id);
     }
 
     pub(crate) fn get(&self, id: ServerQpId) -> Option<&ServerQp> {
@@ -378,14 +398,16 @@ impl Engine {
         else {
             return false;
         };
+        let again = self.is_read_again(id, request);
         let in_turn = match server.in_message {
             _ if !self.config.keeps(Rule::NoInterleaving) => true,
             // Its client may repeat a READ in the middle of its message.
-            Some(client) => client == request.client && !request.starts_message,
+            Some(client) => client == request.client && (!request.starts_message || again),
             None => request.starts_message,
         };
         let depth = u32::from(connection.depth.max(1));
         let fits_depth = request.kind == Kind::Plain
+            || again
             || server.open_reads < depth && !self.asks_for_value(id)
             || !self.config.keeps(Rule::DepthOfResponder);
         // What has begun is ended: everybody waits for that.
@@ -411,7 +433,10 @@ impl Engine {
             slot.and_then(|slot| self.servers.slots.get(slot)).map_or(u64::MAX, |r| r.arrival)
         };
         let slot = match server.in_message {
-            Some(client) => self.next_of_message(server, client),
+            Some(client) => {
+                let rest = self.next_of_message(server, client);
+                rest.or_else(|| self.next_read_again(id, server))
+            }
             None if server.exclusive && self.config.keeps(Rule::GuestsMakeRoom) => own,
             None if arrival(own) < arrival(guest) => own,
             None => guest,
@@ -440,12 +465,18 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
-        let Some(record) = self.servers.slots.get_mut(slot) else { return };
-        let request = record.request;
+        let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
         let id = request.server_qp;
+        if self.is_read_again(id, &request) {
+            return self.send_read_again(now, slot, frame, layout, out);
+        }
+        let Some(record) = self.servers.slots.get_mut(slot) else { return };
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         let psn = server.next;
         record.psn = psn;
+        if request.kind != Kind::Plain {
+            self.servers.past_reads.note(&request, psn);
+        }
         if server.open.is_empty() {
             server.acknowledged = psn;
             let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
@@ -527,6 +558,7 @@ impl Engine {
                 self.record_loss(id, out) || self.abandon_step(id, out)
             } else {
                 self.fill_step(now, id, out)
+                    || self.give_up_again_step(now, id, out)
                     || self.finish_step(now, id, out)
                     || self.repair_step(id, out)
                     || self.return_step(id, out)

@@ -1,7 +1,7 @@
 //! A server's packet comes in: which requests it answers, wholly or in part.
 
 use super::closing::Loss;
-use super::server::ServerSlot;
+use super::server::{ServerSlot, Source};
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::Frame;
@@ -38,6 +38,9 @@ impl Engine {
         }
         let psn = ServerPsn::from_wire(layout.psn);
         let Some(slot) = self.find_open(id, psn) else {
+            if let Some(slot) = self.find_again(id, psn) {
+                return self.on_answer_again(now, id, slot, frame, layout, out);
+            }
             if self.take_old_answer(id.owner(), frame, layout, out) {
                 return;
             }
@@ -169,7 +172,7 @@ impl Engine {
     }
 
     /// The next packet of the response of the oldest READ.
-    fn on_next_part(
+    pub(super) fn on_next_part(
         &mut self,
         now: Nanos,
         id: ServerQpId,
@@ -178,9 +181,11 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
-        let Some(&ServerSlot { request, parts: index, .. }) = self.servers.slots.get(slot) else {
+        let Some(&ServerSlot { request, parts, source, .. }) = self.servers.slots.get(slot) else {
             return;
         };
+        let skipped = if let Source::Again { skipped } = source { skipped } else { 0 };
+        let index = parts - skipped;
         let Request { client, slot: name, packets, .. } = request;
         let outcome = Outcome::ReadPart { index };
         let completion = Completion { client, slot: name, outcome };
@@ -204,7 +209,13 @@ impl Engine {
     /// Whether this is the packet of the READ's response that is missing, and of the right size.
     /// A response that starts again in the middle may be in the form of a whole one or of a
     /// tail; both are taken (qib_rc.c sends the first, rxe_resp.c the second).
-    fn is_next_part(&self, id: ServerQpId, slot: u32, psn: ServerPsn, layout: &Layout) -> bool {
+    pub(super) fn is_next_part(
+        &self,
+        id: ServerQpId,
+        slot: u32,
+        psn: ServerPsn,
+        layout: &Layout,
+    ) -> bool {
         let (Some(record), Some(connection)) =
             (self.servers.slots.get(slot), self.directory.server_qp(id))
         else {
@@ -257,7 +268,7 @@ impl Engine {
 
     /// NAK 61 to 64: the request is refused, all before it is done, and the server queue pair is
     /// in the error state: it executes nothing more.
-    fn on_refusal(
+    pub(super) fn on_refusal(
         &mut self,
         now: Nanos,
         id: ServerQpId,

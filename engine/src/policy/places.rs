@@ -91,6 +91,12 @@ impl Places {
         Some((found.1, found.2)).filter(|(_, count)| *count > 0)
     }
 
+    /// The places of a domain.
+    pub(crate) fn of_domain(&self, domain: DomainId) -> impl Iterator<Item = PlaceId> {
+        let (first, count) = self.range(domain).unwrap_or((0, 0));
+        (first..first + count).map(PlaceId)
+    }
+
     pub(crate) fn get(&self, id: PlaceId) -> Option<&PlaceState> {
         self.states.get(id.0 as usize)
     }

@@ -21,6 +21,13 @@ impl Engine {
             if self.servers.get(id).is_some_and(|server| server.deadline <= now) {
                 self.on_deadline(now, id);
             }
+            if let Some(until) = self.again_deadline(id) {
+                if until <= now {
+                    self.servers.work.push(id.0);
+                } else {
+                    earliest = earliest.min(until);
+                }
+            }
             if let Some(until) = self.check_guests(now, id) {
                 earliest = earliest.min(until);
             }

@@ -231,9 +231,7 @@ fn client(dice: &mut Dice, i: u32, general: &General) -> Client {
         domain: dice.below(general.domains) as u16,
         outstanding: dice.between(1, 8) as usize,
         stops_after: None,
-        // A READ that is repeated while a message of several packets is half sent waits for
-        // its end, which the client must be able to send.
-        window: if mix.long { 128 } else { window },
+        window,
         depth: dice.between(1, server.depth as u64) as usize,
         ack_request,
         // Where a client must not notice anything, its timeout must not be what is looked at.
