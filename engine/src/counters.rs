@@ -83,8 +83,6 @@ named! {
         /// Its packets are not the message that its first one announces, or the last one consumes
         /// a receive buffer.
         NotWhole => "not_whole",
-        /// The server queue pair cannot take READs or atomics.
-        NoDepth => "no_depth",
         /// Path MTU or partition key of the two queue pairs differ.
         PathDiffers => "path_differs",
         /// The key is not known (a compare-and-swap before any keyed WRITE).

@@ -263,7 +263,8 @@ impl Directory {
         self.places.of_key(map, own.domain, key, client)
     }
 
-    /// How sure it is that `host` takes a client's access of so many packets.
+    /// How sure it is that `host` takes a client's access of so many packets. Whoever is a host has
+    /// the depth for READs and atomics: see [`Directory::may_host`].
     pub(crate) fn fit(
         &self,
         client: ClientId,
@@ -286,9 +287,6 @@ impl Directory {
             || (other.path_mtu != own.path_mtu && (packets > 1 || !short))
         {
             return Fit::Never(DeclineReason::PathDiffers);
-        }
-        if access.right != Rights::WRITE && other.depth == 0 {
-            return Fit::Never(DeclineReason::NoDepth);
         }
         if self.trust.is_configured(own.server.ip, access)
             || self.trust.covers(own.domain, own_qp, host, access)

@@ -45,7 +45,29 @@ pub struct Fired {
     pub rule: String,
     /// How often.
     pub count: u64,
+    /// Why it cannot act in torture, if it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cannot: Option<&'static str>,
 }
+
+/// Seeds from which on every kind of fault, and every rule, is expected to have acted so often.
+const SEEDS_MANY: u64 = 100_000;
+const OFTEN: u64 = 1_000;
+
+impl Fired {
+    fn new((rule, count): (String, u64)) -> Fired {
+        let cannot = CANNOT.iter().find(|(name, _)| *name == rule && count == 0);
+        Fired { cannot: cannot.map(|(_, why)| *why), rule, count }
+    }
+
+    /// Whether it could have acted, and did so less than `often`.
+    fn is_below(&self, often: u64) -> bool {
+        self.count < often && self.cannot.is_none()
+    }
+}
+
+/// What cannot act in torture, and why.
+const CANNOT: &[(&str, &str)] = &[];
 
 /// What a campaign has found.
 #[derive(Clone, Debug, Serialize)]
@@ -74,6 +96,9 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, u64>,
     /// How often each rule acted.
     pub fired: Vec<Fired>,
+    /// In a run of many seeds: the faults and rules that acted less than 1,000 times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seldom: Option<Vec<String>>,
     /// One failure of each rule that was broken.
     pub violations: Vec<Violation>,
     /// Digest of all runs, SHA-256: the same seeds and options give the same on any number of
@@ -86,6 +111,8 @@ impl Report {
         let [seeds, schedules, flip_schedules, crash_schedules, scripts] = runs;
         let tally = &sum.tally;
         let legs = Leg::ALL.iter().zip(tally.packets);
+        let faults: BTreeMap<_, _> = What::ALL.iter().map(|w| w.name()).zip(tally.faults).collect();
+        let fired: Vec<Fired> = tally.fired().into_iter().map(Fired::new).collect();
         Report {
             from,
             seeds,
@@ -97,8 +124,9 @@ impl Report {
             requests: tally.requests,
             packets: tally.packets.iter().sum(),
             packets_by_leg: legs.map(|(leg, count)| (leg.to_string(), count)).collect(),
-            faults: What::ALL.iter().map(|w| w.name()).zip(tally.faults).collect(),
-            fired: tally.fired().into_iter().map(|(rule, count)| Fired { rule, count }).collect(),
+            seldom: (seeds >= SEEDS_MANY).then(|| seldom(&faults, &fired)),
+            faults,
+            fired,
             violations: sum.found.into_iter().map(|(run, bad)| Violation::new(run, bad)).collect(),
             run_hash,
         }
@@ -108,6 +136,30 @@ impl Report {
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.failed == 0
+    }
+
+    /// How often each rule acted; then those that never did, and in a run of many seeds those that
+    /// seldom did.
+    fn render_fired(&self, out: &mut String) -> std::fmt::Result {
+        for Fired { rule, count, .. } in self.fired.iter().filter(|fired| fired.count > 0) {
+            writeln!(out, "{count:>12}  {rule}")?;
+        }
+        for Fired { rule, cannot, .. } in &self.fired {
+            if let Some(why) = cannot {
+                writeln!(out, "{:>12}  {rule} ({why})", "-")?;
+            }
+        }
+        let never: Vec<_> = self.fired.iter().filter(|f| f.is_below(1)).map(|f| &*f.rule).collect();
+        let list = |names: &[&str]| names.join("\n             ");
+        if !never.is_empty() {
+            writeln!(out, "never        {}", list(&never))?;
+        }
+        let Some(seldom) = &self.seldom else { return Ok(()) };
+        let seldom: Vec<&str> = seldom.iter().map(String::as_str).collect();
+        match seldom.is_empty() {
+            true => writeln!(out, "seldom       none: every fault and rule {OFTEN} times or more"),
+            false => writeln!(out, "seldom       {}", list(&seldom)),
+        }
     }
 
     /// The report for people.
@@ -140,13 +192,7 @@ impl Report {
         let faults: Vec<_> = self.faults.iter().map(|(name, n)| format!("{n} {name}")).collect();
         writeln!(out, "faults       {}", faults.join(", "))?;
         writeln!(out, "\nhow often")?;
-        for Fired { rule, count } in self.fired.iter().filter(|fired| fired.count > 0) {
-            writeln!(out, "{count:>12}  {rule}")?;
-        }
-        let zero: Vec<_> = self.fired.iter().filter(|f| f.count == 0).map(|f| &*f.rule).collect();
-        if !zero.is_empty() {
-            writeln!(out, "never        {}", zero.join("\n             "))?;
-        }
+        self.render_fired(out)?;
         for violation in &self.violations {
             let Violation { rule, text, run, script, packets } = violation;
             let run = match run {
@@ -161,6 +207,14 @@ impl Report {
         }
         writeln!(out, "run hash     {}", self.run_hash)
     }
+}
+
+/// Faults and rules that could have acted often, and did not.
+fn seldom(faults: &BTreeMap<&str, u64>, fired: &[Fired]) -> Vec<String> {
+    let faults = faults.iter().filter(|(_, count)| **count < OFTEN);
+    let faults = faults.map(|(name, _)| format!("fault: {name}"));
+    let rules = fired.iter().filter(|fired| fired.is_below(OFTEN)).map(|f| f.rule.clone());
+    faults.chain(rules).collect()
 }
 
 impl Violation {
