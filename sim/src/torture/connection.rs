@@ -46,9 +46,10 @@ pub(super) struct Connection {
 }
 
 /// A judge of what a server queue pair is asked from `start` on.
-pub(super) fn request_audit(responder: &ResponderConfig, start: Psn) -> RequestAudit {
+pub(super) fn request_audit(plan: &Plan, responder: &ResponderConfig, start: Psn) -> RequestAudit {
     RequestAudit::new(RequestAuditConfig {
         max_rd_atomic: responder.max_dest_rd_atomic,
+        may_refuse_parts: plan.holds_few(),
         ..RequestAuditConfig::new(responder.link.clone(), start)
     })
 }
@@ -57,10 +58,11 @@ impl Connection {
     pub(super) fn new(plan: &Plan, i: u32) -> Connection {
         let (requester, responder) = (plan.requester(i), plan.responder(i));
         let planned = &plan.clients[i as usize];
-        let requests = request_audit(&responder, responder.start_psn);
+        let requests = request_audit(plan, &responder, responder.start_psn);
         let answers = AnswerAuditConfig {
             msn_start: requester.msn_start,
             explicit_acks: true,
+            may_leave_out: plan.holds_few(),
             ..AnswerAuditConfig::new(requester.link.clone(), requester.start_psn)
         };
         Connection {

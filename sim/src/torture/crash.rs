@@ -10,9 +10,10 @@ use qpmux_engine::{Nanos, Side};
 use serde::{Deserialize, Serialize};
 
 use super::campaign::Unit;
+use super::choices::Limits;
 use super::dice::Dice;
 use super::faults::{Fault, Leg, What};
-use super::plan::{Client, Limits, Plan};
+use super::plan::{Client, Plan};
 use super::run::execute;
 use super::schedules::{self, Size};
 use super::workload::is_default;

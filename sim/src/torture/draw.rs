@@ -1,10 +1,12 @@
 //! The plan of a seed.
 
+use super::choices::{Choices, Limits, Mapping};
 use super::crash;
 use super::dice::Dice;
 use super::faults::{Leg, Rates};
 use super::learn;
-use super::plan::{Chance, Choices, Client, FOREVER, Limits, Mapping, Plan, Server};
+use super::plan::{Chance, Client, FOREVER, PARTITION, Plan, Server};
+use super::rare;
 use super::workload::{Mix, Offence, Op};
 use crate::rc::{AckRequest, DuplicateAck, End, Ending, ResumeForm};
 
@@ -96,6 +98,7 @@ pub(super) fn draw(seed: u64, shape: &Shape) -> Plan {
             disturb(&mut plan, &mut dice);
         }
         end_hosts(&mut plan, &mut Dice::new(seed, 3, 0));
+        rare::draw(&mut plan, seed);
     }
     // What is learnt cannot be resumed, and what ends by itself is judged without crashes.
     let crashes = plan.learning.is_none() && !plan.has_offender() && !plan.has_ending();
@@ -186,6 +189,7 @@ fn choices(dice: &mut Dice, shape: &Shape) -> Choices {
         server_qps: shape.server_qps.unwrap_or(server_qps),
         fenced: dice.chance(500),
         message_packets_max: dice.pick(&[1, 4]),
+        long_keys: false,
     }
 }
 
@@ -201,6 +205,7 @@ fn limits(dice: &mut Dice, focus: Focus) -> Limits {
         server_timeout_ns: dice.pick(&[20_000, 40_000]),
         server_retries_max: 100_000,
         disturbances_max: dice.pick(&[2, FOREVER, FOREVER, FOREVER]),
+        ..Limits::default()
     }
 }
 
@@ -229,6 +234,7 @@ fn client(dice: &mut Dice, i: u32, general: &General) -> Client {
         msn,
         pmtu,
         domain: dice.below(general.domains) as u16,
+        partition_key: PARTITION,
         outstanding: dice.between(1, 8) as usize,
         stops_after: None,
         window,

@@ -2,9 +2,10 @@
 //! sees nothing before the n-th packet that comes to it, for each n.
 
 use super::campaign::Unit;
+use super::choices::Choices;
 use super::faults::Fault;
 use super::learn::Learning;
-use super::plan::{Choices, Client, Plan, Server};
+use super::plan::{Client, Plan, Server};
 use super::run::{Good, execute};
 use super::schedules::{Size, faults, op, words};
 use super::workload::{Op, Span};

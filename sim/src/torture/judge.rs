@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use qpmux_engine::wire::Msn;
 
-use qpmux_engine::DeclineReason;
+use qpmux_engine::{DeclineReason, DropReason};
 
+use super::choices::Mapping;
 use super::connection::Connection;
 use super::faults::Leg;
 use super::hosts;
-use super::plan::Mapping;
+use super::plan::Client;
 use super::workload::{CELL, CELLS, Op, cell_address, first_cell, of_tag, tag_in};
 use super::world::World;
 use crate::memory::{Access, Effect, check, digest};
@@ -38,6 +39,7 @@ pub(super) fn judge(world: &mut World<'_>) {
         world.violations.merge(&broken);
     }
     judge_ends(world);
+    judge_left_out(world);
     judge_rest(world);
     judge_memory(world);
     judge_receives(world);
@@ -82,6 +84,16 @@ fn judge_ends(world: &mut World<'_>) {
             let text = || format!("connection {i} has an end in the error state");
             world.violations.record("O5", world.now, text);
         }
+    }
+}
+
+/// What READs' clients are to ask for again is no more than could not be held for them.
+fn judge_left_out(world: &mut World<'_>) {
+    let left_out: u64 = world.connections.iter().map(|c| c.answers.left_out()).sum();
+    let full = world.counters().dropped(DropReason::HeldFull);
+    if left_out > full {
+        let text = || format!("{left_out} parts of responses left out, {full} could not be held");
+        world.violations.record("O3", world.now, text);
     }
 }
 
@@ -313,6 +325,7 @@ fn judge_keys(world: &mut World<'_>) {
     if declined + counters.alone > 0 || world.plan.learning.is_some() {
         return;
     }
+    let hosts = world.plan.hosts();
     let mut left = BTreeSet::new();
     let mut queue_pairs: BTreeMap<(u16, u64), u32> = BTreeMap::new();
     for effect in world.log.effects() {
@@ -326,6 +339,14 @@ fn judge_keys(world: &mut World<'_>) {
             continue;
         }
         let found = effect.server_qp;
+        if is_elsewhere(world, &hosts, client) {
+            // No host takes its packets: they stay on its own server queue pair.
+            if found != world.plan.link(client).peer_qpn.value() {
+                let text = || format!("key {key} of client {client} was written on {found:#x}");
+                world.violations.record("I-X3", effect.time, text);
+            }
+            continue;
+        }
         let expected = queue_pairs.entry((planned.domain, key)).or_insert(found);
         if moved && *expected != found && !left.contains(&(planned.domain, key, found)) {
             left.insert((planned.domain, key, *expected));
@@ -337,6 +358,15 @@ fn judge_keys(world: &mut World<'_>) {
             world.violations.record("I-X3", effect.time, text);
         }
     }
+}
+
+/// Whether a client is in another partition than those who may host its requests, all of whom are
+/// in one.
+fn is_elsewhere(world: &World<'_>, hosts: &[u32], client: u32) -> bool {
+    let clients = &world.plan.clients;
+    let Client { domain, partition_key, .. } = clients[client as usize];
+    let mut hosts = hosts.iter().map(|host| &clients[*host as usize]);
+    hosts.any(|host| host.domain == domain && host.partition_key != partition_key)
 }
 
 /// What a cell held, each content with the time from which it did.
@@ -422,8 +452,9 @@ fn judge_own_reads(world: &mut World<'_>, i: u32) {
 /// A client whose own legs had no faults saw no NAK and sent nothing again.
 fn judge_innocents(world: &mut World<'_>) {
     let plan = world.plan;
-    // Where the engine is to crash, timeouts are short: nobody is looked at for them.
-    if !plan.innocents_notice_nothing || !plan.crashes.is_empty() {
+    // Where the engine is to crash, timeouts are short: nobody is looked at for them. A response that
+    // cannot be held may be given up, and its client asks again though it lost nothing.
+    if plan.holds_few() || !plan.innocents_notice_nothing || !plan.crashes.is_empty() {
         return;
     }
     for (i, connection) in (0..).zip(&world.connections) {

@@ -24,6 +24,7 @@
 //! | I-C16 | a client is told the credits of its own server queue pair only |
 
 mod campaign;
+mod choices;
 mod connection;
 mod crash;
 mod dice;
@@ -34,6 +35,7 @@ mod hosts;
 mod judge;
 mod learn;
 mod plan;
+mod rare;
 mod report;
 mod run;
 mod schedules;

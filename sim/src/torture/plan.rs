@@ -3,18 +3,19 @@
 use std::net::Ipv4Addr;
 
 use qpmux_engine::policy::{
-    AtomicKey, ByteOrder, Connection, Directory, DirectoryError, Endpoint, Grant, KeyField, KeyMap,
-    Map, Order, PathFacts, Policy, Profile, Region, Rights, Start, TrustBy,
+    Connection, Directory, DirectoryError, Endpoint, Grant, PathFacts, Policy, Region, Rights,
+    Start,
 };
-use qpmux_engine::wire::{ClientPsn, Msn, Opcode, Psn};
+use qpmux_engine::wire::{ClientPsn, Msn, Psn};
 use qpmux_engine::{Config, DomainId, ServerQpId, ShardId};
 use serde::{Deserialize, Serialize};
 
+use super::choices::{Choices, Limits};
 use super::crash::Crash;
 use super::dice::Dice;
 use super::faults::{Fault, Faults, Leg, Rates, What};
 use super::learn::{self, Learning};
-use super::workload::{BASE, CELL, END, Op, is_default, rkey};
+use super::workload::{BASE, END, Op, is_default, rkey};
 use crate::rc::{
     AckRequest, DuplicateAck, DuplicateAckPsn, Ending, Link, OverDepth, Region as ServerRegion,
     RequesterConfig, ResponderConfig, ResumeForm, Wire,
@@ -22,6 +23,8 @@ use crate::rc::{
 
 /// A limit that is never met.
 pub(super) const FOREVER: u32 = 1 << 20;
+/// The default partition, with full membership (IBTA vol. 1, 10.9.1.2).
+pub(super) const PARTITION: u16 = 0xffff;
 
 /// A run, before it begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,63 +94,6 @@ pub(super) struct Chance {
     pub(super) rates: Vec<[Rates; 4]>,
 }
 
-/// What is chosen of the engine's policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Choices {
-    /// Server queue pairs in use; 0 is all.
-    pub(super) server_qps: u32,
-    /// One client's requests keep their order across server queue pairs.
-    pub(super) fenced: bool,
-    pub(super) key_map: Mapping,
-    /// Longest message, in packets, that leaves its client's own server queue pair.
-    pub(super) message_packets_max: u32,
-}
-
-impl Default for Choices {
-    fn default() -> Self {
-        Choices { server_qps: 1, fenced: true, key_map: Mapping::Modulo, message_packets_max: 4 }
-    }
-}
-
-/// Which place a key belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Mapping {
-    Modulo,
-    Hash,
-    ByConnection,
-}
-
-/// The engine's limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Limits {
-    pub(super) client_window_max: u32,
-    pub(super) requests_max: u32,
-    pub(super) held_responses_max: u32,
-    pub(super) atomic_results: u32,
-    pub(super) server_window_max: u32,
-    pub(super) server_timeout_ns: u64,
-    pub(super) server_retries_max: u32,
-    pub(super) disturbances_max: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            client_window_max: 128,
-            requests_max: 256,
-            held_responses_max: 64,
-            atomic_results: 4,
-            server_window_max: 128,
-            server_timeout_ns: 40_000,
-            server_retries_max: FOREVER,
-            disturbances_max: FOREVER,
-        }
-    }
-}
-
 /// One connection of the plan: a client, its habits and its server's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -159,6 +105,8 @@ pub(super) struct Client {
     pub(super) pmtu: usize,
     /// Protection domain of the server queue pair.
     pub(super) domain: u16,
+    /// Partition key of both its queue pairs (IBTA vol. 1, 10.9.2).
+    pub(super) partition_key: u16,
     /// Requests that are posted at a time.
     pub(super) outstanding: usize,
     /// It is silent and deaf from its n-th packet on.
@@ -189,6 +137,7 @@ impl Default for Client {
             msn: 0,
             pmtu: 256,
             domain: 0,
+            partition_key: PARTITION,
             outstanding: 4,
             stops_after: None,
             window: 128,
@@ -317,7 +266,7 @@ impl Plan {
             // Longer than any packet is late.
             packet_lifetime_ns: 500_000,
             guest_wait_ns: 5 * limits.server_timeout_ns,
-            message_wait_ns: 2_000_000,
+            message_wait_ns: limits.message_wait_ns,
             // Longer packets are patched as well, in several steps.
             frame_len_max: 128,
             declined_keys_max: 64,
@@ -410,6 +359,12 @@ impl Plan {
         self.engine.disturbances_max < FOREVER || self.has_offender() || self.has_ending()
     }
 
+    /// Whether READs' responses may come that there is no room to hold: to their clients they are
+    /// lost.
+    pub(super) fn holds_few(&self) -> bool {
+        self.engine.held_responses_max < Limits::default().held_responses_max
+    }
+
     /// Longest timeout of a client, ns.
     pub(super) fn client_timeout_max(&self) -> u64 {
         self.clients.iter().map(|client| 4096 << client.timeout.min(31)).max().unwrap_or(0)
@@ -425,8 +380,10 @@ impl Plan {
         let client = Ipv4Addr::new(10, 0, 1, i as u8 + 1);
         let server = Ipv4Addr::new(10, 0, 0, 9);
         let link = Link::new(client, 0x11 + i, server, server_qpn(i));
-        let wire = self.wire(Leg::BoxToClient, i);
-        Link { pmtu: self.clients[i as usize].pmtu, wire, ..link }
+        let mut wire = self.wire(Leg::BoxToClient, i);
+        wire.may_lose |= self.holds_few();
+        let Client { pmtu, partition_key, .. } = self.clients[i as usize];
+        Link { pmtu, partition_key, wire, ..link }
     }
 
     /// The same as an end takes it that also sees what the other one does, as long as packets
@@ -538,32 +495,5 @@ impl Client {
     /// Whether it asks for something that its server refuses.
     pub(super) fn offends(&self) -> bool {
         self.operations.iter().any(|op| matches!(op, Op::Bad(_)))
-    }
-}
-
-impl Choices {
-    /// The same as the engine takes it.
-    pub(super) fn to_policy(self) -> Policy {
-        let field = |opcode, payload_len| KeyField {
-            opcode,
-            payload_len,
-            offset: 0,
-            len: 8,
-            byte_order: ByteOrder::Little,
-        };
-        let keys = vec![field(Opcode::WriteOnly, CELL as u32)];
-        Policy {
-            map: Map::Writes,
-            key_map: match self.key_map {
-                Mapping::Modulo => KeyMap::Modulo,
-                Mapping::Hash => KeyMap::Hash,
-                Mapping::ByConnection => KeyMap::ByConnection,
-            },
-            server_qps: self.server_qps,
-            order: if self.fenced { Order::Fenced } else { Order::Keyed },
-            profile: Profile::new(keys, AtomicKey::LastWritten),
-            message_packets_max: self.message_packets_max,
-            trust: TrustBy::Directory,
-        }
     }
 }

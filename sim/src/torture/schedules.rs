@@ -4,8 +4,9 @@
 //! Sequence numbers, message numbers and habits are not multiplied with that, they take turns.
 
 use super::campaign::Unit;
+use super::choices::{Choices, Mapping};
 use super::faults::{Fault, What};
-use super::plan::{Choices, Client, Mapping, Plan, Server};
+use super::plan::{Client, Plan, Server};
 use super::run::{Bad, Good, execute};
 use super::workload::{Op, Span};
 use crate::memory::{DIGEST_START, digest_more};
@@ -160,6 +161,7 @@ impl Sequence {
                     _ => Mapping::ByConnection,
                 },
                 message_packets_max: take(&[4, 1], 3),
+                ..Choices::default()
             },
             // A message that its client's losses cut in two may keep others waiting.
             innocents_notice_nothing: !self.letters.iter().flatten().any(|letter| *letter == 1),

@@ -327,7 +327,7 @@ impl<'a> World<'a> {
             self.violations.record("F27", self.now, text);
         }
         (connection.audited, connection.start) = (true, start);
-        connection.requests = request_audit(&responder, start);
+        connection.requests = request_audit(self.plan, &responder, start);
         connection.answers.begin(start, connection.responder.msn());
         for frame in std::mem::take(&mut connection.held) {
             let psn = match classify(&frame) {

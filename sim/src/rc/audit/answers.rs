@@ -24,12 +24,15 @@ pub struct AnswerAuditConfig {
     pub msn_start: Msn,
     /// WRITEs and SENDs must be acknowledged before a later READ or atomic is answered (I-C6).
     pub explicit_acks: bool,
+    /// Parts of a READ's response may be left out, as if they had been lost on the way: the next
+    /// answer behind them is an implied NAK (qib_rc.c), and the client asks again. They are counted.
+    pub may_leave_out: bool,
 }
 
 impl AnswerAuditConfig {
     /// All rules but the explicit ACKs, on a fresh connection.
     pub fn new(link: Link, start_psn: Psn) -> Self {
-        Self { link, start_psn, msn_start: Msn::new(0), explicit_acks: false }
+        Self { link, start_psn, msn_start: Msn::new(0), explicit_acks: false, may_leave_out: false }
     }
 }
 
@@ -80,6 +83,8 @@ pub struct AnswerAudit {
     /// PSN after the newest explicit ACK.
     acknowledged: Psn,
     last_msn: Msn,
+    /// Parts of READs' responses that were left out.
+    left_out: u64,
     violations: Violations,
 }
 
@@ -97,6 +102,7 @@ impl AnswerAudit {
             slots: VecDeque::new(),
             acknowledged: config.start_psn,
             last_msn: config.msn_start,
+            left_out: 0,
             violations: Violations::new(),
             config,
         }
@@ -105,6 +111,11 @@ impl AnswerAudit {
     /// Rules that were broken.
     pub fn violations(&self) -> &Violations {
         &self.violations
+    }
+
+    /// Parts of READs' responses that answers behind them have passed over.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// From `start` on, after so many messages, somebody else answers; all requests before have
@@ -256,7 +267,20 @@ impl AnswerAudit {
         self.slots.iter().take(index).find(|slot| slot.is_owed()).map(|slot| slot.psn)
     }
 
+    /// READs before `index` whose response is not complete are asked for again.
+    fn leave_out_before(&mut self, index: usize) {
+        for slot in self.slots.iter_mut().take(index) {
+            if slot.kind == Kind::Read && slot.is_owed() {
+                self.left_out += u64::from(slot.psns - slot.answered);
+                slot.answered = slot.psns;
+            }
+        }
+    }
+
     fn judge_passing(&mut self, now: u64, layout: &Layout, index: usize, rule: &'static str) {
+        if self.config.may_leave_out {
+            self.leave_out_before(index);
+        }
         if let Some(psn) = self.owed_before(index) {
             self.broken(rule, now, layout, || format!("PSN {psn} has not been answered"));
         }
@@ -306,7 +330,11 @@ impl AnswerAudit {
         self.judge_explicit(now, layout, index);
         let slot = &mut self.slots[index];
         let offset = layout.psn.offset_from(slot.psn);
-        let follows = offset == slot.next || slot.asked.contains(&offset);
+        let mut follows = offset == slot.next || slot.asked.contains(&offset);
+        if !follows && self.config.may_leave_out && offset > slot.next {
+            self.left_out += u64::from(offset - slot.next);
+            follows = true;
+        }
         slot.next = offset + 1;
         slot.answered = slot.answered.max(offset + 1);
         let value = layout.atomic_ack(frame).map(|eth| eth.original);

@@ -26,12 +26,23 @@ pub struct RequestAuditConfig {
     pub require_ack_request: bool,
     /// PSNs whose content is remembered.
     pub content_window: u32,
+    /// Parts of READs' responses may be refused for want of room, and are left to a timer: to the
+    /// engine the READ, which this audit takes for answered, is then still the oldest one open, and
+    /// hides what is lost behind it.
+    pub may_refuse_parts: bool,
 }
 
 impl RequestAuditConfig {
     /// All rules, with 16 READs and atomics.
     pub fn new(link: Link, start_psn: Psn) -> Self {
-        Self { link, start_psn, max_rd_atomic: 16, require_ack_request: true, content_window: 8192 }
+        Self {
+            link,
+            start_psn,
+            max_rd_atomic: 16,
+            require_ack_request: true,
+            content_window: 8192,
+            may_refuse_parts: false,
+        }
     }
 }
 
@@ -193,7 +204,7 @@ impl RequestAudit {
         // One before it is sent again: its answer came here, but out of order, and was not taken.
         if paused || layout.psn.is_before(sent.psn) {
             sent.lost = Lost::Repaired;
-        } else if since < now && !repaired {
+        } else if since < now && !repaired && !self.config.may_refuse_parts {
             sent.lost = Lost::Repaired;
             let psn = sent.psn;
             self.broken("I-S11", now, layout, || format!("{psn} was lost since {since} ns"));

@@ -1,0 +1,52 @@
+//! Limits, keys and paths that only some seeds have, each by a chance of its own: whatever else
+//! their seeds decide stays as it is.
+
+use super::dice::Dice;
+use super::plan::Plan;
+
+/// Another partition than the default one, with full membership (IBTA vol. 1, 10.9.1.2).
+const OTHER_PARTITION: u16 = 0x8001;
+
+/// Makes a plan one of the seldom ones.
+pub(super) fn draw(plan: &mut Plan, seed: u64) {
+    let rarely = |number, per_mille| {
+        let mut dice = Dice::new(seed, 6, number);
+        dice.chance(per_mille).then_some(dice)
+    };
+    // What there is no room or no time for is asked for again, and then a client notices.
+    if !plan.innocents_notice_nothing {
+        if let Some(mut dice) = rarely(0, 150) {
+            plan.engine.held_responses_max = dice.pick(&[1, 1, 4]);
+        }
+        if let Some(mut dice) = rarely(1, 120) {
+            hurry_messages(plan, &mut dice);
+        }
+    }
+    if let Some(mut dice) = rarely(2, 60) {
+        plan.policy.long_keys = true;
+        plan.policy.message_packets_max = dice.pick(&[1, 2, 4]);
+    }
+    if let Some(mut dice) = rarely(3, 60) {
+        part(plan, &mut dice);
+    }
+}
+
+/// Messages of several packets are mapped, and given up soon if their rest does not come.
+fn hurry_messages(plan: &mut Plan, dice: &mut Dice) {
+    plan.policy.long_keys = true;
+    plan.policy.message_packets_max = 4;
+    plan.engine.message_wait_ns = dice.pick(&[2_000, 10_000, 50_000]);
+}
+
+/// Some of the connections that never host are in another partition.
+fn part(plan: &mut Plan, dice: &mut Dice) {
+    if plan.may_move() || plan.learning.is_some() {
+        return;
+    }
+    let hosts = plan.hosts();
+    for (i, client) in (0..).zip(&mut plan.clients) {
+        if !hosts.contains(&i) && dice.chance(600) {
+            client.partition_key = OTHER_PARTITION;
+        }
+    }
+}
