@@ -110,7 +110,7 @@ fn judge_rest(world: &mut World<'_>) {
     // The rest of a message that its client has left cannot come, and what that client repeats
     // waits for it, on a server queue pair that is of use to nobody else.
     let left = world.connections.iter().zip(&world.plan.clients);
-    let is_cut = |(c, planned): (&Connection, &super::plan::Client)| {
+    let is_cut = |(c, planned): (&Connection, &Client)| {
         c.asked.iter().any(|asked| asked.end.is_none() && asked.op.is_long(planned.pmtu))
     };
     let mut left = left.filter(|(c, _)| c.has_stopped());
@@ -452,8 +452,8 @@ fn judge_own_reads(world: &mut World<'_>, i: u32) {
 /// A client whose own legs had no faults saw no NAK and sent nothing again.
 fn judge_innocents(world: &mut World<'_>) {
     let plan = world.plan;
-    // Where the engine is to crash, timeouts are short: nobody is looked at for them. A response that
-    // cannot be held may be given up, and its client asks again though it lost nothing.
+    // Where the engine is to crash, timeouts are short: nobody is looked at for them. A response
+    // that cannot be held may be given up, and its client asks again though it lost nothing.
     if plan.holds_few() || !plan.innocents_notice_nothing || !plan.crashes.is_empty() {
         return;
     }

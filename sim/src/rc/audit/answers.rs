@@ -25,7 +25,8 @@ pub struct AnswerAuditConfig {
     /// WRITEs and SENDs must be acknowledged before a later READ or atomic is answered (I-C6).
     pub explicit_acks: bool,
     /// Parts of a READ's response may be left out, as if they had been lost on the way: the next
-    /// answer behind them is an implied NAK (qib_rc.c), and the client asks again. They are counted.
+    /// answer behind them is an implied NAK (qib_rc.c), and the client asks again. They are
+    /// counted.
     pub may_leave_out: bool,
 }
 
