@@ -87,6 +87,7 @@ impl Engine {
             hop_limit: 64,
             migration_request: false,
             partition_key: 0xffff,
+            tag: None,
         };
         let connection = Connection {
             client: end(&learnt.client),

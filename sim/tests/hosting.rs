@@ -143,6 +143,7 @@ fn connection(client: u32, shards: u8) -> Connection {
         hop_limit: 64,
         migration_request: false,
         partition_key: 0xffff,
+        tag: None,
     };
     Connection {
         client: end(&near),

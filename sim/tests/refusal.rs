@@ -37,6 +37,7 @@ fn host() -> Host {
         hop_limit: 64,
         migration_request: false,
         partition_key: 0xffff,
+        tag: None,
     };
     let connection = Connection {
         client: end(&near),

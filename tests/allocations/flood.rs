@@ -99,6 +99,7 @@ fn directory(policy: &Policy) -> Directory {
             hop_limit: 64,
             migration_request: false,
             partition_key: 0xffff,
+            tag: None,
         };
         Connection {
             client: Endpoint { mac: [2; 6], ip: link.path.source, qpn: link.qpn },

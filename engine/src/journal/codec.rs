@@ -51,7 +51,7 @@ impl Record {
     #[must_use]
     pub const fn len(&self) -> usize {
         2 + match self {
-            Record::Start { .. } => 88,
+            Record::Start { .. } => 94,
             Record::Binding(_) => 83,
             Record::Value { .. } => 17,
             Record::Fill { .. } => 8,
@@ -228,7 +228,9 @@ impl Writer<'_> {
         self.u8(path.traffic_class)?;
         self.u8(path.hop_limit)?;
         self.u8(u8::from(path.migration_request))?;
-        self.u16(path.partition_key)
+        self.u16(path.partition_key)?;
+        self.u8(u8::from(path.tag.is_some()))?;
+        self.u16(path.tag.unwrap_or(0))
     }
 
     fn connection(&mut self, connection: &Connection) -> Option<()> {
@@ -412,6 +414,11 @@ impl Reader<'_> {
             hop_limit: self.u8("hop_limit")?,
             migration_request: self.bool("migration_request")?,
             partition_key: self.u16("partition_key")?,
+            tag: {
+                let is_some = self.bool("tag")?;
+                let tag = self.u16("tag")?;
+                is_some.then_some(tag)
+            },
         })
     }
 

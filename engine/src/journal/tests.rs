@@ -28,15 +28,16 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
 }
 
 fn path() -> impl Strategy<Value = PathFacts> {
-    any::<(u16, u8, u8, bool, u16)>().prop_map(|(source_port, class, hops, migration, key)| {
-        PathFacts {
+    any::<(u16, u8, u8, bool, u16, Option<u16>)>().prop_map(
+        |(source_port, class, hops, migration, key, tag)| PathFacts {
             source_port,
             traffic_class: class,
             hop_limit: hops,
             migration_request: migration,
             partition_key: key,
-        }
-    })
+            tag,
+        },
+    )
 }
 
 fn connection() -> impl Strategy<Value = Connection> {

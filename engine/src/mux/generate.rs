@@ -6,7 +6,7 @@ use crate::out::{GENERATED_MAX, Out};
 use crate::policy::{Connection, Endpoint, PathFacts};
 use crate::wire::{
     AethRepr, AtomicAckEthRepr, AtomicEthRepr, BthRepr, ClientPsn, Extension, Msn, Opcode, Path,
-    Psn, RethRepr, ServerPsn, Syndrome, build, build_cnp,
+    Psn, RethRepr, ServerPsn, Syndrome, build, build_cnp, insert_tag,
 };
 use crate::{GeneratedKind, Side};
 
@@ -54,7 +54,8 @@ fn notify(
     facts: &PathFacts,
 ) -> Option<usize> {
     let bth = BthRepr { becn: true, ..header(Opcode::SendOnly, to, facts, Psn::new(0)) };
-    build_cnp(&path(from, to, facts), &bth, buffer)
+    let len = build_cnp(&path(from, to, facts), &bth, buffer)?;
+    tagged(buffer, len, facts)
 }
 
 fn path(from: &Endpoint, to: &Endpoint, facts: &PathFacts) -> Path {
@@ -99,7 +100,8 @@ fn write(
         }
     };
     let bth = header(opcode, client, response, answer.psn.to_wire());
-    build(&path(server, client, response), &bth, &extension, &[], buffer)
+    let len = build(&path(server, client, response), &bth, &extension, &[], buffer)?;
+    tagged(buffer, len, response)
 }
 
 /// Adds a READ or an atomic, as it was first sent.
@@ -135,27 +137,18 @@ fn send(
     extension: &Extension,
 ) -> bool {
     let facts = &connection.request;
-    let path = Path {
-        source_mac: connection.client.mac,
-        destination_mac: connection.server.mac,
-        source: connection.client.ip,
-        destination: connection.server.ip,
-        source_port: facts.source_port,
-        traffic_class: facts.traffic_class,
-        hop_limit: facts.hop_limit,
-        identification: 0,
-    };
-    let bth = BthRepr {
-        opcode,
-        solicited: false,
-        migration_request: facts.migration_request,
-        pad_count: 0,
-        partition_key: facts.partition_key,
-        fecn: false,
-        becn: false,
-        dest_qp: connection.server.qpn,
-        ack_request: true,
-        psn: psn.to_wire(),
-    };
-    out.push_generated(Side::Server, |buffer| build(&path, &bth, extension, &[], buffer))
+    let (from, to) = (&connection.client, &connection.server);
+    let bth = BthRepr { ack_request: true, ..header(opcode, to, facts, psn.to_wire()) };
+    out.push_generated(Side::Server, |buffer| {
+        let len = build(&path(from, to, facts), &bth, extension, &[], buffer)?;
+        tagged(buffer, len, facts)
+    })
+}
+
+/// Gives a frame of `len` bytes the tag of its direction. Returns its length then.
+fn tagged(buffer: &mut [u8; GENERATED_MAX], len: usize, facts: &PathFacts) -> Option<usize> {
+    match facts.tag {
+        Some(tag) => insert_tag(buffer, len, tag),
+        None => Some(len),
+    }
 }

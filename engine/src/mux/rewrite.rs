@@ -2,7 +2,7 @@
 
 use crate::policy::{Endpoint, PathFacts};
 use crate::wire::{
-    Aeth, AethRepr, Bth, Ethernet, Ipv4, Ipv6, Layout, PatchTables, Psn, Qpn, Udp, ipv4,
+    Aeth, AethRepr, Bth, Ethernet, Ipv4, Ipv6, Layout, PatchTables, Psn, Qpn, Udp, ipv4, set_tag,
 };
 use core::net::IpAddr;
 
@@ -51,6 +51,9 @@ fn rewrite_addresses(frame: &mut [u8], layout: &Layout, to: &Become<'_>) -> bool
     if let Ok(mut ethernet) = Ethernet::new_checked(&mut *frame) {
         ethernet.set_destination(to.destination.mac);
         ethernet.set_source(to.source.mac);
+    }
+    if let Some(tag) = to.path.tag {
+        set_tag(frame, tag);
     }
     let Some(header) = frame.get_mut(ip..udp) else { return false };
     // The ECN bits stay the packet's own: a congestion mark must survive (RFC 3168).

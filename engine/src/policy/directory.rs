@@ -10,7 +10,7 @@ use super::trust::{Access, Trust};
 use super::{ConfiguredRegion, Grant, KeyMap, Map, Policy, Region, Rights, TrustBy};
 use crate::counters::DeclineReason;
 use crate::ids::{ClientId, DomainId, ServerQpId, ShardId};
-use crate::wire::{ClientPsn, Ipv4, Ipv6, Layout, Msn, Qpn};
+use crate::wire::{ClientPsn, Ethernet, EthernetRepr, Ipv4, Ipv6, Layout, Msn, Qpn};
 
 /// One end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +36,8 @@ pub struct PathFacts {
     pub migration_request: bool,
     /// Partition key.
     pub partition_key: u16,
+    /// Priority (3 bits), drop eligible (1) and VLAN (12) of packets that carry an 802.1Q tag.
+    pub tag: Option<u16>,
 }
 
 impl PathFacts {
@@ -55,6 +57,10 @@ impl PathFacts {
             hop_limit,
             migration_request: bth.migration_request,
             partition_key: bth.partition_key,
+            tag: Ethernet::new_checked(frame)
+                .ok()
+                .and_then(|view| EthernetRepr::parse(&view).ok())
+                .and_then(|ethernet| ethernet.tag),
         }
     }
 }
@@ -282,8 +288,13 @@ impl Directory {
                 || self.trust.allows(own.domain, own_qp, access);
             return if certain { Fit::Certain } else { Fit::NotTrusted };
         }
+        let tagged = |connection: &Connection| {
+            (connection.request.tag.is_some(), connection.response.tag.is_some())
+        };
         let short = access.len <= u32::from(other.path_mtu.min(own.path_mtu));
+        // A frame keeps its length.
         if other.request.partition_key != own.request.partition_key
+            || tagged(other) != tagged(own)
             || (other.path_mtu != own.path_mtu && (packets > 1 || !short))
         {
             return Fit::Never(DeclineReason::PathDiffers);

@@ -13,6 +13,9 @@ pub const ETHERTYPE_VLAN: u16 = 0x8100;
 /// Bytes of a VLAN tag: 16 bits of tag, and the EtherType of what follows.
 const TAG_LEN: usize = 4;
 
+/// Bytes of both addresses, in front of a tag.
+const ADDRESSES: usize = 12;
+
 header_view! {
     /// View of an Ethernet header.
     Ethernet, Ethernet, EthernetRepr::LEN;
@@ -76,6 +79,24 @@ impl EthernetRepr {
             }
             _ => view.set_outer_ethertype(self.ethertype),
         }
+    }
+}
+
+/// Gives a frame of `len` bytes without a tag one, behind its addresses. Returns its length then;
+/// `None` if `frame` is too short. The ICRC does not cover it.
+pub fn insert_tag(frame: &mut [u8], len: usize, tag: u16) -> Option<usize> {
+    let tagged = frame.get_mut(..len + TAG_LEN)?;
+    tagged.copy_within(ADDRESSES..len, ADDRESSES + TAG_LEN);
+    Ethernet::new_checked(&mut *tagged).ok()?.set_outer_ethertype(ETHERTYPE_VLAN);
+    tag.put(tagged, EthernetRepr::LEN);
+    Some(len + TAG_LEN)
+}
+
+/// Changes the tag of a frame that has one.
+pub fn set_tag(frame: &mut [u8], tag: u16) {
+    let Ok(view) = Ethernet::new_checked(&mut *frame) else { return };
+    if view.outer_ethertype() == ETHERTYPE_VLAN && check_tag_fits(frame).is_ok() {
+        tag.put(frame, EthernetRepr::LEN);
     }
 }
 

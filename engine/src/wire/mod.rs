@@ -35,7 +35,7 @@ pub use build::{Extension, Path, build, build_cm, build_cnp, frame_len};
 pub use cm::{CmMad, CmMessage};
 pub use deth::{Deth, DethRepr};
 pub use error::{Error, Header, Problem};
-pub use ethernet::{Ethernet, EthernetRepr};
+pub use ethernet::{Ethernet, EthernetRepr, insert_tag, set_tag};
 pub use icrc::PatchTables;
 pub use immediate::{Ieth, IethRepr, ImmDt, ImmDtRepr};
 pub use ipv4::{Ipv4, Ipv4Repr};

@@ -53,6 +53,7 @@ fn connection(i: u32) -> Connection {
         hop_limit: link.path.hop_limit,
         migration_request: link.migration_request,
         partition_key: link.partition_key,
+        tag: None,
     };
     Connection {
         client: end(&client),

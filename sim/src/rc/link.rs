@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use qpmux_engine::wire::{
-    BthRepr, Classified, Extension, Layout, Opcode, Path, Psn, Qpn, build, classify, icrc,
+    BthRepr, Classified, Ethernet, EthernetRepr, Extension, Layout, Opcode, Path, Psn, Qpn, build,
+    classify, icrc, insert_tag,
 };
 
 use super::violations::Violations;
@@ -43,6 +44,10 @@ pub struct Link {
     pub peer_source_port: Option<u16>,
     /// Partition key of both directions.
     pub partition_key: u16,
+    /// 802.1Q tag of what is sent: priority (3 bits), drop eligible (1) and VLAN (12).
+    pub tag: Option<u16>,
+    /// That of what arrives.
+    pub peer_tag: Option<u16>,
     /// The M bit of what is sent. What arrives must keep the M bit of the first frame.
     pub migration_request: bool,
     /// Path MTU, bytes of payload: 256, 512, 1024, 2048 or 4096.
@@ -77,6 +82,8 @@ impl Link {
             path,
             peer_source_port: None,
             partition_key: 0xffff,
+            tag: None,
+            peer_tag: None,
             migration_request: false,
             pmtu: 1024,
             wire: Wire::ANY,
@@ -92,7 +99,8 @@ impl Link {
             destination: self.path.source,
             ..self.path
         };
-        Self { qpn: self.peer_qpn, peer_qpn: self.qpn, path, ..self.clone() }
+        let (tag, peer_tag) = (self.peer_tag, self.tag);
+        Self { qpn: self.peer_qpn, peer_qpn: self.qpn, path, tag, peer_tag, ..self.clone() }
     }
 
     /// Writes one frame of this end to `out`; its length, or `None` if `out` is too small.
@@ -110,7 +118,11 @@ impl Link {
             psn: packet.psn,
         };
         let path = Path { identification, ..self.path };
-        build(&path, &bth, &packet.extension, packet.payload, out)
+        let len = build(&path, &bth, &packet.extension, packet.payload, out)?;
+        match self.tag {
+            Some(tag) => insert_tag(out, len, tag),
+            None => Some(len),
+        }
     }
 }
 
@@ -166,6 +178,13 @@ impl Admission {
         if bth.partition_key != link.partition_key {
             let key = bth.partition_key;
             violations.record(self.path_rule, now, || format!("P_Key {key:#x}"));
+            return None;
+        }
+        let tag =
+            Ethernet::new_checked(frame).ok().and_then(|view| EthernetRepr::parse(&view).ok());
+        let tag = tag.and_then(|ethernet| ethernet.tag);
+        if tag != link.peer_tag {
+            violations.record(self.path_rule, now, || format!("802.1Q tag {tag:x?}"));
             return None;
         }
         let port = layout.source_port;

@@ -175,6 +175,8 @@ impl Setup {
             },
             peer_source_port: Some(c.response.source_port),
             partition_key: c.request.partition_key,
+            tag: c.request.tag,
+            peer_tag: c.response.tag,
             migration_request: c.request.migration_request,
             pmtu: usize::from(c.path_mtu),
             wire: Wire { may_lose: self.losses.any(), ..Wire::FAITHFUL },

@@ -235,6 +235,7 @@ fn client(dice: &mut Dice, i: u32, general: &General) -> Client {
         pmtu,
         domain: dice.below(general.domains) as u16,
         partition_key: PARTITION,
+        tag: None,
         outstanding: dice.between(1, 8) as usize,
         stops_after: None,
         window,

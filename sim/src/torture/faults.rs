@@ -6,6 +6,7 @@ use qpmux_engine::wire::{Ipv4, ipv4};
 use serde::{Deserialize, Serialize};
 
 use super::dice::Dice;
+use super::tally::ip_header_at;
 
 /// One part of the way, in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -227,7 +228,8 @@ impl Faults {
 
 /// Sets the ECN bits of an IPv4 packet to "congestion experienced".
 pub(super) fn mark(frame: &mut [u8]) {
-    let Some(header) = frame.get_mut(14..34) else { return };
+    let ip = ip_header_at(frame);
+    let Some(header) = frame.get_mut(ip..ip + 20) else { return };
     if let Ok(mut view) = Ipv4::new_checked(&mut *header) {
         view.set_traffic_class(view.traffic_class() | 3);
     }

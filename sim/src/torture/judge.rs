@@ -361,12 +361,15 @@ fn judge_keys(world: &mut World<'_>) {
 }
 
 /// Whether a client is in another partition than those who may host its requests, all of whom are
-/// in one.
+/// in one, or its packets have a tag and theirs have none.
 fn is_elsewhere(world: &World<'_>, hosts: &[u32], client: u32) -> bool {
     let clients = &world.plan.clients;
-    let Client { domain, partition_key, .. } = clients[client as usize];
+    let Client { domain, partition_key, tag, .. } = clients[client as usize];
     let mut hosts = hosts.iter().map(|host| &clients[*host as usize]);
-    hosts.any(|host| host.domain == domain && host.partition_key != partition_key)
+    hosts.any(|host| {
+        let differs = host.partition_key != partition_key || host.tag.is_some() != tag.is_some();
+        host.domain == domain && differs
+    })
 }
 
 /// What a cell held, each content with the time from which it did.

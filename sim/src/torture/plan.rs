@@ -107,6 +107,9 @@ pub(super) struct Client {
     pub(super) domain: u16,
     /// Partition key of both its queue pairs (IBTA vol. 1, 10.9.2).
     pub(super) partition_key: u16,
+    /// 802.1Q tag of its packets, in both directions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tag: Option<u16>,
     /// Requests that are posted at a time.
     pub(super) outstanding: usize,
     /// It is silent and deaf from its n-th packet on.
@@ -138,6 +141,7 @@ impl Default for Client {
             pmtu: 256,
             domain: 0,
             partition_key: PARTITION,
+            tag: None,
             outstanding: 4,
             stops_after: None,
             window: 128,
@@ -382,8 +386,8 @@ impl Plan {
         let link = Link::new(client, 0x11 + i, server, server_qpn(i));
         let mut wire = self.wire(Leg::BoxToClient, i);
         wire.may_lose |= self.holds_few();
-        let Client { pmtu, partition_key, .. } = self.clients[i as usize];
-        Link { pmtu, partition_key, wire, ..link }
+        let Client { pmtu, partition_key, tag, .. } = self.clients[i as usize];
+        Link { pmtu, partition_key, tag, peer_tag: tag, wire, ..link }
     }
 
     /// The same as an end takes it that also sees what the other one does, as long as packets
@@ -458,6 +462,7 @@ impl Plan {
             hop_limit: path.hop_limit,
             migration_request: link.migration_request,
             partition_key: link.partition_key,
+            tag: link.tag,
         };
         Connection {
             client: Endpoint { mac: path.source_mac, ip: path.source, qpn: link.qpn },
@@ -467,7 +472,7 @@ impl Plan {
                 qpn: link.peer_qpn,
             },
             request: facts,
-            response: facts,
+            response: PathFacts { tag: link.peer_tag, ..facts },
             start: Start {
                 psn: ClientPsn::from_wire(Psn::new(client.psn)),
                 msn: Msn::new(client.msn),

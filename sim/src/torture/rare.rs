@@ -7,6 +7,9 @@ use super::plan::Plan;
 /// Another partition than the default one, with full membership (IBTA vol. 1, 10.9.1.2).
 const OTHER_PARTITION: u16 = 0x8001;
 
+/// Priority 3, VLAN 100 (IEEE 802.1Q).
+const TAG: u16 = 3 << 13 | 100;
+
 /// Makes a plan one of the seldom ones.
 pub(super) fn draw(plan: &mut Plan, seed: u64) {
     let rarely = |number, per_mille| {
@@ -29,6 +32,9 @@ pub(super) fn draw(plan: &mut Plan, seed: u64) {
     if let Some(mut dice) = rarely(3, 60) {
         part(plan, &mut dice);
     }
+    if let Some(mut dice) = rarely(20, 60) {
+        tag(plan, &mut dice);
+    }
 }
 
 /// Messages of several packets are mapped, and given up soon if their rest does not come.
@@ -48,5 +54,15 @@ fn part(plan: &mut Plan, dice: &mut Dice) {
         if !hosts.contains(&i) && dice.chance(600) {
             client.partition_key = OTHER_PARTITION;
         }
+    }
+}
+
+/// Packets have a VLAN tag, another one for each client; those of some that never host have none.
+fn tag(plan: &mut Plan, dice: &mut Dice) {
+    let some_have_none = !plan.may_move() && plan.learning.is_none();
+    let hosts = plan.hosts();
+    for (i, client) in (0..).zip(&mut plan.clients) {
+        let none = some_have_none && !hosts.contains(&i) && dice.chance(200);
+        client.tag = (!none).then_some(TAG + i as u16);
     }
 }

@@ -13,7 +13,7 @@ use super::faults::{Fate, Fault, Leg, mark};
 use super::hosts;
 use super::judge;
 use super::plan::{Plan, shard_of};
-use super::tally::{Seen, Tally};
+use super::tally::{Seen, Tally, ip_header_at};
 use super::trace::Trace;
 use super::workload::initial_memory;
 use crate::host::Host;
@@ -487,9 +487,10 @@ impl<'a> World<'a> {
             }
             Fate::Delay(by) => self.fly(delay + by, leg, i, frame),
             Fate::Corrupt(bit) => {
-                let bits = (frame.len() - 14) as u64 * 8;
+                let ip = ip_header_at(&frame);
+                let bits = (frame.len() - ip) as u64 * 8;
                 let at = bit % bits;
-                frame[14 + (at / 8) as usize] ^= 1 << (at % 8);
+                frame[ip + (at / 8) as usize] ^= 1 << (at % 8);
                 self.fly(delay, leg, i, frame);
             }
             Fate::Mark => {

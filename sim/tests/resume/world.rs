@@ -134,6 +134,7 @@ fn connection(i: u32, link: &Link, psn: u32, shards: u8) -> Connection {
         hop_limit: path.hop_limit,
         migration_request: link.migration_request,
         partition_key: link.partition_key,
+        tag: None,
     };
     Connection {
         client: Endpoint { mac: path.source_mac, ip: path.source, qpn: link.qpn },

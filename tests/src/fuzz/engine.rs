@@ -356,6 +356,7 @@ fn directory(policy: &Policy, shards: u8) -> Option<Directory> {
             hop_limit: 64,
             migration_request: false,
             partition_key: 0xffff,
+            tag: None,
         };
         let [client_qpn, server_qpn] = qpns_of(client);
         Connection {

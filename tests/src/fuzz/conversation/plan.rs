@@ -281,6 +281,7 @@ fn connection(
         hop_limit: path.hop_limit,
         migration_request: link.migration_request,
         partition_key: link.partition_key,
+        tag: None,
     };
     Connection {
         client: Endpoint { mac: path.source_mac, ip: path.source, qpn: link.qpn },
