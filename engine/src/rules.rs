@@ -87,8 +87,8 @@ rules! {
     MaybeRunIsNotReturned => "maybe-run-is-not-returned",
     /// A place gets another host only when nothing of it is left on the old one.
     PlaceMovesEmpty => "place-moves-empty",
-    /// Nothing of a client overtakes its requests that come back.
-    NothingOvertakes => "nothing-overtakes",
+    /// A READ that is repeated inside its client's own message does not wait for its end.
+    ReadsPassMessages => "reads-pass-messages",
     /// A frame with a wrong ICRC is not taken.
     CorruptIsDropped => "corrupt-is-dropped",
 }

@@ -67,8 +67,6 @@ pub(crate) struct Client {
     /// Nothing at or beyond this PSN is taken or handed over: what is there was refused, or its
     /// outcome is unknown.
     pub(crate) halted: Option<ClientPsn>,
-    /// A request came back from its server queue pair; others may follow.
-    pub(crate) returning: bool,
     /// Where the newest request whose answer was released went: the rest of its message follows.
     pub(crate) released: (Way, ServerQpId),
     /// Open requests, in the client's order.
@@ -111,7 +109,6 @@ impl Client {
             in_message: false,
             assembly: None,
             halted: None,
-            returning: false,
             released: (Way::Own, id.own_server_qp()),
             queue: Queue::EMPTY,
             first_held: None,

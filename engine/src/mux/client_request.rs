@@ -255,7 +255,6 @@ impl Engine {
             }
         };
         in_order
-            && !self.is_overtaken(id, slot)
             && !self.is_split(id, slot, record.way, record.target)
             && self.may_enter(id, &record)
     }

@@ -177,7 +177,6 @@ impl Engine {
         }
         if let Some(client) = self.clients.get_mut(id) {
             client.first_held = first;
-            client.returning = true;
         }
         self.clients.work.push(id.0);
     }
@@ -206,28 +205,6 @@ impl Engine {
         let psn = record.psn;
         self.halt(id, psn);
         self.clients.work.push(id.0);
-    }
-
-    /// Whether a request of this client that stands behind `slot` is on its way: others came back,
-    /// and nothing may overtake what will still do so.
-    pub(super) fn is_overtaken(&mut self, id: ClientId, slot: u32) -> bool {
-        if self.clients.get(id).is_none_or(|client| !client.returning)
-            || !self.config.keeps(Rule::NothingOvertakes)
-        {
-            return false;
-        }
-        let mut behind = self.clients.slots.next(slot);
-        while let Some(index) = behind {
-            let Some(record) = self.clients.slots.get(index) else { break };
-            if record.state.is_out() {
-                return true;
-            }
-            behind = self.clients.slots.next(index);
-        }
-        if let Some(client) = self.clients.get_mut(id) {
-            client.returning = false;
-        }
-        false
     }
 
     /// Whether an earlier request of the same place is on its way to a former host.

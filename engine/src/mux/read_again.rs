@@ -20,6 +20,7 @@ use crate::frame::Frame;
 use crate::ids::ServerQpId;
 use crate::mail::{Kind, Outcome, Request};
 use crate::out::Out;
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Ecn, Layout, NakCode, Opcode, RethRepr, ServerPsn, Syndrome};
 
@@ -105,7 +106,8 @@ impl Engine {
         let server = self.servers.get(id)?;
         let repeated = request.origin.psn.is_before(request.origin.floor);
         let inside = server.in_message == Some(request.client) && request.client == id.owner();
-        if !repeated || !inside || request.kind != Kind::Read {
+        let passes = self.config.keeps(Rule::ReadsPassMessages);
+        if !repeated || !inside || request.kind != Kind::Read || !passes {
             return None;
         }
         let depth = usize::from(self.directory.server_qp(id)?.depth);

@@ -90,7 +90,8 @@ impl Engine {
         let (Some(connection), Some(access)) = (self.directory.client(id), shape.access) else {
             return own;
         };
-        if !self.clients.get(id).is_some_and(inside) {
+        let passes = self.config.keeps(Rule::ReadsPassMessages);
+        if !self.clients.get(id).is_some_and(inside) || !passes {
             return own;
         }
         let mut places = self.directory.places.of_domain(connection.domain);
