@@ -98,12 +98,14 @@ pub(super) fn draw(seed: u64, shape: &Shape) -> Plan {
             disturb(&mut plan, &mut dice);
         }
         end_hosts(&mut plan, &mut Dice::new(seed, 3, 0));
-        rare::draw(&mut plan, seed);
     }
     // What is learnt cannot be resumed, and what ends by itself is judged without crashes.
     let crashes = plan.learning.is_none() && !plan.has_offender() && !plan.has_ending();
     if crashes && apart.chance(60) {
         crash::draw(&mut plan, &mut apart);
+    }
+    if shape.loss.is_none() {
+        rare::draw(&mut plan, seed);
     }
     plan
 }
@@ -299,6 +301,7 @@ fn draw_rates(dice: &mut Dice, severity: u64) -> Rates {
         delay,
         corrupt,
         mark,
+        noise: 0,
         burst: dice.pick(&[0, 0, 2, 5]),
         delay_max: dice.pick(&[2_000, 20_000, 200_000]),
         budget: dice.between(1, 12),

@@ -56,12 +56,13 @@ pub(super) enum What {
     Delay,
     Corrupt,
     Mark,
+    Noise,
 }
 
 impl What {
     /// All of them, in the order in which they are counted.
-    pub(super) const ALL: [What; 5] =
-        [What::Drop, What::Double, What::Delay, What::Corrupt, What::Mark];
+    pub(super) const ALL: [What; 6] =
+        [What::Drop, What::Double, What::Delay, What::Corrupt, What::Mark, What::Noise];
 
     /// What a packet is that this happened to.
     pub(super) fn name(self) -> &'static str {
@@ -71,6 +72,7 @@ impl What {
             What::Delay => "delayed",
             What::Corrupt => "damaged",
             What::Mark => "marked",
+            What::Noise => "with noise beside",
         }
     }
 }
@@ -88,6 +90,8 @@ pub(super) enum Fate {
     Corrupt(u64),
     /// With its ECN bits set to "congestion experienced" (RFC 3168).
     Mark,
+    /// With a frame beside it that is no packet of the conversation: which one.
+    Noise(u64),
 }
 
 impl Fate {
@@ -100,6 +104,7 @@ impl Fate {
             Fate::Delay(by) => Some((What::Delay, by)),
             Fate::Corrupt(bit) => Some((What::Corrupt, bit)),
             Fate::Mark => Some((What::Mark, 0)),
+            Fate::Noise(number) => Some((What::Noise, number)),
         }
     }
 
@@ -110,6 +115,7 @@ impl Fate {
             What::Delay => Fate::Delay(by),
             What::Corrupt => Fate::Corrupt(by),
             What::Mark => Fate::Mark,
+            What::Noise => Fate::Noise(by),
         }
     }
 }
@@ -124,7 +130,7 @@ pub(super) struct Fault {
     /// Which of the packets that are sent there, from 0.
     pub(super) packet: u64,
     pub(super) what: What,
-    /// Nanoseconds until it comes (again), or the bit that is changed.
+    /// Nanoseconds until it comes (again), the bit that is changed, or which frame is beside it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) by: u64,
 }
@@ -141,6 +147,7 @@ pub(super) struct Rates {
     pub(super) delay: u64,
     pub(super) corrupt: u64,
     pub(super) mark: u64,
+    pub(super) noise: u64,
     /// Packets that may be lost in a row once one is.
     pub(super) burst: u64,
     /// Longest delay, ns.
@@ -220,6 +227,8 @@ impl Faults {
             Fate::Corrupt(self.dice.below(1 << 20))
         } else if roll < corrupt + rates.mark {
             Fate::Mark
+        } else if roll < corrupt + rates.mark + rates.noise {
+            Fate::Noise(self.dice.below(16))
         } else {
             Fate::Deliver
         }

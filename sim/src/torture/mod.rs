@@ -21,6 +21,8 @@
 //! | F27 | a learnt connection flips where its server is |
 //! | resume | another engine goes on from the log |
 //! | ECN | a congestion mark stays on the packet |
+//! | F23 | a congestion notification reaches those whose packets were marked |
+//! | noise | what is no packet of a conversation is dropped by its name, and changes nothing |
 //! | I-C16 | a client is told the credits of its own server queue pair only |
 
 mod campaign;
@@ -34,6 +36,8 @@ mod flip;
 mod hosts;
 mod judge;
 mod learn;
+mod noise;
+mod notices;
 mod plan;
 mod rare;
 mod report;

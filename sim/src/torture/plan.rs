@@ -40,6 +40,9 @@ pub(super) struct Plan {
     pub(super) out_capacity: usize,
     /// Clients without faults on their own legs must notice nothing.
     pub(super) innocents_notice_nothing: bool,
+    /// Ends tell the senders of marked packets of them (RoCEv2 annex A17.9.3).
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) notifies: bool,
     /// One-way times between clients and middlebox, and between middlebox and servers, ns.
     pub(super) client_latency_ns: u64,
     pub(super) server_latency_ns: u64,
@@ -72,6 +75,7 @@ impl Default for Plan {
             asymmetric: false,
             out_capacity: 64,
             innocents_notice_nothing: true,
+            notifies: false,
             client_latency_ns: 500,
             server_latency_ns: 500,
             faults: Vec::new(),

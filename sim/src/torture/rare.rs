@@ -2,6 +2,7 @@
 //! their seeds decide stays as it is.
 
 use super::dice::Dice;
+use super::faults::Leg;
 use super::plan::Plan;
 
 /// Another partition than the default one, with full membership (IBTA vol. 1, 10.9.1.2).
@@ -34,6 +35,29 @@ pub(super) fn draw(plan: &mut Plan, seed: u64) {
     }
     if let Some(mut dice) = rarely(20, 60) {
         tag(plan, &mut dice);
+    }
+    if let Some(mut dice) = rarely(4, 80) {
+        add_noise(plan, &mut dice);
+    }
+    // Whom a notification is told to is judged where all goes on as it began.
+    let ends = plan.has_ending() || plan.has_offender() || !plan.crashes.is_empty();
+    if plan.learning.is_none() && !ends {
+        plan.notifies = rarely(5, 80).is_some();
+    }
+}
+
+/// Frames beside the conversations, where all connections are translated all the time.
+fn add_noise(plan: &mut Plan, dice: &mut Dice) {
+    let Some(chance) = plan.chance.as_mut().filter(|_| plan.learning.is_none()) else { return };
+    if !plan.crashes.is_empty() {
+        return;
+    }
+    for rates in &mut chance.rates {
+        for leg in [Leg::ClientToBox, Leg::ServerToBox] {
+            let rates = &mut rates[leg as usize];
+            rates.noise = dice.pick(&[0, 10_000, 50_000]);
+            rates.budget = rates.budget.saturating_add(dice.between(1, 4));
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use qpmux_engine::wire::{Classified, Layout, NakCode, Opcode, Syndrome, classify
 use qpmux_engine::{Counters, DeclineReason, DropReason, GeneratedKind, Side};
 
 use super::faults::What;
+use super::notices::is_marked;
 use crate::rc::{RequesterStats, ResponderStats};
 
 /// What was seen where the middlebox's packets come and go.
@@ -36,12 +37,6 @@ fn layout(frame: &[u8]) -> Option<Layout> {
 /// Where the IP header of a frame begins, behind at most one VLAN tag.
 pub(super) fn ip_header_at(frame: &[u8]) -> usize {
     if frame.get(12..14) == Some(&[0x81, 0]) { 18 } else { 14 }
-}
-
-/// Whether an IPv4 packet says "congestion experienced".
-fn is_marked(frame: &[u8]) -> bool {
-    let ip = ip_header_at(frame);
-    frame.get(ip + 1).is_some_and(|class| class & 3 == 3)
 }
 
 impl Seen {

@@ -103,6 +103,7 @@ impl fmt::Display for Entry {
             Fate::Delay(by) => write!(f, "  LATE by {by} ns"),
             Fate::Corrupt(_) => write!(f, "  CORRUPT"),
             Fate::Mark => write!(f, "  MARKED"),
+            Fate::Noise(number) => write!(f, "  and NOISE {number}"),
         }
     }
 }

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::net::IpAddr;
 
 use qpmux_engine::wire::{Classified, Layout, Syndrome, classify, icrc};
-use qpmux_engine::{Counters, Nanos, Side};
+use qpmux_engine::{Counters, DropReason, Nanos, Side};
 
 use super::connection::{Connection, request_audit};
 use super::crash::{Contents, Outlet};
 use super::faults::{Fate, Fault, Leg, mark};
 use super::hosts;
 use super::judge;
+use super::noise;
+use super::notices::Notices;
 use super::plan::{Plan, shard_of};
 use super::tally::{Seen, Tally, ip_header_at};
 use super::trace::Trace;
@@ -30,6 +32,8 @@ const EVENTS_PER_REQUEST: u64 = 1_000;
 enum Place {
     /// A packet comes to the end of a leg of this connection.
     End(Leg, u32),
+    /// So does what is none of its packets.
+    Noise(Leg, u32, DropReason),
     WakeServer(u32),
     WakeClient(u32),
     WakeBox,
@@ -44,6 +48,7 @@ pub(super) struct World<'a> {
     pub(super) host: Host,
     pub(super) outlet: Outlet,
     contents: Contents,
+    pub(super) notices: Notices,
     /// Engines that have crashed, and what they had counted.
     pub(super) crashes: usize,
     pub(super) past: Counters,
@@ -56,7 +61,7 @@ pub(super) struct World<'a> {
     queue: BinaryHeap<Reverse<(u64, Place, u64)>>,
     /// Frames on their way, by number.
     pub(super) frames: BTreeMap<u64, Vec<u8>>,
-    sequence: BTreeMap<Place, u64>,
+    sequence: BTreeMap<(Leg, u32), u64>,
     box_wake: u64,
     pub(super) now: u64,
     /// Things that have happened so far.
@@ -67,7 +72,7 @@ pub(super) struct World<'a> {
     pub(super) sent: Vec<(Leg, u32)>,
     /// How many of them there were when a connection went over into translation.
     pub(super) flipped_at: Vec<usize>,
-    /// Damaged packets that passed.
+    /// Damaged packets, and notifications, that passed.
     pub(super) passed: u64,
     /// Time of the last fault.
     pub(super) last_fault: u64,
@@ -101,6 +106,7 @@ impl<'a> World<'a> {
             host,
             outlet,
             contents: Contents::default(),
+            notices: Notices::default(),
             crashes: 0,
             past: Counters::default(),
             connections,
@@ -215,6 +221,11 @@ impl<'a> World<'a> {
                     self.arrive(leg, i, &frame);
                 }
             }
+            Place::Noise(leg, i, reason) => {
+                if let Some(frame) = self.frames.remove(&number) {
+                    self.offer_noise(leg, i, &frame, reason);
+                }
+            }
             Place::WakeServer(i) => {
                 let connection = &mut self.connections[i as usize];
                 if connection.wake[1] == self.now {
@@ -248,11 +259,15 @@ impl<'a> World<'a> {
 
     fn arrive(&mut self, leg: Leg, i: u32, frame: &[u8]) {
         let now = self.now;
-        let connection = &mut self.connections[i as usize];
+        let connection = &self.connections[i as usize];
         let deaf = connection.has_stopped() || now < connection.deaf_until;
         if leg == Leg::BoxToClient && deaf {
             return;
         }
+        if matches!(leg, Leg::BoxToServer | Leg::BoxToClient) {
+            self.notify(leg, i, frame);
+        }
+        let connection = &mut self.connections[i as usize];
         match leg {
             Leg::ClientToBox => {
                 self.offer(i, Side::Client, frame);
@@ -279,6 +294,14 @@ impl<'a> World<'a> {
     }
 
     fn offer(&mut self, i: u32, side: Side, frame: &[u8]) {
+        if self.plan.notifies {
+            if self.offer_notice(i, side, frame) {
+                return;
+            }
+            if side == Side::Client {
+                self.notices.note_asked(i, frame);
+            }
+        }
         let elsewhere = u8::from(self.plan.asymmetric && side == Side::Server);
         let shard = shard_of(i, self.shards) + elsewhere;
         let mut sent = Vec::new();
@@ -363,14 +386,20 @@ impl<'a> World<'a> {
         }
     }
 
+    /// The connection whose end on this side has this address and queue pair number.
+    pub(super) fn end_of(&self, side: Side, to: (IpAddr, u32)) -> Option<u32> {
+        match side {
+            Side::Client => self.by_client.get(&to).copied(),
+            Side::Server => self.by_server.get(&to).copied(),
+        }
+    }
+
     /// A packet of the middlebox goes out: judged first, then left to its fate.
     fn emit(&mut self, side: Side, frame: &[u8], layout: Option<Layout>) {
         let found = layout.as_ref().and_then(|layout| {
             let to = (layout.destination, layout.dest_qp.value());
-            match side {
-                Side::Client => self.by_client.get(&to).map(|&i| (Leg::BoxToClient, i)),
-                Side::Server => self.by_server.get(&to).map(|&i| (Leg::BoxToServer, i)),
-            }
+            let leg = if side == Side::Client { Leg::BoxToClient } else { Leg::BoxToServer };
+            self.end_of(side, to).map(|i| (leg, i))
         });
         let (Some((leg, i)), Some(layout)) = (found, layout) else {
             self.violations.record("O9", self.now, || "a packet for nobody was sent".into());
@@ -379,6 +408,9 @@ impl<'a> World<'a> {
         if side == Side::Server && self.has_crashes() && !self.contents.fits(i, &layout, frame) {
             let text = || format!("server queue pair {i}: PSN {} is something else", layout.psn);
             self.violations.record("I-S2", self.now, text);
+        }
+        if side == Side::Server && self.plan.notifies {
+            self.notices.note_sent(i, &layout, frame);
         }
         let connection = &mut self.connections[i as usize];
         if side == Side::Client {
@@ -462,7 +494,7 @@ impl<'a> World<'a> {
     }
 
     /// A packet sets out on a leg, and meets its fate.
-    fn send(&mut self, leg: Leg, i: u32, mut frame: Vec<u8>) {
+    pub(super) fn send(&mut self, leg: Leg, i: u32, mut frame: Vec<u8>) {
         let connection = &mut self.connections[i as usize];
         let fate = connection.faults[leg as usize].next();
         self.sent.push((leg, i));
@@ -497,12 +529,21 @@ impl<'a> World<'a> {
                 mark(&mut frame);
                 self.fly(delay, leg, i, frame);
             }
+            Fate::Noise(number) => {
+                if let Some((noise, reason)) = noise::beside(self.plan, leg, i, &frame, number) {
+                    self.fly_to(Place::Noise(leg, i, reason), delay, (leg, i), noise);
+                }
+                self.fly(delay, leg, i, frame);
+            }
         }
     }
 
     fn fly(&mut self, delay: u64, leg: Leg, i: u32, frame: Vec<u8>) {
-        let place = Place::End(leg, i);
-        let count = self.sequence.entry(place).or_default();
+        self.fly_to(Place::End(leg, i), delay, (leg, i), frame);
+    }
+
+    fn fly_to(&mut self, place: Place, delay: u64, (leg, i): (Leg, u32), frame: Vec<u8>) {
+        let count = self.sequence.entry((leg, i)).or_default();
         *count += 1;
         // Unique, and in the order of sending among the packets of one leg.
         let number = *count << 16 | u64::from(i) << 2 | leg as u64;

@@ -1,0 +1,98 @@
+//! Frames beside a conversation that belong to its connection and are none of its packets. The
+//! middlebox drops each, counts it by its name, and does nothing else.
+
+use qpmux_engine::wire::{Bth, Classified, Extension, Opcode, Psn, RethRepr, classify, icrc};
+use qpmux_engine::{Counters, DropReason, GeneratedKind, Side};
+
+use super::faults::Leg;
+use super::plan::{Plan, shard_of};
+use super::workload::{BASE, rkey};
+use super::world::World;
+use crate::rc::Packet;
+
+/// First of the eight opcodes of reliable connections that nobody uses (IBTA vol. 1, table 38).
+const UNUSED_OPCODE: u8 = 0x18;
+/// Path MTU up to which a READ of 4 GiB is longer than any that can be told apart, bytes: a quarter
+/// of the PSNs are 2^22.
+const PMTU_MAX: usize = 512;
+
+/// A frame that travels beside `frame` on a leg of connection `i`; which one, `number` says. None
+/// goes to the ends.
+pub(super) fn beside(
+    plan: &Plan,
+    leg: Leg,
+    i: u32,
+    frame: &[u8],
+    number: u64,
+) -> Option<(Vec<u8>, DropReason)> {
+    let client = plan.clients.get(i as usize)?;
+    match leg {
+        Leg::ClientToBox if number % 16 >= 8 && client.pmtu <= PMTU_MAX => {
+            endless_read(plan, i).map(|frame| (frame, DropReason::Malformed))
+        }
+        Leg::ClientToBox | Leg::ServerToBox => {
+            let opcode = UNUSED_OPCODE + (number % 8) as u8;
+            with_opcode(frame, opcode).map(|frame| (frame, DropReason::UnknownOpcode))
+        }
+        Leg::BoxToServer | Leg::BoxToClient => None,
+    }
+}
+
+/// Asks again, before anything else was asked, for more than fits the PSNs.
+fn endless_read(plan: &Plan, i: u32) -> Option<Vec<u8>> {
+    let client = &plan.clients[i as usize];
+    let reth =
+        RethRepr { virtual_address: BASE, remote_key: rkey(client.domain), dma_length: u32::MAX };
+    let packet = Packet {
+        opcode: Opcode::ReadRequest,
+        psn: Psn::new(client.psn).sub(1),
+        ack_request: true,
+        extension: Extension::Reth(reth),
+        payload: &[],
+    };
+    let mut buffer = [0; 128];
+    let len = plan.link(i).emit(&packet, 0, &mut buffer)?;
+    Some(buffer[..len].to_vec())
+}
+
+/// The same frame with another opcode, and the ICRC that it must have then.
+fn with_opcode(frame: &[u8], opcode: u8) -> Option<Vec<u8>> {
+    let Ok(Classified::Rc(layout)) = classify(frame) else { return None };
+    let mut frame = frame.to_vec();
+    let header = frame.get_mut(usize::from(layout.bth)..)?;
+    Bth::new_checked(header).ok()?.set_opcode(opcode);
+    icrc::store(&mut frame, &layout);
+    Some(frame)
+}
+
+/// All that an engine counts, but the drops for one reason.
+fn all_but(counters: &Counters, reason: DropReason) -> Vec<u64> {
+    let totals = counters.totals().map(|(_, count)| count);
+    let drops = DropReason::ALL.iter().filter(|other| **other != reason);
+    let made = GeneratedKind::ALL.iter().map(|kind| counters.generated(*kind));
+    totals.chain(drops.map(|reason| counters.dropped(*reason))).chain(made).collect()
+}
+
+impl World<'_> {
+    /// Such a frame comes to the middlebox. Of a client that is out of service all is dropped for
+    /// that.
+    pub(super) fn offer_noise(&mut self, leg: Leg, i: u32, frame: &[u8], reason: DropReason) {
+        let side = if leg.is_client_side() { Side::Client } else { Side::Server };
+        let elsewhere = u8::from(self.plan.asymmetric && side == Side::Server);
+        let shard = shard_of(i, self.shards) + elsewhere;
+        let before = self.host.counters();
+        let sent = self.with_host(|host, now, emit| host.offer(shard, side, now, frame, emit));
+        let after = self.host.counters();
+        let counted = |reason| {
+            after.dropped(reason) == before.dropped(reason) + 1
+                && all_but(&after, reason) == all_but(&before, reason)
+        };
+        let out_of_service = after.out_of_service > 0 && counted(DropReason::OutOfService);
+        if !sent.is_empty() || !(counted(reason) || out_of_service) {
+            let name = reason.name();
+            let text = || format!("connection {i}: {name} was not what was counted, or not all");
+            self.violations.record("noise", self.now, text);
+        }
+        self.dispatch(sent, &[]);
+    }
+}
