@@ -15,7 +15,7 @@ use super::server::{ServerSlot, Source};
 use crate::counters::{DropReason, GeneratedKind};
 use crate::engine::Engine;
 use crate::frame::{Frame, Side};
-use crate::ids::ServerQpId;
+use crate::ids::{ClientId, ServerQpId};
 use crate::journal::{Extent, Record};
 use crate::mail::{Completion, Kind, Outcome, Request, Resumed, SlotRef};
 use crate::out::{Action, Out};
@@ -349,6 +349,13 @@ impl Engine {
                     || before.psn.add(before.request.packets) != record.psn
             });
         record.source = Source::Filler;
+        // A plain acknowledgement completes it now.
+        record.request.kind = Kind::Plain;
+        if request.kind != Kind::Plain
+            && let Some(server) = self.servers.states.get_mut(id.index())
+        {
+            server.open_reads = server.open_reads.saturating_sub(1);
+        }
         if has_begun {
             self.lose_server(id, Loss::Silent { until });
             return true;
@@ -364,26 +371,40 @@ impl Engine {
         {
             server.in_message = None;
         }
-        // The rest of its message goes with it, even what has come again.
-        if let Some(behind) = behind.filter(|_| !request.ends_message) {
-            self.cut(id, behind, &request, out);
+        // What its client asked for behind it goes with it, even what has come again or could be
+        // made anew: it would run though what was before it did not.
+        let next = behind.and_then(|behind| self.next_of(behind, request.client));
+        if let Some(next) = next {
+            self.cut(id, next, out);
         }
         true
     }
 
-    /// The beginning of its message has been given up.
-    fn cut(&mut self, id: ServerQpId, slot: u32, before: &Request, out: &mut Out) {
-        let Some(&record) = self.servers.slots.get(slot) else { return };
-        let same = !record.request.starts_message && record.request.client == before.client;
-        if same && record.source == Source::Frame {
-            self.release_bytes(&record, out);
-            if let Some(record) = self.servers.slots.get_mut(slot) {
-                record.source = Source::Missing(0);
+    /// The first request of a client from `slot` on that changes memory and is not filled.
+    fn next_of(&self, slot: u32, client: ClientId) -> Option<u32> {
+        let mut slot = Some(slot);
+        while let Some(index) = slot {
+            let record = self.servers.slots.get(index)?;
+            let ServerSlot { request, source, done, .. } = record;
+            let left = !matches!(source, Source::Filler | Source::Void(_)) && !done;
+            if request.client == client && request.kind != Kind::Read && left {
+                return Some(index);
             }
+            slot = self.servers.slots.next(index);
         }
-        if same {
-            self.make_void(id, slot);
+        None
+    }
+
+    /// Something before it has been given up.
+    fn cut(&mut self, id: ServerQpId, slot: u32, out: &mut Out) {
+        let Some(&record) = self.servers.slots.get(slot) else { return };
+        if record.source == Source::Frame {
+            self.release_bytes(&record, out);
         }
+        if let Some(record) = self.servers.slots.get_mut(slot) {
+            record.source = Source::Missing(0);
+        }
+        self.make_void(id, slot);
     }
 
     /// Whether the oldest open request waits for its client.

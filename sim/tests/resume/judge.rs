@@ -91,7 +91,32 @@ pub(crate) fn judge(world: &World) -> Vec<String> {
         wrong.push(mismatch.to_string());
     }
     wrong.extend(order(world));
+    if world.setup.order == Order::Fenced {
+        wrong.extend((0..world.setup.scripts.len()).filter_map(|c| gap(world, &runs, c)));
+    }
     wrong
+}
+
+/// What ran of a client although something before it did not: also of one that never returned.
+fn gap(world: &World, runs: &BTreeMap<u64, (u32, u64)>, c: usize) -> Option<String> {
+    let mut missing = None;
+    for (n, verb) in world.setup.scripts[c].iter().enumerate() {
+        let parts = match verb {
+            Verb::Write { data, .. } => data.len().div_ceil(PMTU),
+            Verb::CompareSwap { .. } | Verb::FetchAdd { .. } => 1,
+            _ => 0,
+        };
+        for part in 0..parts {
+            match (runs.contains_key(&tag(c, n, part)), missing) {
+                (true, Some(before)) => {
+                    return Some(format!("client {c}, request {n} ran, and {before} did not"));
+                }
+                (false, None) => missing = Some(n),
+                _ => {}
+            }
+        }
+    }
+    None
 }
 
 /// A READ finds what its client wrote there before, or later.
