@@ -40,8 +40,8 @@ named! {
         ClientWindow => "client_window",
         /// A table is full: the request was not accepted, its client will repeat it.
         TableFull => "table_full",
-        /// No room to hold a READ response that came early; it will be asked for again, by the engine
-        /// or by the client.
+        /// No room to hold a READ response that came early; it will be asked for again, by the
+        /// engine or by the client.
         HeldFull => "held_full",
         /// A response whose PSN is not open.
         ResponseNotOpen => "response_not_open",

@@ -79,9 +79,9 @@ pub(crate) struct KnownClient {
 }
 
 impl KnownClient {
-    /// Everything before `floor` is done. `values_max` results are kept. The READs among that: their
-    /// client may have been left to ask for them again, so that their servers need not have done
-    /// them.
+    /// Everything before `floor` is done. `values_max` results are kept. The READs among that:
+    /// their client may have been left to ask for them again, so that their servers need not have
+    /// done them.
     fn advance(&mut self, floor: ClientPsn, values_max: usize) -> Vec<Binding> {
         let mut reads = Vec::new();
         let known = *self.floor.get_or_insert(floor);

@@ -6,8 +6,8 @@
 //! (IBTA vol. 1, 9.7.5.1.1).
 //!
 //! That is the last resort: where another server queue pair is certain to accept the READ, it goes
-//! there ([`super::route`]). Guests may have made the client's own forget it. The engine does not send such
-//! a READ again: it gives it up, and its client asks again if it still wants it.
+//! there ([`super::route`]). Guests may have made the client's own forget it. The engine does not
+//! send such a READ again: it gives it up, and its client asks again if it still wants it.
 
 use alloc::boxed::Box;
 use alloc::vec;

@@ -149,7 +149,8 @@ impl Engine {
         }
     }
 
-    /// Counts what is declined of an accepted request, and remembers a written key for the atomic behind it.
+    /// Counts what is declined of an accepted request, and remembers a written key for the atomic
+    /// behind it.
     pub(super) fn count_route(&mut self, id: ClientId, route: &Route, kind: Kind) {
         if let (KeyOf::Known(key), Kind::Plain, Some(client)) =
             (route.key, kind, self.clients.get_mut(id))
