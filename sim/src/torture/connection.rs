@@ -22,6 +22,11 @@ pub(super) struct Connection {
     pub(super) outstanding: usize,
     /// Packets that the client still sends before it stops.
     pub(super) life: Option<u64>,
+    /// The client has asked for the end, the middlebox has let that through, and the server queue
+    /// pair is gone.
+    pub(super) left: bool,
+    pub(super) released: bool,
+    pub(super) gone: bool,
     /// Until then it says and hears nothing.
     pub(super) deaf_until: u64,
     /// What was posted, and how it ended.
@@ -73,6 +78,9 @@ impl Connection {
             operations: planned.operations.clone(),
             outstanding: planned.outstanding,
             life: planned.stops_after,
+            left: false,
+            released: false,
+            gone: false,
             deaf_until: 0,
             asked: Vec::new(),
             audited: plan.learning.is_none(),

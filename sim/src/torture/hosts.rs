@@ -16,7 +16,7 @@ use crate::rc::{Status, Verb, Violations};
 
 /// Whose request it is: the client, and if that can be told, which of its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
+pub(super) enum Whose {
     /// It carries a tag.
     Request(u32, u32),
     /// It reads from, or writes nothing to, memory of this client.
@@ -129,7 +129,7 @@ impl Witness {
 }
 
 /// Whose request a packet is, by its tag or by the memory that it is for.
-fn whose(frame: &[u8], layout: &Layout) -> Whose {
+pub(super) fn whose(frame: &[u8], layout: &Layout) -> Whose {
     let tag = match layout.atomic_eth(frame) {
         Some(eth) => eth.swap_or_add,
         None if layout.opcode.is_write() => tag_in(layout.payload(frame)),

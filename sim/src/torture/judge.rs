@@ -114,7 +114,10 @@ fn judge_rest(world: &mut World<'_>) {
         c.asked.iter().any(|asked| asked.end.is_none() && asked.op.is_long(planned.pmtu))
     };
     let mut left = left.filter(|(c, _)| c.has_stopped());
-    if open != (0, 0, 0) && !left.any(is_cut) {
+    // A READ that an owner repeated before it left is asked for until its server queue pair, which
+    // is gone, is given up; in these runs that is never.
+    let gone = world.connections.iter().any(|connection| connection.gone);
+    if open != (0, 0, 0) && !gone && !left.any(is_cut) {
         let text = || format!("at rest: buffers, requests, bound requests {open:?}");
         world.violations.record("O10", world.now, text);
     }
@@ -158,7 +161,8 @@ fn judge_rest(world: &mut World<'_>) {
     let again = counters.read_repeats - counters.reads_inside_messages - counters.repeats_returned;
     let wanted = asked as u64 + again;
     // Holes are filled, and READs made anew, for an engine that has crashed.
-    if ran != wanted && world.crashes == 0 {
+    let unread = gone && (asked as u64..wanted).contains(&ran);
+    if ran != wanted && !unread && world.crashes == 0 {
         let text = || format!("servers ran {ran} messages, {wanted} were asked for");
         world.violations.record("O10", world.now, text);
     }

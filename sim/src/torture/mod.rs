@@ -22,6 +22,7 @@
 //! | resume | another engine goes on from the log |
 //! | ECN | a congestion mark stays on the packet |
 //! | F23 | a congestion notification reaches those whose packets were marked |
+//! | F29 | nothing more goes to a server queue pair whose end was let through |
 //! | noise | what is no packet of a conversation is dropped by its name, and changes nothing |
 //! | I-C16 | a client is told the credits of its own server queue pair only |
 
@@ -46,6 +47,7 @@ mod schedules;
 mod script;
 mod shrink;
 mod tally;
+mod teardown;
 mod trace;
 mod workload;
 mod world;

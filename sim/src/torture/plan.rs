@@ -15,6 +15,7 @@ use super::crash::Crash;
 use super::dice::Dice;
 use super::faults::{Fault, Faults, Leg, Rates, What};
 use super::learn::{self, Learning};
+use super::teardown::Leaves;
 use super::workload::{BASE, END, Op, is_default, rkey};
 use crate::rc::{
     AckRequest, DuplicateAck, DuplicateAckPsn, Ending, Link, OverDepth, Region as ServerRegion,
@@ -119,6 +120,10 @@ pub(super) struct Client {
     /// It is silent and deaf from its n-th packet on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stops_after: Option<u64>,
+    /// It ends its connection through the connection manager when all is done, where connections
+    /// are learnt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) leaves: Option<Leaves>,
     pub(super) window: u32,
     /// READs and atomics that it has unanswered at a time.
     pub(super) depth: usize,
@@ -148,6 +153,7 @@ impl Default for Client {
             tag: None,
             outstanding: 4,
             stops_after: None,
+            leaves: None,
             window: 128,
             depth: 4,
             ack_request: AckRequest::EveryMessage,
@@ -364,7 +370,8 @@ impl Plan {
 
     /// Whether a place may get another server queue pair.
     pub(super) fn may_move(&self) -> bool {
-        self.engine.disturbances_max < FOREVER || self.has_offender() || self.has_ending()
+        let leaves = self.clients.iter().any(|client| client.leaves.is_some());
+        self.engine.disturbances_max < FOREVER || self.has_offender() || self.has_ending() || leaves
     }
 
     /// Whether READs' responses may come that there is no room to hold: to their clients they are

@@ -4,6 +4,7 @@
 use super::dice::Dice;
 use super::faults::Leg;
 use super::plan::Plan;
+use super::teardown::Leaves;
 
 /// Another partition than the default one, with full membership (IBTA vol. 1, 10.9.1.2).
 const OTHER_PARTITION: u16 = 0x8001;
@@ -39,10 +40,28 @@ pub(super) fn draw(plan: &mut Plan, seed: u64) {
     if let Some(mut dice) = rarely(4, 80) {
         add_noise(plan, &mut dice);
     }
+    if let Some(mut dice) = rarely(7, 900) {
+        end_learnt(plan, &mut dice);
+    }
     // Whom a notification is told to is judged where all goes on as it began.
     let ends = plan.has_ending() || plan.has_offender() || !plan.crashes.is_empty();
     if plan.learning.is_none() && !ends {
         plan.notifies = rarely(5, 80).is_some();
+    }
+}
+
+/// Where connections are learnt: some clients tear theirs down, and there may not be room for all.
+/// None of their packets is late then: the engine would let it pass untranslated, and a server queue
+/// pair that has not heard of its end yet might take it for another one. Nor do they ask twice
+/// (`sim/tests/scripts/teardown-asked-for-twice.toml`).
+fn end_learnt(plan: &mut Plan, dice: &mut Dice) {
+    let all = plan.clients.len() as u64;
+    let Some(learning) = plan.learning.as_mut() else { return };
+    if dice.chance(500) {
+        learning.connections_max = dice.between(1, all) as u32;
+    }
+    for client in &mut plan.clients {
+        client.leaves = dice.chance(700).then_some(Leaves::WhenQuiet);
     }
 }
 

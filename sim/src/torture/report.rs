@@ -45,34 +45,11 @@ pub struct Fired {
     pub rule: String,
     /// How often.
     pub count: u64,
-    /// Why it cannot act in torture, if it cannot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cannot: Option<&'static str>,
 }
 
 /// Seeds from which on every kind of fault, and every rule, is expected to have acted so often.
 const SEEDS_MANY: u64 = 100_000;
 const OFTEN: u64 = 1_000;
-
-impl Fired {
-    fn new((rule, count): (String, u64)) -> Fired {
-        let cannot = CANNOT.iter().find(|(name, _)| *name == rule && count == 0);
-        Fired { cannot: cannot.map(|(_, why)| *why), rule, count }
-    }
-
-    /// Whether it could have acted, and did so less than `often`.
-    fn is_below(&self, often: u64) -> bool {
-        self.count < often && self.cannot.is_none()
-    }
-}
-
-/// What cannot act in torture, and why.
-const CANNOT: &[(&str, &str)] = &[
-    // Where a connection is learnt there is as much room as where it is adopted. Only one that has
-    // been torn down, and still has something open, takes up room in one place alone.
-    ("engine: not_adopted", "no client tears its connection down while others come"),
-    ("engine: teardowns_held", "no client tears its connection down"),
-];
 
 /// What a campaign has found.
 #[derive(Clone, Debug, Serialize)]
@@ -117,7 +94,8 @@ impl Report {
         let tally = &sum.tally;
         let legs = Leg::ALL.iter().zip(tally.packets);
         let faults: BTreeMap<_, _> = What::ALL.iter().map(|w| w.name()).zip(tally.faults).collect();
-        let fired: Vec<Fired> = tally.fired().into_iter().map(Fired::new).collect();
+        let fired: Vec<Fired> =
+            tally.fired().into_iter().map(|(rule, count)| Fired { rule, count }).collect();
         Report {
             from,
             seeds,
@@ -146,15 +124,10 @@ impl Report {
     /// How often each rule acted; then those that never did, and in a run of many seeds those that
     /// seldom did.
     fn render_fired(&self, out: &mut String) -> std::fmt::Result {
-        for Fired { rule, count, .. } in self.fired.iter().filter(|fired| fired.count > 0) {
+        for Fired { rule, count } in self.fired.iter().filter(|fired| fired.count > 0) {
             writeln!(out, "{count:>12}  {rule}")?;
         }
-        for Fired { rule, cannot, .. } in &self.fired {
-            if let Some(why) = cannot {
-                writeln!(out, "{:>12}  {rule} ({why})", "-")?;
-            }
-        }
-        let never: Vec<_> = self.fired.iter().filter(|f| f.is_below(1)).map(|f| &*f.rule).collect();
+        let never: Vec<_> = self.fired.iter().filter(|f| f.count == 0).map(|f| &*f.rule).collect();
         let list = |names: &[&str]| names.join("\n             ");
         if !never.is_empty() {
             writeln!(out, "never        {}", list(&never))?;
@@ -218,7 +191,7 @@ impl Report {
 fn seldom(faults: &BTreeMap<&str, u64>, fired: &[Fired]) -> Vec<String> {
     let faults = faults.iter().filter(|(_, count)| **count < OFTEN);
     let faults = faults.map(|(name, _)| format!("fault: {name}"));
-    let rules = fired.iter().filter(|fired| fired.is_below(OFTEN)).map(|f| f.rule.clone());
+    let rules = fired.iter().filter(|fired| fired.count < OFTEN).map(|f| f.rule.clone());
     faults.chain(rules).collect()
 }
 

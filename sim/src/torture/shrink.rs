@@ -4,7 +4,7 @@ use toml::{Table, Value};
 
 use super::faults::What;
 use super::hosts;
-use super::plan::Plan;
+use super::plan::{Client, Plan};
 use super::run::{Bad, execute};
 use super::script;
 use super::workload::{Op, Span};
@@ -51,7 +51,9 @@ pub(super) fn shrink(bad: Box<Bad>) -> Box<Bad> {
 impl Shrink {
     /// Whether `plan` breaks the rule, too: then it is the best from now on.
     fn accept(&mut self, plan: Plan) -> bool {
-        if self.tries == 0 || !hosts::has_time(&plan) {
+        // A client that asks for more at a time than its server takes is refused for that.
+        let greedy = |client: &Client| client.depth > client.server.depth;
+        if self.tries == 0 || !hosts::has_time(&plan) || plan.clients.iter().any(greedy) {
             return false;
         }
         let result = execute(&plan);

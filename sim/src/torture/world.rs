@@ -267,10 +267,14 @@ impl<'a> World<'a> {
         if matches!(leg, Leg::BoxToServer | Leg::BoxToClient) {
             self.notify(leg, i, frame);
         }
+        if self.plan.learning.is_some() && self.is_past(leg, i, frame) {
+            return;
+        }
         let connection = &mut self.connections[i as usize];
         match leg {
             Leg::ClientToBox => {
                 self.offer(i, Side::Client, frame);
+                self.leave_if_done(i);
             }
             Leg::BoxToServer => {
                 let before = connection.responder.has_ended();
@@ -366,6 +370,9 @@ impl<'a> World<'a> {
     /// What the middlebox sent travels on. `came` is what came in.
     pub(super) fn dispatch(&mut self, sent: Vec<(Side, Vec<u8>)>, came: &[u8]) {
         for (side, frame) in sent {
+            if self.plan.learning.is_some() && self.dispatch_message(side, &frame) {
+                continue;
+            }
             let layout = match classify(&frame) {
                 Ok(Classified::Rc(layout)) => Some(layout),
                 _ => None,
@@ -408,6 +415,9 @@ impl<'a> World<'a> {
         if side == Side::Server && self.has_crashes() && !self.contents.fits(i, &layout, frame) {
             let text = || format!("server queue pair {i}: PSN {} is something else", layout.psn);
             self.violations.record("I-S2", self.now, text);
+        }
+        if side == Side::Server {
+            self.judge_released(i, &layout, frame);
         }
         if side == Side::Server && self.plan.notifies {
             self.notices.note_sent(i, &layout, frame);
@@ -454,6 +464,7 @@ impl<'a> World<'a> {
         for packet in packets {
             self.send(Leg::ClientToBox, i, packet);
         }
+        self.leave_if_done(i);
     }
 
     fn has_crashes(&self) -> bool {
@@ -538,7 +549,13 @@ impl<'a> World<'a> {
         }
     }
 
-    fn fly(&mut self, delay: u64, leg: Leg, i: u32, frame: Vec<u8>) {
+    /// Whether something is on its way on a leg of a connection.
+    pub(super) fn is_busy(&self, leg: Leg, i: u32) -> bool {
+        let place = u64::from(i) << 2 | leg as u64;
+        self.frames.keys().any(|number| number & 0xffff == place)
+    }
+
+    pub(super) fn fly(&mut self, delay: u64, leg: Leg, i: u32, frame: Vec<u8>) {
         self.fly_to(Place::End(leg, i), delay, (leg, i), frame);
     }
 
