@@ -67,6 +67,9 @@ pub(crate) struct Client {
     /// Nothing at or beyond this PSN is taken or handed over: what is there was refused, or its
     /// outcome is unknown.
     pub(crate) halted: Option<ClientPsn>,
+    /// Some of those that are held came back from a lost host, and may stand before a message that
+    /// has begun.
+    pub(crate) returned: bool,
     /// Where the newest request whose answer was released went: the rest of its message follows.
     pub(crate) released: (Way, ServerQpId),
     /// Open requests, in the client's order.
@@ -109,6 +112,7 @@ impl Client {
             in_message: false,
             assembly: None,
             halted: None,
+            returned: false,
             released: (Way::Own, id.own_server_qp()),
             queue: Queue::EMPTY,
             first_held: None,

@@ -208,7 +208,7 @@ impl Engine {
         out: &mut Out,
     ) {
         let behind = self.clients.get(id).is_some_and(|client| client.first_held.is_some());
-        if !behind && self.may_issue(id, slot) {
+        if (!behind || self.is_begun(slot)) && self.may_issue(id, slot) {
             let Some(request) = self.request_of(id, slot) else { return };
             return self.hand_over(now, request, frame, layout, out);
         }
@@ -326,6 +326,26 @@ impl Engine {
         }
     }
 
+    /// Whether this continues a message that was handed over so far. What it waits behind came back
+    /// from a lost host, and may itself wait for the message's end.
+    fn is_begun(&self, slot: u32) -> bool {
+        let previous = self.clients.slots.previous(slot);
+        let previous = previous.and_then(|previous| self.clients.slots.get(previous));
+        self.clients.slots.get(slot).is_some_and(|record| !record.opcode.starts_message())
+            && previous.is_none_or(|previous| !matches!(previous.state, State::Held(_)))
+    }
+
+    /// The held packet behind this one that continues a message that was handed over so far.
+    fn begun_behind(&self, slot: u32) -> Option<u32> {
+        let mut next = self.next_held(slot);
+        while let Some(index) = next
+            && !self.is_begun(index)
+        {
+            next = self.next_held(index);
+        }
+        next
+    }
+
     /// The first held request behind this one.
     pub(super) fn next_held(&self, slot: u32) -> Option<u32> {
         let mut next = self.clients.slots.next(slot);
@@ -341,21 +361,26 @@ impl Engine {
 
     /// Hands over held requests whose turn has come. One step; `false` if there is none.
     pub(crate) fn issue_held(&mut self, id: ClientId, out: &mut Out) -> bool {
-        let Some(slot) = self.clients.get(id).and_then(|client| client.first_held) else {
+        let Some(&client) = self.clients.get(id) else { return false };
+        let Some(first) = client.first_held else { return false };
+        let slot = match self.may_issue(id, first) {
+            true => Some(first),
+            false if client.returned => self.begun_behind(first),
+            false => None,
+        };
+        let Some(slot) = slot.filter(|slot| *slot == first || self.may_issue(id, *slot)) else {
             return false;
         };
-        if !self.may_issue(id, slot) {
-            return false;
-        }
         let Some(&ClientSlot { state: State::Held(token), .. }) = self.clients.slots.get(slot)
         else {
             debug_assert!(false, "first_held is held");
             return false;
         };
-        let next = self.next_held(slot);
+        let first = if slot == first { self.next_held(slot) } else { Some(first) };
         let Some(request) = self.request_of(id, slot) else { return false };
         if let Some(client) = self.clients.get_mut(id) {
-            client.first_held = next;
+            client.first_held = first;
+            client.returned &= first.is_some();
         }
         match self.shard_of(request.server_qp.owner()) {
             Some(shard) if shard != self.shard => {

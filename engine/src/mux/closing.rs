@@ -177,6 +177,7 @@ impl Engine {
         }
         if let Some(client) = self.clients.get_mut(id) {
             client.first_held = first;
+            client.returned = true;
         }
         self.clients.work.push(id.0);
     }
