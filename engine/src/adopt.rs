@@ -8,10 +8,11 @@ use crate::engine::Engine;
 use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, DomainId};
 use crate::mux::lookup::{request_flow, response_flow};
+use crate::mux::server::Teardown;
 use crate::out::{Action, Out};
 use crate::policy::{Connection, Endpoint, PathFacts, Start};
 use crate::time::Nanos;
-use crate::wire::{ClientPsn, CmLayout, Layout, Msn, NotRc, Target, icrc};
+use crate::wire::{ClientPsn, CmLayout, CmMad, CmMessage, Layout, Msn, NotRc, Target, icrc};
 
 impl Engine {
     /// A packet that is no RC packet that can be handled. It passes, unless it would have to be
@@ -27,9 +28,13 @@ impl Engine {
         match other {
             NotRc::Cnp(layout) => return self.on_cnp(side, frame, layout, out),
             NotRc::Cm(layout) => {
+                self.dismissed = None;
                 self.learn_from_mad(now, frame, layout);
-                if self.hold_teardown(side, frame, out) {
-                    return;
+                let mad = CmMad::parse(layout.mad(frame.bytes())).ok();
+                if side == Side::Client
+                    && let Some(mad) = mad.filter(|mad| matches!(mad.message, CmMessage::Dreq(_)))
+                {
+                    return self.on_teardown(mad.transaction_id, frame, layout, out);
                 }
             }
             NotRc::UnknownRcOpcode { target, .. } if self.is_translated(target) => {
@@ -164,19 +169,31 @@ impl Engine {
         client && self.servers.get(id.own_server_qp()).is_some_and(|server| server.is_idle())
     }
 
-    /// Keeps back a client's word that it ends its connection, while guests are bound on its server
-    /// queue pair: the server would drop them. Whether it was kept.
-    fn hold_teardown(&mut self, side: Side, frame: &Frame<'_>, out: &mut Out) -> bool {
-        let Some(id) = self.dismissed.take() else { return false };
-        let Some(server) = self.servers.get_mut(id) else { return false };
-        let guests = server.open_guests > 0 && server.loss.is_none();
-        if side != Side::Client || !guests || server.teardown.is_some() {
-            return false;
+    /// A client's word that it ends its connection. It is kept back while guests are bound on its
+    /// server queue pair, which would drop them; the client says it again until it is answered.
+    fn on_teardown(
+        &mut self,
+        transaction_id: u64,
+        frame: &Frame<'_>,
+        layout: &CmLayout,
+        out: &mut Out,
+    ) {
+        let again = self.servers.states.iter().zip(0..).any(|(server, id)| {
+            let client = self.directory.client(ClientId(id));
+            server.teardown.is_some_and(|held| held.transaction_id == transaction_id)
+                && client.is_some_and(|client| client.client.ip == layout.source)
+        });
+        if again {
+            return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
         }
-        server.teardown = Some(frame.token());
+        let dismissed = self.dismissed.take().and_then(|id| self.servers.get_mut(id));
+        let hosts = dismissed.filter(|s| s.open_guests > 0 && s.loss.is_none());
+        let Some(server) = hosts.filter(|server| server.teardown.is_none()) else {
+            return self.pass(frame, out);
+        };
+        server.teardown = Some(Teardown { token: frame.token(), transaction_id });
         self.counters.teardowns_held += 1;
         out.push(Action::Hold(frame.token()));
-        true
     }
 
     /// One domain per server address: traffic does not show protection domains.

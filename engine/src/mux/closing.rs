@@ -8,7 +8,7 @@
 //! the same one by itself).
 
 use super::client::{State, Way};
-use super::server::Source;
+use super::server::{Source, Teardown};
 use crate::engine::Engine;
 use crate::frame::Side;
 use crate::ids::{ClientId, ServerQpId, ShardId};
@@ -257,7 +257,7 @@ impl Engine {
             }
             Hosting::Telling(shard) if shard >= shards => {
                 server.hosting = Hosting::Gone;
-                if let Some(token) = server.teardown.take() {
+                if let Some(Teardown { token, .. }) = server.teardown.take() {
                     out.push(Action::Send(token, Side::Server));
                     out.push(Action::Release(token));
                 }

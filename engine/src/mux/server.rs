@@ -28,6 +28,14 @@ use crate::wire::{ClientPsn, Ecn, Layout, Msn, Opcode, ServerPsn};
 /// (IBTA vol. 1, 9.7.2).
 const SPAN_MAX: u32 = (1 << 23) - 1;
 
+/// A client's word that it ends its connection, kept back.
+#[derive(Clone, Copy)]
+pub(crate) struct Teardown {
+    pub(crate) token: Token,
+    /// Of its message: one that comes again has the same.
+    pub(crate) transaction_id: u64,
+}
+
 /// One server queue pair, seen as a responder.
 #[derive(Clone, Copy)]
 pub(crate) struct ServerQp {
@@ -84,7 +92,7 @@ pub(crate) struct ServerQp {
     /// Whose packets came with a congestion mark.
     pub(crate) marked: Marked,
     /// The end of its connection, announced: goes out when the guests have left.
-    pub(crate) teardown: Option<Token>,
+    pub(crate) teardown: Option<Teardown>,
     /// It was given up.
     pub(crate) loss: Option<Loss>,
     /// The log says so.

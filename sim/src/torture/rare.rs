@@ -51,9 +51,9 @@ pub(super) fn draw(plan: &mut Plan, seed: u64) {
 }
 
 /// Where connections are learnt: some clients tear theirs down, and there may not be room for all.
-/// None of their packets is late then: the engine would let it pass untranslated, and a server queue
-/// pair that has not heard of its end yet might take it for another one. Nor do they ask twice
-/// (`sim/tests/scripts/teardown-asked-for-twice.toml`).
+/// None of their packets is late then: the engine would let it pass untranslated, and a server
+/// queue pair that has not heard of its end yet might take it for another one. Nor do they ask
+/// twice: `sim/tests/scripts/teardown-asked-for-twice.toml` does.
 fn end_learnt(plan: &mut Plan, dice: &mut Dice) {
     let all = plan.clients.len() as u64;
     let Some(learning) = plan.learning.as_mut() else { return };

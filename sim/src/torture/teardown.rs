@@ -113,8 +113,8 @@ impl World<'_> {
         }
     }
 
-    /// A packet to a server queue pair: not a guest's once the end was let through. (The owner's own
-    /// may be late, or asked for again.)
+    /// A packet to a server queue pair: not a guest's once the end was let through. (The owner's
+    /// own may be late, or asked for again.)
     pub(super) fn judge_released(&mut self, i: u32, layout: &Layout, frame: &[u8]) {
         let guest = match whose(frame, layout) {
             Whose::Request(client, _) | Whose::Client(client) => client != i,
