@@ -124,9 +124,10 @@ pub struct Counters {
     pub server_waits: u64,
     /// Requests taken a second time because their READ was repeated.
     pub read_repeats: u64,
-    /// Those of them that went out under their old PSN, inside a message of their client.
+    /// Repeated READs that went out under their old PSN, inside a message of their client.
     pub reads_inside_messages: u64,
-    /// Those of them that came back from a lost host: their clients ask again.
+    /// Repeated READs that came back from a server queue pair that hosts no more, unanswered: their
+    /// clients ask again.
     pub repeats_returned: u64,
     /// Messages that were not whole yet, given up because the table of requests was full
     /// or the last packet did not come.
