@@ -68,6 +68,10 @@ pub struct Config {
     /// Keys that are declined for good because configured regions do not cover a request of
     /// theirs. 16 bytes each; when there are more, every key is declined. Default 65,536.
     pub declined_keys_max: u32,
+    /// Addresses of servers' memory whose key is remembered, so that READs find it
+    /// ([`crate::policy::Map::All`]). 40 bytes each; what is not used is forgotten first. Default
+    /// 65,536.
+    pub addresses_max: u32,
     /// The rule that this engine breaks.
     #[cfg(feature = "mutations")]
     pub without: Option<crate::Rule>,
@@ -107,6 +111,7 @@ impl Default for Config {
             disturbances_max: 3,
             grants_max: 16_384,
             declined_keys_max: 65_536,
+            addresses_max: 65_536,
             #[cfg(feature = "mutations")]
             without: None,
             records: false,
@@ -185,6 +190,8 @@ impl Config {
         range("domains_max", self.domains_max.into(), 0, 1 << 16, "at most 65,536")?;
         let keys = self.declined_keys_max.into();
         range("declined_keys_max", keys, 0, 1 << 26, "at most 67,108,864")?;
+        let addresses = self.addresses_max.into();
+        range("addresses_max", addresses, 0, 1 << 26, "at most 67,108,864")?;
         range("grants_max", self.grants_max.into(), 0, 1 << 26, "at most 67,108,864")?;
         if let Some(path_mtu) = self.path_mtu.filter(|mtu| !PATH_MTUS.contains(mtu)) {
             let found = path_mtu.into();

@@ -146,6 +146,12 @@ pub struct Counters {
     pub server_qps_lost: u64,
     /// Connections taken out of service.
     pub out_of_service: u64,
+    /// Requests whose key was found by what is at their address.
+    pub address_hits: u64,
+    /// Requests at whose address nothing is known to be.
+    pub address_misses: u64,
+    /// Addresses forgotten to make room for others.
+    pub address_evictions: u64,
     /// Frames not passed on, by [`DropReason`].
     pub drops: Tally<{ DropReason::ALL.len() }>,
     /// Packets made by the engine, by [`GeneratedKind`].
@@ -226,6 +232,9 @@ impl Counters {
         self.teardowns_held += other.teardowns_held;
         self.server_qps_lost += other.server_qps_lost;
         self.out_of_service += other.out_of_service;
+        self.address_hits += other.address_hits;
+        self.address_misses += other.address_misses;
+        self.address_evictions += other.address_evictions;
         self.drops.add(&other.drops);
         self.generated.add(&other.generated);
         self.declined.add(&other.declined);

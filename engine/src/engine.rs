@@ -16,7 +16,7 @@ use crate::mux::server::Servers;
 use crate::mux::watch::Watches;
 use crate::mux::work::WorkRing;
 use crate::out::{Action, Out};
-use crate::policy::{DeclinedKeys, Directory, DirectoryError, Map, Policy};
+use crate::policy::{Cache, DeclinedKeys, Directory, DirectoryError, Map, Policy, PolicyError};
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{Classified, Layout, PatchTables, classify, icrc};
@@ -41,10 +41,14 @@ pub struct Letter<'a> {
 pub enum BuildError {
     /// A limit or a time is out of its range.
     Config(ConfigError),
+    /// The policy contradicts itself.
+    Policy(PolicyError),
     /// The connections contradict each other.
     Directory(DirectoryError),
     /// An engine that learns from observation has all connections to itself.
     LearningShards,
+    /// What is known of servers' memory is known on one shard.
+    KeysShards,
     /// An engine that learns connections cannot go on where another was.
     ResumeLearning,
     /// The journal has connections that the directory has not.
@@ -64,7 +68,11 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BuildError::Config(error) => write!(f, "configuration: {error}"),
+            BuildError::Policy(error) => write!(f, "policy: {error}"),
             BuildError::Directory(error) => error.fmt(f),
+            BuildError::KeysShards => f.write_str(
+                "READs are mapped, requests steered and atomics replaced on one shard only",
+            ),
             BuildError::LearningShards => {
                 f.write_str("trust by observation works on one shard only")
             }
@@ -115,6 +123,8 @@ pub struct Engine {
     /// Clients that began a message that is not whole yet, or was not.
     pub(crate) assembling: WorkRing,
     pub(crate) declined: DeclinedKeys,
+    /// Which key is at an address of a server's.
+    pub(crate) addresses: Cache<u64>,
     /// The server queue pair whose connection just ended.
     pub(crate) dismissed: Option<ServerQpId>,
     /// Learns connections, if the engine is to.
@@ -142,9 +152,13 @@ impl Engine {
         shards: u8,
     ) -> Result<Engine, BuildError> {
         config.check().map_err(BuildError::Config)?;
+        policy.check().map_err(BuildError::Policy)?;
         let learns = policy.trust.learns();
         if learns && shards > 1 {
             return Err(BuildError::LearningShards);
+        }
+        if policy.knows_memory() && shards > 1 {
+            return Err(BuildError::KeysShards);
         }
         let spare = if learns { config.connections_max as usize } else { 0 };
         let connections_max = directory.len().max(spare);
@@ -183,6 +197,7 @@ impl Engine {
             recalls: WorkRing::new(connections_max),
             assembling: WorkRing::new(connections_max),
             declined,
+            addresses: Cache::new(if policy.map == Map::None { 0 } else { config.addresses_max }),
             dismissed: None,
             learner,
             earliest: Nanos::NEVER,

@@ -46,6 +46,9 @@ impl Counters {
             teardowns_held,
             server_qps_lost,
             out_of_service,
+            address_hits,
+            address_misses,
+            address_evictions,
         });
         totals.into_iter()
     }

@@ -344,6 +344,7 @@ impl Settings {
                 Trust::Observed => TrustBy::Observation,
             },
             message_packets_max: policy.message_packets_max,
+            ..Policy::default()
         })
     }
 

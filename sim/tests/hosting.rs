@@ -61,6 +61,7 @@ impl World {
             order: Order::Fenced,
             profile: Profile::new(vec![field], AtomicKey::LastWritten),
             message_packets_max: 1,
+            ..Policy::default()
         };
         let region = Region { domain: DomainId(0), remote_key: KEY, start: 0, end: 1 << 20 };
         let grant = |id| Grant { server_qp: ServerQpId(id), remote_key: KEY, rights: Rights::ALL };

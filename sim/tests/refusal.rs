@@ -27,6 +27,7 @@ fn host() -> Host {
         order: Order::Fenced,
         profile: Profile::keyless(),
         message_packets_max: 1,
+        ..Policy::default()
     };
     let (near, far) = (link(), link().reversed());
     let end =

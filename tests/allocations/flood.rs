@@ -69,6 +69,7 @@ fn policy(trust: TrustBy) -> Policy {
         order: Order::Keyed,
         profile: Profile::new(vec![field], AtomicKey::LastWritten),
         message_packets_max: 1,
+        ..Policy::default()
     }
 }
 

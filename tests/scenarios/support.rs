@@ -28,6 +28,7 @@ pub(crate) fn setup(server_qps: u32) -> Setup {
             order: Order::Fenced,
             profile: load_profile("kv").unwrap(),
             message_packets_max: 1,
+            ..Policy::default()
         },
         connections: KnownConnections::default(),
         engine: Config::default(),

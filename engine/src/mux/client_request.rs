@@ -101,7 +101,7 @@ impl Engine {
             self.drop_frame(frame, DropReason::TableFull, out);
             return self.shed_assembly(out);
         };
-        self.count_route(id, &route, shape.kind);
+        self.count_route(id, &route, &shape);
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
         let out_of_message = layout.opcode.starts_message() == client.in_message;
         client.expected = client.expected.add(shape.packets);

@@ -8,6 +8,7 @@ mod client_request;
 pub(crate) mod closing;
 pub(crate) mod congestion;
 mod generate;
+mod keys;
 pub(crate) mod lookup;
 pub(crate) mod read_again;
 mod record;

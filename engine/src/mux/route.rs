@@ -39,7 +39,7 @@ impl Engine {
         }
         let own = Route { way: Way::Own, key: KeyOf::Keyless, declined: None };
         let Some(&client) = self.clients.get(id) else { return own };
-        let key = self.policy.profile.key_of(layout, frame.bytes(), client.last_key);
+        let key = self.key_of(id, &client, frame, layout, shape);
         let own = Route { key, ..own };
         let declined = |reason| Route { declined: Some(reason), ..own };
         let place_of = match key {
@@ -47,7 +47,7 @@ impl Engine {
             KeyOf::Known(key) => key,
             _ if self.policy.key_map == KeyMap::ByConnection => 0,
             KeyOf::Unknown => return declined(DeclineReason::NoKey),
-            KeyOf::Keyless => return own,
+            KeyOf::Keyless | KeyOf::OfAddress { .. } => return own,
         };
         let access = shape.access.filter(|access| {
             is_mappable(layout.opcode)
@@ -151,11 +151,14 @@ impl Engine {
 
     /// Counts what is declined of an accepted request, and remembers a written key for the atomic
     /// behind it.
-    pub(super) fn count_route(&mut self, id: ClientId, route: &Route, kind: Kind) {
+    pub(super) fn count_route(&mut self, id: ClientId, route: &Route, shape: &Shape) {
         if let (KeyOf::Known(key), Kind::Plain, Some(client)) =
-            (route.key, kind, self.clients.get_mut(id))
+            (route.key, shape.kind, self.clients.get_mut(id))
         {
             client.last_key = Some(key);
+            if let Some(access) = shape.access {
+                self.note_address(id, access.start, key);
+            }
         }
         let keyed = route.key != KeyOf::Keyless;
         self.counters.keyed += u64::from(keyed);

@@ -343,6 +343,10 @@ impl Directory {
                 Rights::WRITE.union(Rights::ATOMIC)
             }
         };
+        let needed = match policy.map {
+            Map::All => needed.union(Rights::READ),
+            Map::None | Map::Writes => needed,
+        };
         let Some(connection) = self.server_qp(id).filter(|c| c.depth > 0) else { return false };
         let rights = match policy.trust {
             TrustBy::Configuration => self.trust.configured_rights(connection.server.ip),

@@ -83,6 +83,7 @@ fn engine(map: Map, connections: Vec<Connection>, regions: Vec<Region>) -> Engin
         trust: TrustBy::Directory,
         profile: load_profile("kv").unwrap(),
         message_packets_max: 1,
+        ..Policy::default()
     };
     let grants = (0..connections.len() as u32)
         .flat_map(|i| regions.iter().map(move |region| (i, region.remote_key)))

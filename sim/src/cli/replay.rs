@@ -37,6 +37,16 @@ pub(super) struct Args {
     /// Number of server queue pairs to use per server, or all.
     #[arg(long, default_value = "all", value_name = "N|all")]
     server_qps: ServerQps,
+    /// Which requests that aim at a superseded version of a record go to the present one.
+    #[arg(long, value_enum, default_value_t = Steer::None)]
+    steer: Steer,
+    /// Steer frames that pass untranslated (with --map none): only their address changes. Two
+    /// clients that race can lose an update so.
+    #[arg(long)]
+    in_place: bool,
+    /// How atomics reach the server.
+    #[arg(long, value_enum, default_value_t = Atomics::Keep)]
+    atomics: Atomics,
     /// Order of one client's requests on different server queue pairs.
     #[arg(long, value_enum, default_value_t = Order::Fenced)]
     order: Order,
@@ -120,6 +130,29 @@ enum Map {
     None,
     /// WRITEs with a key, and the atomics that belong to them.
     Writes,
+    /// READs as well, once it is known which key they are for.
+    All,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Steer {
+    /// None.
+    None,
+    /// Compare-and-swaps that append a version.
+    Writes,
+    /// READs of a version as well.
+    All,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Atomics {
+    /// As atomics.
+    Keep,
+    /// As WRITEs where it is known what the word holds: sound only if nobody writes it except
+    /// through the engine.
+    Replace,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
@@ -193,6 +226,7 @@ impl Args {
             map: match self.map {
                 Map::None => policy::Map::None,
                 Map::Writes => policy::Map::Writes,
+                Map::All => policy::Map::All,
             },
             key_map: match self.key_map {
                 KeyMap::Modulo => policy::KeyMap::Modulo,
@@ -211,7 +245,18 @@ impl Args {
             },
             profile: load_profile(&self.profile)?,
             message_packets_max: self.message_packets_max,
+            steer: match self.steer {
+                Steer::None => policy::Steer::None,
+                Steer::Writes => policy::Steer::Writes,
+                Steer::All => policy::Steer::All,
+            },
+            in_place: self.in_place,
+            atomics: match self.atomics {
+                Atomics::Keep => policy::Atomics::Keep,
+                Atomics::Replace => policy::Atomics::Replace,
+            },
         };
+        policy.check()?;
         Ok(Setup {
             policy,
             connections: load_connections(self.connections.as_deref())?,

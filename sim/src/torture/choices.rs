@@ -103,6 +103,7 @@ impl Choices {
             profile: Profile::new(keys, AtomicKey::LastWritten),
             message_packets_max: self.message_packets_max,
             trust: TrustBy::Directory,
+            ..Policy::default()
         }
     }
 }

@@ -165,6 +165,7 @@ fn policy(setup: &Setup) -> Policy {
         order: setup.order,
         profile: Profile::new(vec![key], AtomicKey::LastWritten),
         message_packets_max: 4,
+        ..Policy::default()
     }
 }
 

@@ -86,6 +86,7 @@ impl World {
             order: if choice & 0x20 == 0 { Order::Fenced } else { Order::Keyed },
             profile: Profile::new(vec![field], AtomicKey::LastWritten),
             message_packets_max: 1 + u32::from(more >> 2 & 3),
+            ..Policy::default()
         };
         let config = Config {
             client_window_max: 16,

@@ -15,6 +15,7 @@ fn engine() -> Engine {
         order: Order::Fenced,
         profile: Profile::keyless(),
         message_packets_max: 1,
+        ..Policy::default()
     };
     let config = EngineConfig { connections_max: 2, ..EngineConfig::default() };
     Engine::new(config, policy, Directory::empty(), ShardId(0), 1).unwrap()

@@ -159,6 +159,7 @@ fn policy(choice: u8, more: u8, learns: bool) -> Policy {
         order: if choice & 0x20 == 0 { Order::Fenced } else { Order::Keyed },
         profile: Profile::new(vec![field], AtomicKey::LastWritten),
         message_packets_max: [1, 4][usize::from(more >> 2 & 1)],
+        ..Policy::default()
     }
 }
 

@@ -1,0 +1,71 @@
+//! Which key a request is for.
+
+use super::client::Client;
+use super::client_request::Shape;
+use crate::engine::Engine;
+use crate::frame::Frame;
+use crate::ids::ClientId;
+use crate::policy::{KeyOf, Map, Put};
+use crate::wire::{Layout, Opcode};
+
+impl Engine {
+    /// The key of a request, as far as it can be told now.
+    pub(super) fn key_of(
+        &mut self,
+        id: ClientId,
+        client: &Client,
+        frame: &Frame<'_>,
+        layout: &Layout,
+        shape: &Shape,
+    ) -> KeyOf {
+        let read = layout.opcode == Opcode::ReadRequest;
+        if read && self.policy.map != Map::All {
+            return KeyOf::Keyless;
+        }
+        let extent = shape.access.map(|access| (access.start, access.len));
+        match self.policy.profile.key_of(layout, frame.bytes(), extent, client.last_key) {
+            KeyOf::OfAddress { otherwise, named } => {
+                let Some((address, _)) = extent else { return KeyOf::Unknown };
+                self.key_at(id, address, otherwise, named, read)
+            }
+            found => found,
+        }
+    }
+
+    /// The key of what is at an address of the client's server.
+    fn key_at(
+        &mut self,
+        id: ClientId,
+        address: u64,
+        otherwise: Option<u64>,
+        named: bool,
+        read: bool,
+    ) -> KeyOf {
+        let Some(domain) = self.directory.client(id).map(|connection| connection.domain) else {
+            return KeyOf::Unknown;
+        };
+        if let Some(key) = self.addresses.get_mut(domain, address) {
+            self.counters.address_hits += 1;
+            return KeyOf::Known(*key);
+        }
+        self.counters.address_misses += 1;
+        match otherwise {
+            Some(key) => KeyOf::Known(key),
+            None if named => {
+                self.note_address(id, address, address);
+                KeyOf::Known(address)
+            }
+            None if read => KeyOf::Keyless,
+            None => KeyOf::Unknown,
+        }
+    }
+
+    /// What is at an address of the client's server belongs to a key.
+    pub(super) fn note_address(&mut self, id: ClientId, address: u64, key: u64) {
+        let Some(domain) = self.directory.client(id).map(|connection| connection.domain) else {
+            return;
+        };
+        let evicted = self.addresses.insert(domain, address, key, |_| true);
+        self.counters.address_evictions += u64::from(evicted == Put::InsteadOfAnother);
+    }
+}
