@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::policy::{Atomics, Map, Policy, Steer};
+
 /// Limits and times. All tables are made by the constructor; nothing is allocated afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -72,6 +74,14 @@ pub struct Config {
     /// ([`crate::policy::Map::All`]). 40 bytes each; what is not used is forgotten first. Default
     /// 65,536.
     pub addresses_max: u32,
+    /// Words of servers' memory of which it is remembered what they hold
+    /// ([`crate::policy::Atomics::Replace`]). 120 bytes each. Default 65,536.
+    pub words_max: u32,
+    /// Keys whose lists are remembered ([`crate::policy::Steer`]): with fewer than there are, those
+    /// in use. 72 bytes each. Default 16,384.
+    pub lists_max: u32,
+    /// Nodes of lists that are remembered. 104 bytes each. Default 65,536.
+    pub nodes_max: u32,
     /// The rule that this engine breaks.
     #[cfg(feature = "mutations")]
     pub without: Option<crate::Rule>,
@@ -112,6 +122,9 @@ impl Default for Config {
             grants_max: 16_384,
             declined_keys_max: 65_536,
             addresses_max: 65_536,
+            words_max: 65_536,
+            lists_max: 16_384,
+            nodes_max: 65_536,
             #[cfg(feature = "mutations")]
             without: None,
             records: false,
@@ -157,6 +170,18 @@ impl Config {
         true
     }
 
+    /// Words to remember under a policy.
+    pub(crate) fn words_room(&self, policy: &Policy) -> u32 {
+        if policy.atomics == Atomics::Replace { self.words_max } else { 0 }
+    }
+
+    /// Lists to remember under a policy: READs find by them what pointers point to. Requests that
+    /// are steered in place have their own.
+    pub(crate) fn lists_room(&self, policy: &Policy) -> u32 {
+        let follows = policy.steer != Steer::None && policy.map == Map::Writes;
+        if follows || policy.map == Map::All { self.lists_max } else { 0 }
+    }
+
     /// Checks every field.
     ///
     /// # Errors
@@ -192,6 +217,13 @@ impl Config {
         range("declined_keys_max", keys, 0, 1 << 26, "at most 67,108,864")?;
         let addresses = self.addresses_max.into();
         range("addresses_max", addresses, 0, 1 << 26, "at most 67,108,864")?;
+        for (field, found) in [
+            ("words_max", self.words_max),
+            ("lists_max", self.lists_max),
+            ("nodes_max", self.nodes_max),
+        ] {
+            range(field, found.into(), 0, 1 << 24, "at most 16,777,216")?;
+        }
         range("grants_max", self.grants_max.into(), 0, 1 << 26, "at most 67,108,864")?;
         if let Some(path_mtu) = self.path_mtu.filter(|mtu| !PATH_MTUS.contains(mtu)) {
             let found = path_mtu.into();

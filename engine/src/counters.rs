@@ -94,6 +94,22 @@ named! {
     }
 }
 
+named! {
+    /// Why an atomic reached a server as an atomic, though atomics are replaced.
+    KeptReason {
+        /// It goes to its client's own server queue pair: it has no key, or it runs alone.
+        OwnQueuePair => "own_queue_pair",
+        /// It is not known what its word holds.
+        ValueUnknown => "value_unknown",
+        /// The word holds something else than the compare-and-swap expects.
+        ValueDiffers => "value_differs",
+        /// It is not certain that its server queue pair takes a WRITE of the word.
+        NotTrusted => "not_trusted",
+        /// The word was written past its key's server queue pair, or past the engine.
+        WordOff => "word_off",
+    }
+}
+
 /// Counters of one engine. All only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -152,10 +168,33 @@ pub struct Counters {
     pub address_misses: u64,
     /// Addresses forgotten to make room for others.
     pub address_evictions: u64,
+    /// Compare-and-swaps that went on to the end of their list.
+    pub steered_atomics: u64,
+    /// READs that went on to the end of their list.
+    pub steered_reads: u64,
+    /// READs that went on to a node that was overwritten, and were asked for again where their
+    /// clients had aimed.
+    pub steered_back: u64,
+    /// Requests that waited until it was known where their list ends.
+    pub list_waits: u64,
+    /// Atomics in whose place a WRITE went.
+    pub replaced_atomics: u64,
+    /// Words that are not replaced any more because they were written on another server queue
+    /// pair.
+    pub words_off: u64,
+    /// Words that are not replaced any more because an answer contradicted what was known: they
+    /// were written past the engine.
+    pub words_contradicted: u64,
+    /// Compare-and-swaps that clients were told have succeeded, and that have failed.
+    pub swaps_succeeded: u64,
+    /// See `swaps_succeeded`.
+    pub swaps_failed: u64,
     /// Frames not passed on, by [`DropReason`].
     pub drops: Tally<{ DropReason::ALL.len() }>,
     /// Packets made by the engine, by [`GeneratedKind`].
     pub generated: Tally<{ GeneratedKind::ALL.len() }>,
+    /// Atomics that stayed atomics, by [`KeptReason`].
+    pub kept: Tally<{ KeptReason::ALL.len() }>,
     /// Keyed messages not mapped, by [`DeclineReason`].
     pub declined: Tally<{ DeclineReason::ALL.len() }>,
 }
@@ -207,6 +246,12 @@ impl Counters {
         self.declined.get(reason as usize)
     }
 
+    /// Atomics kept for `reason`.
+    #[must_use]
+    pub fn kept(&self, reason: KeptReason) -> u64 {
+        self.kept.get(reason as usize)
+    }
+
     /// Adds another shard's counters to these.
     pub fn merge(&mut self, other: &Counters) {
         self.requests += other.requests;
@@ -235,6 +280,16 @@ impl Counters {
         self.address_hits += other.address_hits;
         self.address_misses += other.address_misses;
         self.address_evictions += other.address_evictions;
+        self.steered_atomics += other.steered_atomics;
+        self.steered_reads += other.steered_reads;
+        self.steered_back += other.steered_back;
+        self.list_waits += other.list_waits;
+        self.replaced_atomics += other.replaced_atomics;
+        self.words_off += other.words_off;
+        self.words_contradicted += other.words_contradicted;
+        self.swaps_succeeded += other.swaps_succeeded;
+        self.swaps_failed += other.swaps_failed;
+        self.kept.add(&other.kept);
         self.drops.add(&other.drops);
         self.generated.add(&other.generated);
         self.declined.add(&other.declined);

@@ -4,6 +4,8 @@ use core::fmt;
 
 use crate::config::{Config, ConfigError};
 use crate::connections::{self, Learner};
+use crate::contents::lists::Lists;
+use crate::contents::words::Words;
 use crate::counters::{Counters, DropReason};
 use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, ServerQpId, ShardId};
@@ -13,6 +15,7 @@ use crate::mux::closing::Loss;
 use crate::mux::lookup::FlowTable;
 use crate::mux::resume::Resumes;
 use crate::mux::server::Servers;
+use crate::mux::turn::Turns;
 use crate::mux::watch::Watches;
 use crate::mux::work::WorkRing;
 use crate::out::{Action, Out};
@@ -125,6 +128,11 @@ pub struct Engine {
     pub(crate) declined: DeclinedKeys,
     /// Which key is at an address of a server's.
     pub(crate) addresses: Cache<u64>,
+    /// What is known of servers' memory.
+    pub(crate) words: Words,
+    pub(crate) lists: Lists,
+    /// What became of bound requests.
+    pub(crate) turns: Turns,
     /// The server queue pair whose connection just ended.
     pub(crate) dismissed: Option<ServerQpId>,
     /// Learns connections, if the engine is to.
@@ -197,6 +205,14 @@ impl Engine {
             recalls: WorkRing::new(connections_max),
             assembling: WorkRing::new(connections_max),
             declined,
+            words: Words::new(config.words_room(&policy), connections_max),
+            lists: Lists::new(
+                config.lists_room(&policy),
+                config.nodes_max,
+                connections_max,
+                policy.profile.list().map_or(&[], |list| &list.grids),
+            ),
+            turns: Turns::new(if policy.knows_memory() { config.requests_max } else { 0 }),
             addresses: Cache::new(if policy.map == Map::None { 0 } else { config.addresses_max }),
             dismissed: None,
             learner,

@@ -69,6 +69,17 @@ impl<'a> Frame<'a> {
         self.buffer.get(self.start..self.start + self.len).unwrap_or(&[])
     }
 
+    /// Makes the frame longer or shorter at its end. `false`, and nothing is done, if its buffer
+    /// ends before.
+    #[must_use]
+    pub(crate) fn set_len(&mut self, len: usize) -> bool {
+        let fits = self.start + len <= self.buffer.len();
+        if fits {
+            self.len = len;
+        }
+        fits
+    }
+
     /// The frame's bytes, to be rewritten in place.
     #[must_use]
     pub fn bytes_mut(&mut self) -> &mut [u8] {

@@ -30,6 +30,7 @@ pub mod wire;
 
 mod adopt;
 mod config;
+mod contents;
 mod counters;
 mod engine;
 mod frame;
@@ -43,7 +44,7 @@ mod rules;
 mod time;
 
 pub use config::{Config, ConfigError};
-pub use counters::{Counters, DeclineReason, DropReason, GeneratedKind, Tally};
+pub use counters::{Counters, DeclineReason, DropReason, GeneratedKind, KeptReason, Tally};
 pub use engine::{BURST_MAX, BuildError, Engine, Letter, ServerQpReport};
 pub use frame::{Frame, HEADROOM, Side, Token};
 pub use ids::{ClientId, DomainId, ServerQpId, ShardId};

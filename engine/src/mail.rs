@@ -5,6 +5,7 @@
 
 use crate::frame::Side;
 use crate::ids::{ClientId, ServerQpId};
+use crate::journal::Operands;
 use crate::mux::client::Way;
 use crate::policy::Access;
 use crate::wire::{ClientPsn, Msn, NakCode, Opcode};
@@ -65,6 +66,10 @@ pub struct Request {
     /// Packets of a READ's response that the client half has, from an earlier server queue pair.
     pub parts: u32,
     pub(crate) access: Option<Access>,
+    /// Of an atomic, as its client sent them.
+    pub(crate) operands: Operands,
+    /// The key that it is for, if that is known.
+    pub(crate) key: Option<u64>,
     pub(crate) origin: Origin,
 }
 

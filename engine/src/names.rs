@@ -1,6 +1,6 @@
 //! The names of what is counted, for every host: reports, metrics, logs.
 
-use crate::counters::{Counters, DeclineReason, DropReason, GeneratedKind};
+use crate::counters::{Counters, DeclineReason, DropReason, GeneratedKind, KeptReason};
 
 /// Names and counts, without the zeros.
 fn by_name<T: Copy>(
@@ -14,7 +14,7 @@ fn by_name<T: Copy>(
 /// Pairs each field with its name; a field that is not named does not compile.
 macro_rules! totals {
     ($counters:expr, { $($field:ident),* $(,)? }) => {{
-        let Counters { drops: _, generated: _, declined: _, $($field),* } = $counters;
+        let Counters { drops: _, generated: _, declined: _, kept: _, $($field),* } = $counters;
         [$((stringify!($field), *$field)),*]
     }};
 }
@@ -49,6 +49,15 @@ impl Counters {
             address_hits,
             address_misses,
             address_evictions,
+            steered_atomics,
+            steered_reads,
+            steered_back,
+            list_waits,
+            replaced_atomics,
+            words_off,
+            words_contradicted,
+            swaps_succeeded,
+            swaps_failed,
         });
         totals.into_iter()
     }
@@ -61,6 +70,11 @@ impl Counters {
     /// Packets made, by kind, without the zeros.
     pub fn generated_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
         by_name(GeneratedKind::ALL, GeneratedKind::name, |kind| self.generated(kind))
+    }
+
+    /// Atomics that stayed atomics, by reason, without the zeros.
+    pub fn kept_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        by_name(KeptReason::ALL, KeptReason::name, |reason| self.kept(reason))
     }
 
     /// Keyed messages declined, by reason, without the zeros.

@@ -89,6 +89,20 @@ rules! {
     PlaceMovesEmpty => "place-moves-empty",
     /// A READ that is repeated inside its client's own message does not wait for its end.
     ReadsPassMessages => "reads-pass-messages",
+    /// A compare-and-swap that would fail stays one: its answer is the server's.
+    FailingSwapIsAsked => "failing-swap-is-asked",
+    /// A word that is written on another server queue pair is not replaced any more.
+    StrayWriteEndsWord => "stray-write-ends-word",
+    /// An answer that contradicts what is known of a word ends that.
+    ContradictionEndsWord => "contradiction-ends-word",
+    /// A request waits until it is known where its list ends.
+    EndIsConfirmed => "end-is-confirmed",
+    /// A request is only steered from a node of the version that its client means.
+    SteeredVersionFits => "steered-version-fits",
+    /// What a steered request finds is told as if it were where its client had aimed.
+    SteeredAnswerIsTranslated => "steered-answer-is-translated",
+    /// Nothing is appended to itself.
+    NotOntoItself => "not-onto-itself",
     /// A frame with a wrong ICRC is not taken.
     CorruptIsDropped => "corrupt-is-dropped",
 }

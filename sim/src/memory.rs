@@ -268,7 +268,7 @@ pub enum Mismatch {
 pub fn check(initial: &Memory, log: &EffectLog, last: &Memory) -> Result<(), Mismatch> {
     let mut memory = initial.clone();
     for (index, effect) in log.effects.iter().enumerate() {
-        let (answered, held) = replay(&mut memory, effect);
+        let (answered, held) = carry_out(&mut memory, effect);
         if answered != held {
             let (server_qp, psn) = (effect.server_qp, effect.psn);
             return Err(Mismatch::Answer { index, server_qp, psn, answered, held });
@@ -281,7 +281,7 @@ pub fn check(initial: &Memory, log: &EffectLog, last: &Memory) -> Result<(), Mis
 }
 
 /// Carries out one effect; the answer as logged and as found.
-fn replay(memory: &mut Memory, effect: &Effect) -> (u64, u64) {
+pub(crate) fn carry_out(memory: &mut Memory, effect: &Effect) -> (u64, u64) {
     let address = effect.address;
     match &effect.access {
         Access::Write { data } => {

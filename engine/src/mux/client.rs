@@ -8,6 +8,7 @@ use super::slab::{Queue, Slab};
 use super::work::WorkRing;
 use crate::frame::Token;
 use crate::ids::ServerQpId;
+use crate::journal::Operands;
 use crate::mail::Kind;
 use crate::policy::{Access, Connection, PlaceId, Start};
 use crate::wire::{ClientPsn, Msn, NakCode, Opcode};
@@ -185,6 +186,10 @@ pub(crate) struct ClientSlot {
     pub(crate) exclusive: bool,
     /// Server memory that it reaches, if any.
     pub(crate) access: Option<Access>,
+    /// Of an atomic.
+    pub(crate) operands: Operands,
+    /// The key that it is for, if that is known.
+    pub(crate) of_key: Option<u64>,
     pub(crate) state: State,
     /// The key that the client wrote last, up to and including this request.
     pub(crate) key: Option<u64>,
@@ -232,6 +237,8 @@ impl Clients {
             target: ServerQpId(0),
             exclusive: false,
             access: None,
+            operands: Operands::default(),
+            of_key: None,
             state: State::Ready,
             key: None,
             original: 0,

@@ -8,6 +8,7 @@ use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::ClientId;
+use crate::journal::Operands;
 use crate::mail::{Kind, Mail, Request};
 use crate::out::{Action, Out};
 use crate::policy::{Access, Order, Rights};
@@ -26,6 +27,8 @@ pub(super) struct Shape {
     pub(super) packets: u32,
     /// Bytes of server memory, zero for what has no RETH and no AtomicETH.
     pub(super) access: Option<Access>,
+    /// Of an atomic.
+    pub(super) operands: Operands,
 }
 
 impl Engine {
@@ -102,6 +105,7 @@ impl Engine {
             return self.shed_assembly(out);
         };
         self.count_route(id, &route, &shape);
+        self.note_request(id, &route, &shape, frame, layout);
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
         let out_of_message = layout.opcode.starts_message() == client.in_message;
         client.expected = client.expected.add(shape.packets);
@@ -114,6 +118,7 @@ impl Engine {
         if let Some(record) = self.clients.slots.get_mut(slot) {
             record.msn = client.accepted_msn;
             record.key = client.last_key;
+            record.of_key = route.key.known();
         }
         client.open += 1;
         self.clients.slots.push_back(&mut client.queue, slot);
@@ -154,7 +159,8 @@ impl Engine {
         if opcode == Opcode::ReadRequest {
             let access = reth(Rights::READ)?;
             let packets = access.len.div_ceil(path_mtu).max(1);
-            let read = Shape { kind: Kind::Read, packets, access: Some(access) };
+            let (kind, operands) = (Kind::Read, Operands::default());
+            let read = Shape { kind, packets, access: Some(access), operands };
             return (packets <= READ_PACKETS_MAX).then_some(read);
         }
         if opcode.is_atomic() {
@@ -165,9 +171,12 @@ impl Engine {
                 start: atomic.virtual_address,
                 len: 8,
             };
-            return Some(Shape { kind: Kind::Atomic, packets: 1, access: Some(access) });
+            let (swap_or_add, compare) = (atomic.swap_or_add, atomic.compare);
+            let operands = Operands { swap_or_add, compare };
+            return Some(Shape { kind: Kind::Atomic, packets: 1, access: Some(access), operands });
         }
-        Some(Shape { kind: Kind::Plain, packets: 1, access: reth(Rights::WRITE) })
+        let (kind, operands) = (Kind::Plain, Operands::default());
+        Some(Shape { kind, packets: 1, access: reth(Rights::WRITE), operands })
     }
 
     pub(super) fn open_slot(
@@ -189,6 +198,8 @@ impl Engine {
             target: id.own_server_qp(),
             exclusive: !matches!(way, Way::Place(_)) && self.is_exclusive(id, layout, shape),
             access: shape.access,
+            operands: shape.operands,
+            of_key: None,
             state: State::Issued,
             key: client.last_key,
             original: 0,
@@ -300,6 +311,8 @@ impl Engine {
             mapped: matches!(record.way, Way::Place(_)),
             parts: record.parts,
             access: record.access,
+            operands: record.operands,
+            key: record.of_key,
             origin: origin_of(record, floor),
         };
         let way = record.way;

@@ -160,14 +160,37 @@ impl Engine {
             self.clients.work.push(id.0);
             return out.push(Action::Release(token));
         }
-        record.state = State::Held(token);
         let (old, starts) = (record.target, record.opcode.starts_message());
+        record.state = State::Held(token);
         if matches!(record.way, Way::Place(_)) {
             self.directory.places.set_leaving(old);
         }
         if !starts && !self.follows_returned(id, slot) {
             return self.cut_off(id, slot, token, out);
         }
+        self.hold_again(id);
+    }
+
+    /// A request comes back that is to be made another time.
+    pub(super) fn take_back(
+        &mut self,
+        id: ClientId,
+        slot: SlotRef,
+        token: crate::Token,
+        out: &mut Out,
+    ) {
+        let Some(slot) = self.clients.slots.resolve(slot) else {
+            return out.push(Action::Release(token));
+        };
+        self.leave_slot(id, slot);
+        if let Some(record) = self.clients.slots.get_mut(slot) {
+            record.state = State::Held(token);
+        }
+        self.hold_again(id);
+    }
+
+    /// One of the requests that were handed over is held again.
+    fn hold_again(&mut self, id: ClientId) {
         let Some(&client) = self.clients.get(id) else { return };
         let mut first = client.queue.head();
         while let Some(index) = first
@@ -332,6 +355,7 @@ impl Engine {
         server.repair = None;
         server.message_returned = None;
         self.counters.server_qps_lost += 1;
+        self.forget_contents(id);
         self.servers.work.push(id.0);
         self.close_host(id);
     }
@@ -352,6 +376,11 @@ impl Engine {
             return true;
         }
         let bound = slots.pop_front(&mut server.open);
+        if let Some(slot) = bound {
+            self.end_write(id, slot);
+        }
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
+        let slots = &mut self.servers.slots;
         if bound.is_none() && server.recalled.is_some() {
             // Its frame is on its way here, and cannot be given up before.
             return false;
@@ -364,7 +393,8 @@ impl Engine {
         let Some(slot) = slot else { return false };
         let Some(&record) = slots.get(slot) else { return false };
         slots.remove(slot);
-        let request = record.request;
+        let (request, told) = (record.request, self.acknowledged(slot));
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
         if bound.is_none() {
             // The rest of a message follows its first packet.
             let cut = server.in_message == Some(request.client)
@@ -402,6 +432,7 @@ impl Engine {
         }
         self.release_bytes(&record, out);
         if let Some(outcome) = fate {
+            let outcome = if outcome == Outcome::Acknowledged { told } else { outcome };
             self.complete(&request, outcome, out);
         }
         true

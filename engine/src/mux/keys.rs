@@ -2,9 +2,11 @@
 
 use super::client::Client;
 use super::client_request::Shape;
+use super::route::Route;
 use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::ClientId;
+use crate::mail::Kind;
 use crate::policy::{KeyOf, Map, Put};
 use crate::wire::{Layout, Opcode};
 
@@ -48,7 +50,7 @@ impl Engine {
             self.counters.address_hits += 1;
             return KeyOf::Known(*key);
         }
-        self.counters.address_misses += 1;
+        self.counters.address_misses += u64::from(otherwise.is_none());
         match otherwise {
             Some(key) => KeyOf::Known(key),
             None if named => {
@@ -60,12 +62,29 @@ impl Engine {
         }
     }
 
+    /// What an accepted request shows of keys and lists.
+    pub(super) fn note_request(
+        &mut self,
+        id: ClientId,
+        route: &Route,
+        shape: &Shape,
+        frame: &Frame<'_>,
+        layout: &Layout,
+    ) {
+        let (Kind::Plain, Some(access)) = (shape.kind, shape.access) else { return };
+        let key = route.key.known();
+        if let Some(key) = key {
+            self.note_address(id, access.start, key);
+        }
+        self.note_written(id, key, &access, frame, layout);
+    }
+
     /// What is at an address of the client's server belongs to a key.
     pub(super) fn note_address(&mut self, id: ClientId, address: u64, key: u64) {
         let Some(domain) = self.directory.client(id).map(|connection| connection.domain) else {
             return;
         };
         let evicted = self.addresses.insert(domain, address, key, |_| true);
-        self.counters.address_evictions += u64::from(evicted == Put::InsteadOfAnother);
+        self.counters.address_evictions += u64::from(matches!(evicted, Put::InsteadOf(..)));
     }
 }

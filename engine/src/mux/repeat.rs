@@ -7,6 +7,7 @@ use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::ClientId;
+use crate::journal::Operands;
 use crate::mail::Kind;
 use crate::out::Out;
 use crate::rules::Rule;
@@ -75,7 +76,8 @@ impl Engine {
             return self.answer(id, &answer, out);
         }
         // Behind the repeated READs: answering it first would tell the client that they failed.
-        let shape = Shape { kind: Kind::Atomic, packets: 1, access: None };
+        let operands = Operands::default();
+        let shape = Shape { kind: Kind::Atomic, packets: 1, access: None, operands };
         let Some(slot) = self.open_slot(id, layout, &shape, Way::Own) else { return };
         if let Some(record) = self.clients.slots.get_mut(slot) {
             record.state = State::Ready;

@@ -355,6 +355,8 @@ impl Engine {
             mapped: matches!(way, Way::Place(_)),
             parts: 0,
             access: binding.access(),
+            operands: binding.operands,
+            key: None,
             origin: Origin {
                 psn: binding.psn,
                 msn: binding.msn,
@@ -421,6 +423,8 @@ fn restored_slot(binding: &Binding, value: Option<u64>) -> ClientSlot {
         target: binding.server_qp,
         exclusive: binding.exclusive,
         access: binding.access(),
+        operands: binding.operands,
+        of_key: None,
         state: State::Unsettled,
         key: binding.key,
         original: value.unwrap_or(0),

@@ -97,6 +97,8 @@ impl Engine {
             mapped: false,
             parts: 0,
             access: record.access,
+            operands: record.operands,
+            key: record.of_key,
             origin: Origin { again: true, ..origin_of(record, floor) },
         })
     }

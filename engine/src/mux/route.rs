@@ -156,9 +156,6 @@ impl Engine {
             (route.key, shape.kind, self.clients.get_mut(id))
         {
             client.last_key = Some(key);
-            if let Some(access) = shape.access {
-                self.note_address(id, access.start, key);
-            }
         }
         let keyed = route.key != KeyOf::Keyless;
         self.counters.keyed += u64::from(keyed);

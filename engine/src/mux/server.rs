@@ -16,6 +16,7 @@ use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::{Frame, Side, Token};
 use crate::ids::{ClientId, ServerQpId};
+use crate::journal::Operands;
 use crate::mail::{Completion, Kind, Mail, Origin, Outcome, Request};
 use crate::out::{Action, Out};
 use crate::policy::Connection;
@@ -101,6 +102,8 @@ pub(crate) struct ServerQp {
     pub(crate) message_returned: Option<ClientId>,
     pub(crate) carried: bool,
     pub(crate) hosted: bool,
+    /// A message of several packets that writes is on its way.
+    pub(crate) writes_long: bool,
 }
 
 impl ServerQp {
@@ -142,6 +145,7 @@ impl ServerQp {
             message_returned: None,
             carried: false,
             hosted: false,
+            writes_long: false,
         }
     }
 
@@ -265,6 +269,8 @@ impl Servers {
                 mapped: false,
                 parts: 0,
                 access: None,
+                operands: Operands::default(),
+                key: None,
                 origin: Origin {
                     psn: ClientPsn::new(0),
                     msn: Msn::new(0),
@@ -401,7 +407,7 @@ impl Engine {
     }
 
     /// Whether the server queue pair takes this request now.
-    fn may_bind(&self, id: ServerQpId, request: &Request) -> bool {
+    pub(super) fn may_bind(&self, id: ServerQpId, request: &Request) -> bool {
         let (Some(server), Some(connection)) = (self.servers.get(id), self.directory.server_qp(id))
         else {
             return false;
@@ -423,6 +429,7 @@ impl Engine {
         let alone =
             if guest { !server.exclusive } else { !request.exclusive || server.open_guests == 0 };
         self.may_stay(id, request)
+            && !self.waits_for_list(id, request)
             && (alone || !self.config.keeps(Rule::GuestsMakeRoom))
             && !self.is_asking(id)
             && server.repair.is_none()
@@ -431,37 +438,6 @@ impl Engine {
             && fits_depth
             && server.open_packets < self.config.server_window_max
             && server.open_span + request.packets <= SPAN_MAX
-    }
-
-    /// The waiting request whose turn it is: the oldest, but inside a message the next of it.
-    pub(crate) fn next_waiting(&self, id: ServerQpId) -> Option<u32> {
-        let server = self.servers.get(id)?;
-        let (own, guest) = (server.waiting_own.head(), server.waiting_guests.head());
-        let arrival = |slot: Option<u32>| {
-            slot.and_then(|slot| self.servers.slots.get(slot)).map_or(u64::MAX, |r| r.arrival)
-        };
-        let slot = match server.in_message {
-            Some(client) => {
-                let rest = self.next_of_message(server, client);
-                rest.or_else(|| self.next_read_again(id, server))
-            }
-            None if server.exclusive && self.config.keeps(Rule::GuestsMakeRoom) => own,
-            None if arrival(own) < arrival(guest) => own,
-            None => guest,
-        }?;
-        let record = self.servers.slots.get(slot)?;
-        self.may_bind(id, &record.request).then_some(slot)
-    }
-
-    /// The packet of a client's message that comes next. Parts of others' wait among them.
-    fn next_of_message(&self, server: &ServerQp, client: ClientId) -> Option<u32> {
-        let mut slot = server.waiting_rest.head();
-        while let Some(index) = slot
-            && self.servers.slots.get(index).is_some_and(|r| r.request.client != client)
-        {
-            slot = self.servers.slots.next(index);
-        }
-        slot
     }
 
     /// Gives the request its PSN for ever, makes its frame one of this queue pair's, and sends it.
@@ -478,10 +454,13 @@ impl Engine {
         if self.is_read_again(id, &request) {
             return self.send_read_again(now, slot, frame, layout, out);
         }
+        let Some(psn) = self.servers.get(id).map(|server| server.next) else { return };
         let Some(record) = self.servers.slots.get_mut(slot) else { return };
-        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
-        let psn = server.next;
         record.psn = psn;
+        let turned = self.turn(slot, psn, frame, layout);
+        let layout = turned.as_ref().unwrap_or(layout);
+        let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         if request.kind != Kind::Plain {
             self.servers.past_reads.note(&request, psn);
         }

@@ -165,6 +165,7 @@ impl Engine {
             let original = layout.atomic_ack(frame.bytes()).map_or(0, |ack| ack.original);
             self.drop_frame(frame, DropReason::Consumed, out);
             self.mark_done(slot, 1);
+            let original = self.on_atomic_answered(id, slot, original);
             self.record_value(&record.request, original, out);
             return self.complete(&record.request, Outcome::Atomic(original), out);
         }
@@ -196,6 +197,9 @@ impl Engine {
             return self.drop_frame(frame, DropReason::HeldFull, out);
         }
         self.note_progress(now, id);
+        if index == 0 && self.policy.knows_memory() && !self.turn_answer(id, slot, frame, layout) {
+            return self.steer_back(id, slot, frame, out);
+        }
         self.mark_done(slot, packets);
         match elsewhere {
             Some(shard) => {
@@ -308,6 +312,7 @@ impl Engine {
             }
             return false;
         }
+        let outcome = self.acknowledged(slot);
         self.close_server_slot(id, slot);
         if let Some(server) = self.servers.get_mut(id) {
             server.round_trip.on_answered(record.psn, now);
@@ -316,7 +321,10 @@ impl Engine {
         self.note_progress(now, id);
         self.release_bytes(&record, out);
         if plain {
-            self.complete(&record.request, Outcome::Acknowledged, out);
+            if let Outcome::Atomic(original) = outcome {
+                self.record_value(&record.request, original, out);
+            }
+            self.complete(&record.request, outcome, out);
         }
         true
     }
@@ -338,6 +346,8 @@ impl Engine {
             server.repair = server.open.head();
         }
         server.uncount_open(id, &record.request);
+        self.end_write(id, slot);
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         let finished = server.open.is_empty() && server.waiting_own.is_empty();
         if server.exclusive && finished && server.in_message.is_none() {
             server.exclusive = false;

@@ -24,8 +24,8 @@ struct Entry<V> {
 pub(crate) enum Put {
     /// There was room, or it was known already.
     InRoom,
-    /// Another one was forgotten for it.
-    InsteadOfAnother,
+    /// This one was forgotten for it.
+    InsteadOf(DomainId, u64),
     /// All entries that it may be among have to stay.
     Nowhere,
 }
@@ -47,9 +47,21 @@ impl<V: Copy> Cache<V> {
     }
 
     fn set(&mut self, domain: DomainId, number: u64) -> Option<&mut [Option<Entry<V>>; WAYS]> {
+        let index = self.index(domain, number)?;
+        self.sets.get_mut(index)
+    }
+
+    /// What is known of a number, without using it.
+    pub(crate) fn peek(&self, domain: DomainId, number: u64) -> Option<&V> {
+        let set = self.sets.get(self.index(domain, number)?)?;
+        let mut entries = set.iter().flatten();
+        let entry = entries.find(|entry| entry.domain == domain && entry.number == number)?;
+        Some(&entry.value)
+    }
+
+    fn index(&self, domain: DomainId, number: u64) -> Option<usize> {
         let hash = mix(number ^ mix(u64::from(domain.0) + 1)) as usize;
-        let mask = self.sets.len().checked_sub(1)?;
-        self.sets.get_mut(hash & mask)
+        self.sets.len().checked_sub(1).map(|mask| hash & mask)
     }
 
     /// What is known of a number. It counts as used.
@@ -60,6 +72,14 @@ impl<V: Copy> Cache<V> {
         let entry = entries.find(|entry| entry.domain == domain && entry.number == number)?;
         entry.used = uses;
         Some(&mut entry.value)
+    }
+
+    /// Forgets a number. What was known of it.
+    pub(crate) fn remove(&mut self, domain: DomainId, number: u64) -> Option<V> {
+        let same = |e: &Entry<V>| e.domain == domain && e.number == number;
+        let set = self.set(domain, number)?;
+        let cell = set.iter_mut().find(|cell| cell.as_ref().is_some_and(same))?;
+        cell.take().map(|entry| entry.value)
     }
 
     /// Remembers a value. If there is no room, the entry used longest ago among those that may
@@ -85,10 +105,10 @@ impl<V: Copy> Cache<V> {
             |cell: &&mut Option<Entry<V>>| cell.as_ref().is_some_and(|entry| may_go(&entry.value));
         let age = |cell: &&mut Option<Entry<V>>| cell.as_ref().map(|entry| entry.used);
         match set.iter_mut().filter(may_go).min_by_key(age) {
-            Some(cell) => {
-                *cell = Some(entry);
-                Put::InsteadOfAnother
-            }
+            Some(cell) => match cell.replace(entry) {
+                Some(old) => Put::InsteadOf(old.domain, old.number),
+                None => Put::InRoom,
+            },
             None => Put::Nowhere,
         }
     }
@@ -108,7 +128,7 @@ mod tests {
         }
         assert_eq!(cache.get_mut(DOMAIN, 0), Some(&mut 0));
         assert_eq!(cache.get_mut(DomainId(1), 0), None);
-        assert_eq!(cache.insert(DOMAIN, 4, 40, |_| true), Put::InsteadOfAnother);
+        assert_eq!(cache.insert(DOMAIN, 4, 40, |_| true), Put::InsteadOf(DOMAIN, 1));
         assert_eq!(cache.get_mut(DOMAIN, 1), None);
         assert_eq!(cache.get_mut(DOMAIN, 0), Some(&mut 0));
         assert_eq!(cache.insert(DOMAIN, 4, 44, |_| true), Put::InRoom);
@@ -121,7 +141,7 @@ mod tests {
         for number in 0..4u64 {
             cache.insert(DOMAIN, number, number == 2, |_| true);
         }
-        assert_eq!(cache.insert(DOMAIN, 9, true, |goes| *goes), Put::InsteadOfAnother);
+        assert_eq!(cache.insert(DOMAIN, 9, true, |goes| *goes), Put::InsteadOf(DOMAIN, 2));
         assert_eq!(cache.get_mut(DOMAIN, 2), None);
         assert_eq!(cache.insert(DOMAIN, 10, true, |_| false), Put::Nowhere);
         assert_eq!(Cache::new(0).insert(DOMAIN, 0, (), |()| true), Put::Nowhere);

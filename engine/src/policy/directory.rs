@@ -7,7 +7,7 @@ use core::net::IpAddr;
 use super::key_map::mix;
 use super::places::{PlaceId, Places};
 use super::trust::{Access, Trust};
-use super::{ConfiguredRegion, Grant, KeyMap, Map, Policy, Region, Rights, TrustBy};
+use super::{ByteOrder, ConfiguredRegion, Grant, KeyMap, Map, Policy, Region, Rights, TrustBy};
 use crate::counters::DeclineReason;
 use crate::ids::{ClientId, DomainId, ServerQpId, ShardId};
 use crate::wire::{ClientPsn, Ethernet, EthernetRepr, Ipv4, Ipv6, Layout, Msn, Qpn};
@@ -146,6 +146,8 @@ pub struct Directory {
     pub(crate) places: Places,
     /// Server queue pairs that host no more.
     gone: Vec<ServerQpId>,
+    /// Servers whose adapters do not keep the words of atomics in little-endian order.
+    big_endian: Vec<IpAddr>,
 }
 
 /// How sure it is that a host takes an access.
@@ -180,7 +182,8 @@ impl Directory {
         let trust = Trust::new(regions, grants);
         let places = Places::fixed(core::iter::empty());
         let gone = Vec::with_capacity(connections.len());
-        let mut directory = Directory { connections, trust, places, gone };
+        let big_endian = Vec::new();
+        let mut directory = Directory { connections, trust, places, gone, big_endian };
         if policy.map != Map::None {
             directory.places = fixed_places(&directory, policy);
         }
@@ -195,6 +198,7 @@ impl Directory {
             trust: Trust::new(Vec::new(), Vec::new()),
             places: Places::fixed(core::iter::empty()),
             gone: Vec::new(),
+            big_endian: Vec::new(),
         }
     }
 
@@ -203,6 +207,24 @@ impl Directory {
     pub fn with_regions(mut self, regions: Vec<ConfiguredRegion>) -> Directory {
         self.trust.configure(regions);
         self
+    }
+
+    /// Names the servers whose adapters keep the words of atomics in big-endian order; all others
+    /// keep them in little-endian order, that of their processors (IBTA vol. 1, 9.4.5 leaves it to
+    /// the host; Connect-IB can do either: mlx5_ib, `atomic_cap`).
+    #[must_use]
+    pub fn with_big_endian(mut self, servers: Vec<IpAddr>) -> Directory {
+        self.big_endian = servers;
+        self
+    }
+
+    /// In which order a server's adapter keeps the bytes of a word.
+    pub(crate) fn byte_order(&self, id: ServerQpId) -> ByteOrder {
+        let server = self.server_qp(id).map(|connection| connection.server.ip);
+        match server.is_some_and(|server| self.big_endian.contains(&server)) {
+            true => ByteOrder::Big,
+            false => ByteOrder::Little,
+        }
     }
 
     /// Makes room for connections that are learnt later, and for hosts that are given up.

@@ -16,7 +16,10 @@ pub(crate) use declined::DeclinedKeys;
 pub(crate) use directory::Fit;
 pub use directory::{Connection, Directory, DirectoryError, Endpoint, PathFacts, Start};
 pub use key_map::KeyMap;
-pub use profile::{AddressKey, AtomicKey, BitField, ByteOrder, KeyField, ListForm, Profile};
+pub(crate) use key_map::mix;
+pub use profile::{
+    AddressKey, AtomicKey, BitField, ByteOrder, KeyField, ListForm, Profile, SlotGrid,
+};
 pub use trust::{ConfiguredRegion, Grant, Region, Rights};
 
 pub(crate) use places::PlaceId;

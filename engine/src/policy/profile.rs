@@ -13,6 +13,27 @@ pub enum ByteOrder {
     Big,
 }
 
+impl ByteOrder {
+    /// The number that up to 8 bytes stand for.
+    #[must_use]
+    pub fn number(self, bytes: &[u8]) -> u64 {
+        let fold = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        match self {
+            ByteOrder::Big => bytes.iter().fold(0, fold),
+            ByteOrder::Little => bytes.iter().rev().fold(0, fold),
+        }
+    }
+
+    /// The 8 bytes of a number.
+    #[must_use]
+    pub fn bytes(self, number: u64) -> [u8; 8] {
+        match self {
+            ByteOrder::Big => number.to_be_bytes(),
+            ByteOrder::Little => number.to_le_bytes(),
+        }
+    }
+}
+
 /// Where the payload of one kind of request has its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KeyField {
@@ -84,6 +105,17 @@ impl BitField {
     }
 }
 
+/// Where the slots of one length are: all their addresses follow from that of one of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotGrid {
+    /// Their length in bytes.
+    pub len: u32,
+    /// Number of one of them.
+    pub number: u64,
+    /// Its address.
+    pub address: u64,
+}
+
 /// How a store links the versions of a record: each is a slot that begins with a word of 8 bytes.
 /// A new version is written to a slot of its own, then appended by a compare-and-swap of the
 /// newest slot's word, which until then names no successor (Clover, USENIX ATC'20).
@@ -91,6 +123,9 @@ impl BitField {
 pub struct ListForm {
     /// Lengths of slots in bytes: a WRITE of so many bytes writes one.
     pub slot_lens: Vec<u32>,
+    /// Where slots are, as far as the operator says so; else it is learnt from lists whose records
+    /// carry their keys.
+    pub grids: Vec<SlotGrid>,
     /// Number of the next slot; 0 for none. Slots of one length are numbered in the order of their
     /// addresses.
     pub next: BitField,
@@ -151,6 +186,15 @@ pub(crate) enum KeyOf {
         /// Then the address is a key by itself.
         named: bool,
     },
+}
+
+impl KeyOf {
+    pub(crate) fn known(self) -> Option<u64> {
+        match self {
+            KeyOf::Known(key) => Some(key),
+            KeyOf::Keyless | KeyOf::Unknown | KeyOf::OfAddress { .. } => None,
+        }
+    }
 }
 
 impl Profile {
@@ -222,11 +266,7 @@ impl Profile {
             self.fields.iter().find(|f| f.opcode == opcode && f.payload_len == message_len)?;
         let start = usize::from(field.offset);
         let bytes = payload.get(start..start + usize::from(field.len))?;
-        let fold = |key: u64, byte: &u8| key << 8 | u64::from(*byte);
-        Some(match field.byte_order {
-            ByteOrder::Big => bytes.iter().fold(0, fold),
-            ByteOrder::Little => bytes.iter().rev().fold(0, fold),
-        })
+        Some(field.byte_order.number(bytes))
     }
 
     /// The key of a request for `len` bytes at `address` (`None` for what names no memory), given
@@ -313,6 +353,7 @@ mod tests {
         let field = |shift, bits| BitField { shift, bits };
         ListForm {
             slot_lens: vec![128, 1024],
+            grids: Vec::new(),
             next: field(28, 32),
             next_version: field(19, 8),
             version: field(11, 8),

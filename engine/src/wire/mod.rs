@@ -22,6 +22,7 @@ pub mod ipv6;
 pub mod opcode;
 pub mod packet;
 pub mod psn;
+pub(crate) mod reform;
 pub mod reth;
 pub mod udp;
 

@@ -71,6 +71,32 @@ pub struct ReplayReport {
     pub fence_waits: u64,
     /// Requests that waited for room on their server queue pair.
     pub server_waits: u64,
+    /// Requests whose key was found, or not, by what is at their address; addresses forgotten.
+    pub address_hits: u64,
+    /// See `address_hits`.
+    pub address_misses: u64,
+    /// See `address_hits`.
+    pub address_evictions: u64,
+    /// Compare-and-swaps that went on to the end of their list.
+    pub steered_atomics: u64,
+    /// READs that went on to the end of their list.
+    pub steered_reads: u64,
+    /// READs that went on to a node that was overwritten, and were asked for again.
+    pub steered_back: u64,
+    /// Requests that waited until it was known where their list ends.
+    pub list_waits: u64,
+    /// Atomics in whose place a WRITE went.
+    pub replaced_atomics: u64,
+    /// Atomics that stayed atomics although they are replaced, by reason.
+    pub kept: BTreeMap<&'static str, u64>,
+    /// Words that are not replaced any more: written on another server queue pair.
+    pub words_off: u64,
+    /// Words that are not replaced any more: written past the engine.
+    pub words_contradicted: u64,
+    /// Compare-and-swaps that clients were told have succeeded, and that have failed.
+    pub swaps_succeeded: u64,
+    /// See `swaps_succeeded`.
+    pub swaps_failed: u64,
     /// Broken rules of the transport, by invariant, as strict endpoints saw them.
     pub violations: BTreeMap<&'static str, u64>,
     /// The first violation of each invariant, and what is wrong with memory.
@@ -129,6 +155,19 @@ impl ReplayReport {
             teardowns_held: counters.teardowns_held,
             fence_waits: counters.fence_waits,
             server_waits: counters.server_waits,
+            address_hits: counters.address_hits,
+            address_misses: counters.address_misses,
+            address_evictions: counters.address_evictions,
+            steered_atomics: counters.steered_atomics,
+            steered_reads: counters.steered_reads,
+            steered_back: counters.steered_back,
+            list_waits: counters.list_waits,
+            replaced_atomics: counters.replaced_atomics,
+            words_off: counters.words_off,
+            words_contradicted: counters.words_contradicted,
+            swaps_succeeded: counters.swaps_succeeded,
+            swaps_failed: counters.swaps_failed,
+            kept: counters.kept_by_name().collect(),
             violations: BTreeMap::new(),
             problems: Vec::new(),
             memory_ok: None,
@@ -238,6 +277,7 @@ impl ReplayReport {
                 format!("{requests} requests, {answers} answers; {met} of them lost again"),
             ));
         }
+        lines.extend(self.memory_lines());
         let (fence, server) = (group(self.fence_waits), group(self.server_waits));
         let right = "right: final contents, every answer, every execution";
         lines.extend([
@@ -251,6 +291,50 @@ impl ReplayReport {
             ("violations", list(&self.violations)),
             ("memory", if memory_ok { right } else { "WRONG" }.to_owned()),
         ]);
+        lines
+    }
+}
+
+impl ReplayReport {
+    /// What there is to say where the engine knows of servers' memory.
+    fn memory_lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = Vec::new();
+        if self.address_hits + self.address_misses > 0 {
+            let [hits, misses, forgotten] =
+                [self.address_hits, self.address_misses, self.address_evictions].map(group);
+            lines
+                .push(("known by address", format!("{hits}, {misses} not, {forgotten} forgotten")));
+        }
+        if self.steered_atomics + self.steered_reads + self.list_waits > 0 {
+            let [swaps, reads, waits, back] =
+                [self.steered_atomics, self.steered_reads, self.list_waits, self.steered_back]
+                    .map(group);
+            lines.push((
+                "steered",
+                format!(
+                    "{swaps} compare-and-swaps, {reads} READs ({back} asked again); {waits} waited"
+                ),
+            ));
+        }
+        if self.swaps_succeeded + self.swaps_failed > 0 {
+            let swaps = self.swaps_succeeded + self.swaps_failed;
+            let share = percent(self.swaps_succeeded, swaps);
+            lines.push((
+                "compare-and-swaps",
+                format!("{} succeeded{share}", group(self.swaps_succeeded)),
+            ));
+        }
+        if self.replaced_atomics > 0 || !self.kept.is_empty() {
+            let replaced = group(self.replaced_atomics);
+            lines.push(("replaced", format!("{replaced} atomics; kept: {}", list(&self.kept))));
+        }
+        if self.words_off + self.words_contradicted > 0 {
+            let [stray, contradicted] = [self.words_off, self.words_contradicted].map(group);
+            lines.push((
+                "words given up",
+                format!("{stray} written elsewhere, {contradicted} changed past the engine"),
+            ));
+        }
         lines
     }
 }

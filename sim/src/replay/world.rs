@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use qpmux_engine::wire::{Classified, classify};
 use qpmux_engine::{Nanos, Side};
 
-use super::answers::Answers;
+use super::answers::{Allowed, Answers};
 use super::losses::{Leg, RecordedReport, Wires};
 use super::script::{Script, ScriptedConnection, ScriptedVerb};
 use super::setup::{Latency, Setup};
@@ -121,6 +121,7 @@ pub(super) struct World<'a> {
     sequence: BTreeMap<Place, u64>,
     box_wake: u64,
     answers: Answers,
+    allowed: Allowed,
     events: u64,
     now: u64,
     tap: &'a mut Tap<'a>,
@@ -187,6 +188,7 @@ impl<'a> World<'a> {
             sequence: BTreeMap::new(),
             box_wake: u64::MAX,
             answers: Answers::default(),
+            allowed: Allowed::by(&setup.policy),
             events: 0,
             now: 0,
             tap,
@@ -373,7 +375,8 @@ impl<'a> World<'a> {
             .filter_map(|store| check(&store.initial, &store.log, &store.memory).err())
             .map(|mismatch| mismatch.to_string())
             .collect();
-        memory_problems.extend(self.answers.differences(self.stores.iter().map(|s| &s.log)));
+        let stores = self.stores.iter().map(|store| (&store.initial, &store.log));
+        memory_problems.extend(self.answers.differences(stores, self.allowed));
         WorldReport {
             violations,
             memory_problems,

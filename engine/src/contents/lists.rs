@@ -1,0 +1,327 @@
+//! How a store links the versions of its records, as far as requests and answers have shown it.
+//!
+//! A node is a slot that a WRITE has filled. A compare-and-swap that succeeds appends one to the
+//! list of its key; then the old end is superseded, and the new node is the end. Only what a server
+//! has said, or what cannot end otherwise, is taken for an end: so a request that is sent on to the
+//! end never reaches a version that nobody has appended.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::ids::{ClientId, DomainId, ServerQpId};
+use crate::policy::{Cache, SlotGrid};
+
+/// Slot lengths, domains and memory keys of which it is known where the numbers of slots are.
+const GRIDS_MAX: usize = 32;
+/// Appended slots that have to agree on where number 0 is.
+const SAMPLES_NEEDED: u32 = 3;
+
+/// One version of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Node {
+    pub(crate) len: u32,
+    pub(crate) remote_key: u32,
+    pub(crate) version: u64,
+    pub(crate) writer: ClientId,
+    /// Whose list it is for, as far as that is known.
+    pub(crate) key: Option<u64>,
+    /// It is in that list.
+    pub(crate) is_appended: bool,
+    /// What its word holds since it was superseded; `None` if it is not known to be.
+    pub(crate) next: Option<u64>,
+}
+
+/// What is known of a key's list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct List {
+    /// Address of its end, if that is known, and the number of its slot.
+    pub(crate) end: Option<u64>,
+    pub(crate) end_number: Option<u64>,
+    /// An atomic is on its way that may append to it, and it is not known yet whether it does.
+    pub(crate) busy: bool,
+    server_qp: ServerQpId,
+    epoch: u32,
+}
+
+impl List {
+    /// Its end is not known any more.
+    pub(crate) fn lose_end(&mut self) {
+        (self.end, self.end_number) = (None, None);
+    }
+}
+
+/// Slots of one length are numbered by their addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Grid {
+    domain: DomainId,
+    len: u32,
+    remote_key: u32,
+    /// Address of number 0, modulo 2^64.
+    base: u64,
+    /// Appended slots that agreed, one after the other.
+    samples: u32,
+}
+
+impl Grid {
+    fn address(&self, number: u64) -> u64 {
+        self.base.wrapping_add(number.wrapping_mul(u64::from(self.len)))
+    }
+
+    fn is_sure(&self) -> bool {
+        self.samples >= SAMPLES_NEEDED
+    }
+
+    fn has(&self, address: u64) -> bool {
+        address.wrapping_sub(self.base).is_multiple_of(u64::from(self.len.max(1)))
+    }
+}
+
+/// A bounded number of lists and nodes.
+pub(crate) struct Lists {
+    lists: Cache<List>,
+    nodes: Cache<Node>,
+    grids: Vec<Grid>,
+    /// What the profile says of grids, for every domain and memory key.
+    given: Vec<SlotGrid>,
+    /// Raised when it is not known any more what a server queue pair has done.
+    epochs: Box<[u32]>,
+}
+
+impl Lists {
+    /// Room for the lists of `lists_max` keys and for `nodes_max` nodes; none for 0.
+    pub(crate) fn new(
+        lists_max: u32,
+        nodes_max: u32,
+        connections: usize,
+        given: &[SlotGrid],
+    ) -> Lists {
+        let connections = if lists_max == 0 { 0 } else { connections };
+        Lists {
+            lists: Cache::new(lists_max),
+            nodes: Cache::new(if lists_max == 0 { 0 } else { nodes_max }),
+            grids: Vec::with_capacity(GRIDS_MAX),
+            given: given.to_vec(),
+            epochs: vec![0; connections].into(),
+        }
+    }
+
+    fn epoch(&self, id: ServerQpId) -> u32 {
+        self.epochs.get(id.index()).copied().unwrap_or(0)
+    }
+
+    /// It is not known any more what ran on a server queue pair.
+    pub(crate) fn forget(&mut self, id: ServerQpId) {
+        if let Some(epoch) = self.epochs.get_mut(id.index()) {
+            *epoch = epoch.wrapping_add(1);
+        }
+    }
+
+    /// The list of a key whose requests run on this server queue pair.
+    pub(crate) fn list(&mut self, domain: DomainId, key: u64, id: ServerQpId) -> Option<&mut List> {
+        let blank = self.blank(id);
+        let list = self.lists.get_mut(domain, key)?;
+        if (list.server_qp, list.epoch) != (blank.server_qp, blank.epoch) {
+            *list = blank;
+        }
+        Some(list)
+    }
+
+    /// Whether it is not known yet how the list of a key goes on.
+    pub(crate) fn is_busy(&self, domain: DomainId, key: u64, id: ServerQpId) -> bool {
+        self.lists
+            .peek(domain, key)
+            .is_some_and(|list| list.busy && (list.server_qp, list.epoch) == (id, self.epoch(id)))
+    }
+
+    /// The end of a key's list is not known any more, wherever its requests run.
+    pub(crate) fn lose_end(&mut self, domain: DomainId, key: u64) {
+        if let Some(list) = self.lists.get_mut(domain, key) {
+            list.lose_end();
+        }
+    }
+
+    /// The same; it is remembered from now on if there is room.
+    pub(crate) fn list_or_new(
+        &mut self,
+        domain: DomainId,
+        key: u64,
+        id: ServerQpId,
+    ) -> Option<&mut List> {
+        if self.list(domain, key, id).is_none() {
+            let blank = self.blank(id);
+            self.lists.insert(domain, key, blank, |list| !list.busy);
+        }
+        self.list(domain, key, id)
+    }
+
+    fn blank(&self, server_qp: ServerQpId) -> List {
+        let epoch = self.epoch(server_qp);
+        List { end: None, end_number: None, busy: false, server_qp, epoch }
+    }
+
+    /// A client fills a slot: what was there is gone.
+    pub(crate) fn on_slot_written(&mut self, domain: DomainId, address: u64, node: Node) {
+        self.on_other_write(domain, address, node.len);
+        self.nodes.insert(domain, address, node, |_| true);
+    }
+
+    /// Something is written to a range: nodes that it touches are none any more.
+    pub(crate) fn on_other_write(&mut self, domain: DomainId, start: u64, len: u32) {
+        self.nodes.remove(domain, start);
+        let bytes = u64::from(len);
+        for grid in self.grids.iter().filter(|grid| grid.domain == domain && grid.is_sure()) {
+            let slot = u64::from(grid.len.max(1));
+            let before = start.wrapping_sub(grid.base) % slot;
+            let first = start.wrapping_sub(before);
+            // A longer write is no slot's; whoever reads a node that it has overwritten is told by
+            // the node's word.
+            let touched = (before + bytes).div_ceil(slot).min(64);
+            for i in 0..touched {
+                self.nodes.remove(domain, first.wrapping_add(i * slot));
+            }
+        }
+    }
+
+    /// What is known of the node at an address.
+    pub(crate) fn node(&mut self, domain: DomainId, address: u64) -> Option<&mut Node> {
+        self.nodes.get_mut(domain, address)
+    }
+
+    /// The same, if its address is one that slots have: only of such a node it is known that
+    /// nothing else was written there since.
+    pub(crate) fn sure_node(&mut self, domain: DomainId, address: u64) -> Option<Node> {
+        let node = *self.nodes.get_mut(domain, address)?;
+        self.grid(domain, node.len, node.remote_key)
+            .filter(|grid| grid.is_sure() && grid.has(address))
+            .map(|_| node)
+    }
+
+    /// The node with a slot's number, and its address.
+    pub(crate) fn numbered(&mut self, domain: DomainId, number: u64) -> Option<(u64, Node)> {
+        for i in 0..self.grids.len() {
+            let grid = self.grids.get(i).filter(|g| g.domain == domain && g.is_sure());
+            let Some(&grid) = grid else { continue };
+            let address = grid.address(number);
+            if let Some(node) = self.nodes.get_mut(domain, address)
+                && (node.len, node.remote_key) == (grid.len, grid.remote_key)
+            {
+                return Some((address, *node));
+            }
+        }
+        None
+    }
+
+    fn grid(&self, domain: DomainId, len: u32, remote_key: u32) -> Option<&Grid> {
+        let wanted = (domain, len, remote_key);
+        self.grids.iter().find(|g| (g.domain, g.len, g.remote_key) == wanted)
+    }
+
+    /// A slot's number and its address were seen together: the end of a list, whose number the
+    /// one before it had named, was the next that something was appended to.
+    pub(crate) fn learn_grid(&mut self, domain: DomainId, node: &Node, address: u64, number: u64) {
+        let Node { len, remote_key, .. } = *node;
+        let base = address.wrapping_sub(number.wrapping_mul(u64::from(len)));
+        let wanted = (domain, len, remote_key);
+        let known = |g: &&mut Grid| (g.domain, g.len, g.remote_key) == wanted;
+        let full = self.grids.len() == self.grids.capacity();
+        match self.grids.iter_mut().find(known) {
+            Some(grid) if grid.is_sure() => {}
+            Some(grid) if grid.base == base => grid.samples += 1,
+            Some(grid) => (grid.base, grid.samples) = (base, 1),
+            None if full => {}
+            None => self.grids.push(Grid { domain, len, remote_key, base, samples: 1 }),
+        }
+    }
+
+    /// What the profile says of the slots that such a node is among holds for them.
+    pub(crate) fn take_given_grid(&mut self, domain: DomainId, node: &Node) {
+        let Node { len, remote_key, .. } = *node;
+        let Some(given) = self.given.iter().find(|given| given.len == len) else { return };
+        let base = given.address.wrapping_sub(given.number.wrapping_mul(u64::from(len)));
+        let full = self.grids.len() == self.grids.capacity();
+        if self.grid(domain, len, remote_key).is_none() && !full {
+            let samples = SAMPLES_NEEDED;
+            self.grids.push(Grid { domain, len, remote_key, base, samples });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOMAIN: DomainId = DomainId(0);
+
+    fn lists() -> Lists {
+        Lists::new(64, 64, 4, &[])
+    }
+
+    fn node(version: u64) -> Node {
+        Node {
+            len: 128,
+            remote_key: 7,
+            version,
+            writer: ClientId(0),
+            key: Some(1),
+            is_appended: false,
+            next: None,
+        }
+    }
+
+    fn with_grid() -> Lists {
+        let mut lists = lists();
+        for number in [5, 9, 3] {
+            lists.learn_grid(DOMAIN, &node(1), 0x1_0000 + 128 * number, number);
+        }
+        lists
+    }
+
+    #[test]
+    fn slots_are_found_by_number_once_enough_have_agreed() {
+        let mut lists = lists();
+        lists.on_slot_written(DOMAIN, 0x1_0000, node(1));
+        for (number, sure) in [(1, false), (2, false), (4, true)] {
+            lists.learn_grid(DOMAIN, &node(1), 0x1_0000 + 128 * number, number);
+            assert_eq!(lists.numbered(DOMAIN, 0).is_some(), sure, "after {number}");
+            assert_eq!(lists.sure_node(DOMAIN, 0x1_0000).is_some(), sure);
+        }
+        // Somebody appended past the engine: that changes nothing any more.
+        lists.learn_grid(DOMAIN, &node(1), 0x1_0000, 77);
+        assert!(lists.numbered(DOMAIN, 0).is_some());
+    }
+
+    #[test]
+    fn slots_that_contradict_each_other_are_no_grid() {
+        let mut lists = lists();
+        lists.on_slot_written(DOMAIN, 0x1_0000, node(1));
+        for number in [1, 2, 1, 2, 1, 2] {
+            lists.learn_grid(DOMAIN, &node(1), 0x1_0000, number);
+        }
+        assert_eq!(lists.sure_node(DOMAIN, 0x1_0000), None);
+    }
+
+    #[test]
+    fn what_is_written_over_a_node_ends_it() {
+        for (start, len, ends) in
+            [(0x1_0000, 8, true), (0x1_007f, 1, true), (0xffff, 1, false), (0x1_0080, 64, false)]
+        {
+            let mut lists = with_grid();
+            lists.on_slot_written(DOMAIN, 0x1_0000, node(1));
+            lists.on_other_write(DOMAIN, start, len);
+            assert_eq!(lists.node(DOMAIN, 0x1_0000).is_none(), ends, "{start:#x}, {len}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_forgotten_with_its_server_queue_pair() {
+        let mut lists = lists();
+        let id = ServerQpId(1);
+        lists.list_or_new(DOMAIN, 1, id).unwrap().end = Some(0x1_0000);
+        assert_eq!(lists.list(DOMAIN, 1, id).unwrap().end, Some(0x1_0000));
+        lists.forget(id);
+        assert_eq!(lists.list(DOMAIN, 1, id).unwrap().end, None);
+        lists.list(DOMAIN, 1, id).unwrap().end = Some(0x1_0000);
+        assert_eq!(lists.list(DOMAIN, 1, ServerQpId(2)).unwrap().end, None);
+    }
+}

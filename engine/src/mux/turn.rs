@@ -1,0 +1,288 @@
+//! What a request becomes when it is bound: the one that its client asked for, the same one for
+//! another address (steered), or a WRITE in the place of an atomic (replaced).
+//!
+//! It is decided here and nowhere else, in the step that gives the request its PSN, since that is
+//! when it is certain what will have run before it. What was decided stays until the request is
+//! complete: see `turned.rs` for what its client is told.
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use crate::contents::words::{Holds, Manner, Range, User};
+use crate::counters::KeptReason;
+use crate::engine::Engine;
+use crate::frame::Frame;
+use crate::ids::ServerQpId;
+use crate::journal::Operands;
+use crate::mail::{Kind, Request};
+use crate::mux::client::Way;
+use crate::policy::{Access, Atomics, Fit, PlaceId, Policy, Rights};
+use crate::rules::Rule;
+use crate::wire::{Layout, Opcode, ServerPsn};
+
+/// How the answer of a request becomes that of the one that its client asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Told {
+    /// It is that.
+    #[default]
+    AsAnswered,
+    /// A WRITE took an atomic's place: the word had held this.
+    Had(u64),
+    /// A compare-and-swap went on to the end of its list.
+    Appended {
+        /// What the client had expected, and is told if the end was as expected.
+        expected: u64,
+        /// What the word holds that the client aimed at, and is told if not.
+        superseded: u64,
+    },
+    /// A READ went on to the end of its list: the version of the node that the client aimed at.
+    Version(u64),
+}
+
+/// What became of a bound request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Turn {
+    pub(crate) told: Told,
+    /// Address and operands that it goes out with.
+    pub(crate) start: u64,
+    pub(crate) operands: Operands,
+    /// It appends a node to a list, if it succeeds: this one, if that is known.
+    pub(crate) appends: bool,
+    pub(crate) node: Option<u64>,
+    /// What an atomic's word must have held, as far as the engine knows.
+    pub(crate) holds: Option<u64>,
+}
+
+/// What became of all that is bound on one shard, by the index of its server slot. Empty where
+/// every request goes out as it was asked for.
+pub(crate) struct Turns(Box<[Turn]>);
+
+impl Turns {
+    pub(crate) fn new(slots: u32) -> Turns {
+        Turns(vec![Turn::default(); slots as usize].into())
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> Turn {
+        self.0.get(slot as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set(&mut self, slot: u32, turn: Turn) {
+        if let Some(cell) = self.0.get_mut(slot as usize) {
+            *cell = turn;
+        }
+    }
+}
+
+impl Engine {
+    /// Whether a request waits because it is not known yet where its list ends.
+    pub(super) fn waits_for_list(&self, id: ServerQpId, request: &Request) -> bool {
+        let Some(key) = request.key.filter(|_| self.steers(request)) else { return false };
+        let Some(domain) = self.directory.server_qp(id).map(|qp| qp.domain) else { return false };
+        self.lists.is_busy(domain, key, id) && self.config.keeps(Rule::EndIsConfirmed)
+    }
+
+    /// Decides what a request becomes that is bound at `psn`, and makes its frame that. The
+    /// request as it is at the server, and the frame's new layout.
+    pub(super) fn turn(
+        &mut self,
+        slot: u32,
+        psn: ServerPsn,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+    ) -> Option<Layout> {
+        let request = self.servers.slots.get(slot)?.request;
+        if !self.policy.knows_memory() {
+            return None;
+        }
+        let id = request.server_qp;
+        let mut turn = Turn {
+            start: request.access.map_or(0, |access| access.start),
+            operands: request.operands,
+            ..Turn::default()
+        };
+        if request.kind != Kind::Plain {
+            self.steer(id, &request, &mut turn);
+        }
+        if request.kind == Kind::Atomic {
+            self.replace(id, psn, &request, layout.opcode, &mut turn);
+        }
+        self.note_words(id, psn, &request, &turn, frame, layout);
+        self.turns.set(slot, turn);
+        if matches!(turn.told, Told::Had(_))
+            && let Some(record) = self.servers.slots.get_mut(slot)
+        {
+            // Any acknowledgement of it or of what is behind it completes a WRITE.
+            record.request.kind = Kind::Plain;
+        }
+        self.form(&request, &turn, frame, layout)
+    }
+
+    /// A WRITE takes an atomic's place if it is known what the word holds, and that the atomic
+    /// would succeed.
+    fn replace(
+        &mut self,
+        id: ServerQpId,
+        psn: ServerPsn,
+        request: &Request,
+        opcode: Opcode,
+        turn: &mut Turn,
+    ) {
+        if self.policy.atomics != Atomics::Replace {
+            return;
+        }
+        let (Some(place), Some(domain)) = (place_of(request), self.domain_at(id)) else {
+            return self.counters.kept.count(KeptReason::OwnQueuePair as usize);
+        };
+        let user = User { server_qp: id, place };
+        let holds = self.words.holds(domain, turn.start, user);
+        let is_swap = request.origin.opcode == Opcode::CompareSwap;
+        debug_assert!(request.origin.opcode == opcode || opcode == Opcode::WriteOnly);
+        let reason = match holds {
+            Holds::Off => Some(KeptReason::WordOff),
+            Holds::Unknown | Holds::Asked(_) => Some(KeptReason::ValueUnknown),
+            Holds::Known(value) => {
+                turn.holds = Some(value);
+                let fails = is_swap && value != turn.operands.compare;
+                match fails && self.config.keeps(Rule::FailingSwapIsAsked) {
+                    true => Some(KeptReason::ValueDiffers),
+                    false if self.may_write(request, turn.start) => None,
+                    false => Some(KeptReason::NotTrusted),
+                }
+            }
+        };
+        let Some(reason) = reason else {
+            return self.put_write(domain, user, psn, request, turn);
+        };
+        self.counters.kept.count(reason as usize);
+        let known = matches!(holds, Holds::Known(_)) && reason == KeptReason::ValueDiffers;
+        if !known {
+            self.words.set(domain, turn.start, user, psn, Holds::Asked(psn), false);
+        }
+    }
+
+    /// The atomic becomes a WRITE.
+    fn put_write(
+        &mut self,
+        domain: crate::DomainId,
+        user: User,
+        psn: ServerPsn,
+        request: &Request,
+        turn: &mut Turn,
+    ) {
+        let Some(value) = turn.holds else { return };
+        let is_swap = request.origin.opcode == Opcode::CompareSwap;
+        let Operands { swap_or_add, compare: _ } = turn.operands;
+        let after = if is_swap { swap_or_add } else { value.wrapping_add(swap_or_add) };
+        turn.operands = Operands { swap_or_add: after, compare: 0 };
+        turn.told = Told::Had(match turn.told {
+            Told::Appended { expected, .. } => expected,
+            _ => value,
+        });
+        self.words.set(domain, turn.start, user, psn, Holds::Known(after), false);
+        self.counters.replaced_atomics += 1;
+        if is_swap {
+            self.count_swap(true);
+        }
+        // It cannot but succeed.
+        if turn.appends
+            && let Some(key) = request.key
+        {
+            if let Some(list) = self.lists.list(domain, key, user.server_qp) {
+                list.busy = false;
+            }
+            // What is in memory then is what it stores.
+            self.on_appended(user.server_qp, domain, key, turn);
+        }
+    }
+
+    /// Whether server queue pair and client may both write the word.
+    fn may_write(&self, request: &Request, start: u64) -> bool {
+        request.access.is_some_and(|access| {
+            let access = Access { right: Rights::WRITE, start, len: 8, ..access };
+            self.directory.fit(request.client, request.server_qp, &access, 1) == Fit::Certain
+        })
+    }
+
+    /// Compares what a request writes with the words that are known.
+    fn note_words(
+        &mut self,
+        id: ServerQpId,
+        psn: ServerPsn,
+        request: &Request,
+        turn: &Turn,
+        frame: &Frame<'_>,
+        layout: &Layout,
+    ) {
+        let Some(range) = self.written_range(id, request, turn) else { return };
+        self.words.begin_write(range, id);
+        if layout.opcode == Opcode::WriteFirst
+            && let Some(server) = self.servers.get_mut(id)
+            && !core::mem::replace(&mut server.writes_long, true)
+        {
+            self.words.count_long_write(true);
+        }
+        let replaced = matches!(turn.told, Told::Had(_));
+        let asked = request.kind == Kind::Atomic && place_of(request).is_some();
+        let alone = matches!(request.origin.way, Way::Alone(_));
+        if replaced || asked && !alone {
+            return;
+        }
+        let fills = whole_slot(&self.policy, request, layout);
+        let manner = match request.origin.way {
+            _ if fills => Manner::Fresh,
+            Way::Place(place) | Way::Alone(place) => Manner::Keyed(place),
+            Way::Own => Manner::Own,
+        };
+        let order = self.directory.byte_order(id);
+        let payload = layout.payload(frame.bytes());
+        let whole = request.kind == Kind::Plain && layout.opcode == Opcode::WriteOnly;
+        let value_at = |address: u64| {
+            let at = usize::try_from(address.checked_sub(range.start)?).ok()?;
+            let bytes = payload.get(at..at.checked_add(8)?)?;
+            whole.then(|| order.number(bytes))
+        };
+        let keeps = self.config.keeps(Rule::StrayWriteEndsWord);
+        let off = match keeps {
+            true => self.words.on_write(range, (id, psn), manner, value_at),
+            false => 0,
+        };
+        self.counters.words_off += u64::from(off);
+        if let (true, Some(place), Some(word)) = (fills, place_of(request), payload.get(..8)) {
+            let user = User { server_qp: id, place };
+            let holds = Holds::Known(order.number(word));
+            self.words.set(range.domain, range.start, user, psn, holds, true);
+        }
+    }
+
+    /// What a request writes at the server.
+    pub(super) fn written_range(
+        &self,
+        id: ServerQpId,
+        request: &Request,
+        turn: &Turn,
+    ) -> Option<Range> {
+        let access = request.access.filter(|_| self.policy.atomics == Atomics::Replace)?;
+        let writes = access.right != Rights::READ && access.len > 0;
+        let range = Range { domain: self.domain_at(id)?, start: turn.start, len: access.len };
+        writes.then_some(range)
+    }
+
+    pub(super) fn domain_at(&self, id: ServerQpId) -> Option<crate::DomainId> {
+        self.directory.server_qp(id).map(|connection| connection.domain)
+    }
+}
+
+/// Whether a request fills a whole slot of a list.
+fn whole_slot(policy: &Policy, request: &Request, layout: &Layout) -> bool {
+    request.kind == Kind::Plain
+        && layout.opcode == Opcode::WriteOnly
+        && policy.profile.is_slot(layout.payload_len.into())
+}
+
+/// The place that brought a request to its server queue pair.
+pub(super) fn place_of(request: &Request) -> Option<PlaceId> {
+    match request.origin.way {
+        Way::Place(place) => Some(place),
+        Way::Alone(_) | Way::Own => None,
+    }
+}
