@@ -105,6 +105,10 @@ named! {
         ValueDiffers => "value_differs",
         /// It is not certain that its server queue pair takes a WRITE of the word.
         NotTrusted => "not_trusted",
+        /// Its server keeps words in another byte order than it is said to.
+        ByteOrder => "byte_order",
+        /// Requests that passed untranslated may be on their way: of connections that are learnt.
+        OthersPass => "others_pass",
         /// The word was written past its key's server queue pair, or past the engine.
         WordOff => "word_off",
     }
@@ -185,6 +189,10 @@ pub struct Counters {
     /// Words that are not replaced any more because an answer contradicted what was known: they
     /// were written past the engine.
     pub words_contradicted: u64,
+    /// Requests that waited for WRITEs in the place of atomics, on another server queue pair.
+    pub word_waits: u64,
+    /// Servers found to keep words in another byte order than they are said to.
+    pub byte_orders_wrong: u64,
     /// Compare-and-swaps that clients were told have succeeded, and that have failed.
     pub swaps_succeeded: u64,
     /// See `swaps_succeeded`.
@@ -287,6 +295,8 @@ impl Counters {
         self.replaced_atomics += other.replaced_atomics;
         self.words_off += other.words_off;
         self.words_contradicted += other.words_contradicted;
+        self.word_waits += other.word_waits;
+        self.byte_orders_wrong += other.byte_orders_wrong;
         self.swaps_succeeded += other.swaps_succeeded;
         self.swaps_failed += other.swaps_failed;
         self.kept.add(&other.kept);

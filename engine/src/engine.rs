@@ -133,6 +133,8 @@ pub struct Engine {
     pub(crate) lists: Lists,
     /// What became of bound requests.
     pub(crate) turns: Turns,
+    /// Server queue pairs where something waits, while atomics are replaced.
+    pub(crate) word_waiters: WorkRing,
     /// The server queue pair whose connection just ended.
     pub(crate) dismissed: Option<ServerQpId>,
     /// Learns connections, if the engine is to.
@@ -201,6 +203,7 @@ impl Engine {
             clients: Clients::new(&config, connections, connections_max),
             servers: Servers::new(&config, connections, connections_max, u32::from(shards.max(1))),
             watches: Watches::new(connections_max),
+            word_waiters: WorkRing::new(connections_max),
             parked: WorkRing::new(connections_max),
             recalls: WorkRing::new(connections_max),
             assembling: WorkRing::new(connections_max),
@@ -381,6 +384,7 @@ impl Engine {
         };
         let Some(connection) = found else {
             self.learn(now, frame, &layout);
+            self.note_passing(now, frame, &layout);
             return self.pass(frame, out);
         };
         let id = ClientId(connection);

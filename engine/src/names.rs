@@ -56,6 +56,8 @@ impl Counters {
             replaced_atomics,
             words_off,
             words_contradicted,
+            word_waits,
+            byte_orders_wrong,
             swaps_succeeded,
             swaps_failed,
         });

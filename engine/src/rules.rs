@@ -93,6 +93,9 @@ rules! {
     FailingSwapIsAsked => "failing-swap-is-asked",
     /// A word that is written on another server queue pair is not replaced any more.
     StrayWriteEndsWord => "stray-write-ends-word",
+    /// A request for a word waits for WRITEs in the place of atomics that are on their way to it
+    /// by another server queue pair.
+    StrayWriteWaits => "stray-write-waits",
     /// An answer that contradicts what is known of a word ends that.
     ContradictionEndsWord => "contradiction-ends-word",
     /// A request waits until it is known where its list ends.

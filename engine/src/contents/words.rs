@@ -6,9 +6,11 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::ids::{DomainId, ServerQpId};
-use crate::policy::{Cache, PlaceId, Put};
+use crate::policy::{Cache, PlaceId, Put, mix};
+use crate::time::Nanos;
 use crate::wire::ServerPsn;
 
 /// Bytes of a word that atomics work on (IBTA vol. 1, 9.4.5).
@@ -17,6 +19,9 @@ pub(crate) const WORD: u64 = 8;
 const GRANULE: u64 = 64;
 /// Longest WRITE whose words are looked at one by one, in bytes; of longer ones all are forgotten.
 const LOOKED_AT_MAX: u64 = 1 << 16;
+
+/// Servers remembered that keep words in an unexpected byte order; when there are more, all do.
+const DISORDERED_MAX: usize = 64;
 
 /// What is known of a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +68,8 @@ struct Granule {
     /// Requests on their way that write there, and the one queue pair that they are all on.
     writes: u32,
     server_qp: Option<ServerQpId>,
+    /// Those of them that are in the place of an atomic.
+    replaced: u32,
 }
 
 /// A range of one domain's memory.
@@ -107,6 +114,10 @@ pub(crate) struct Words {
     epochs: Box<[u32]>,
     /// Messages of several packets that write, on their way: any word may be among theirs.
     long_writes: u32,
+    /// Until then requests may be on their way that have passed untranslated.
+    passing_until: Nanos,
+    /// Servers whose adapters keep words in another byte order than they are said to.
+    disordered: Vec<DomainId>,
 }
 
 impl Words {
@@ -122,6 +133,8 @@ impl Words {
             granules: vec![Granule::default(); granules].into(),
             epochs: vec![0; server_qps].into(),
             long_writes: 0,
+            passing_until: Nanos(0),
+            disordered: Vec::with_capacity(DISORDERED_MAX),
         }
     }
 
@@ -131,6 +144,23 @@ impl Words {
 
     fn epoch(&self, id: ServerQpId) -> u32 {
         self.epochs.get(id.index()).copied().unwrap_or(0)
+    }
+
+    /// A request passes untranslated that may write any word, and may be on its way until then.
+    pub(crate) fn on_passing(&mut self, now: Nanos, until: Nanos) {
+        if self.is_passed(now) {
+            self.forget_all();
+        }
+        self.passing_until = self.passing_until.max(until);
+    }
+
+    /// Whether all that has passed untranslated has arrived or is lost: before, no word is known.
+    pub(crate) fn is_passed(&self, now: Nanos) -> bool {
+        now >= self.passing_until
+    }
+
+    fn forget_all(&mut self) {
+        self.epochs.iter_mut().for_each(|epoch| *epoch = epoch.wrapping_add(1));
     }
 
     /// It is not known any more what ran on a server queue pair.
@@ -164,18 +194,19 @@ impl Words {
     ) -> bool {
         let User { server_qp, place } = user;
         let word = Word { holds, place, server_qp, epoch: self.epoch(server_qp), changed: psn };
+        let quiet = self.is_quiet(domain, address, server_qp);
         if let Some(known) = self.words.get_mut(domain, address) {
             if known.holds == Holds::Off || known.place != place && !fresh {
                 known.holds = Holds::Off;
                 return false;
             }
             *known = word;
-            return true;
+            if !quiet {
+                known.holds = Holds::Unknown;
+            }
+            return quiet;
         }
-        let quiet = self
-            .granule(domain, address)
-            .is_some_and(|granule| granule.writes == 0 || granule.server_qp == Some(server_qp));
-        if !quiet || self.long_writes > 0 {
+        if !quiet {
             return false;
         }
         let put = self.words.insert(domain, address, word, |word| word.holds != Holds::Off);
@@ -233,6 +264,18 @@ impl Words {
         }
     }
 
+    /// A word came back with its bytes turned round: nothing of this server's is replaced any more.
+    pub(crate) fn on_disorder(&mut self, domain: DomainId) {
+        if self.disordered.len() < self.disordered.capacity() && !self.is_disordered(domain) {
+            self.disordered.push(domain);
+        }
+    }
+
+    /// Whether a server keeps words in another byte order than it is said to.
+    pub(crate) fn is_disordered(&self, domain: DomainId) -> bool {
+        self.disordered.len() == self.disordered.capacity() || self.disordered.contains(&domain)
+    }
+
     /// A request that writes a range is bound; what it writes is known where `value_at` says so.
     /// Returns how many words are off for it: they are written on another server queue pair.
     pub(crate) fn on_write(
@@ -246,7 +289,7 @@ impl Words {
             return 0;
         }
         if u64::from(range.len) > LOOKED_AT_MAX {
-            self.epochs.iter_mut().for_each(|epoch| *epoch = epoch.wrapping_add(1));
+            self.forget_all();
             return 0;
         }
         let mut off = 0;
@@ -292,22 +335,43 @@ impl Words {
         word.holds == Holds::Off
     }
 
+    /// Whether a request that writes a range has to wait: WRITEs in the place of atomics are on
+    /// their way there, on another server queue pair. They would not see what it does.
+    pub(crate) fn must_wait(&self, range: Range, id: ServerQpId) -> bool {
+        range.granules().take((LOOKED_AT_MAX / GRANULE) as usize).any(|first| {
+            let granule = self.index(range.domain, first).and_then(|at| self.granules.get(at));
+            granule.is_some_and(|granule| granule.replaced > 0 && granule.server_qp != Some(id))
+        })
+    }
+
+    /// Whether all that is on its way to a word's granule is on this server queue pair.
+    pub(crate) fn is_quiet(&self, domain: DomainId, address: u64, id: ServerQpId) -> bool {
+        let granule = self.index(domain, address).and_then(|at| self.granules.get(at));
+        self.long_writes == 0
+            && granule.is_some_and(|granule| granule.writes == 0 || granule.server_qp == Some(id))
+    }
+
     /// Counts a request in that writes a range, until it is complete.
-    pub(crate) fn begin_write(&mut self, range: Range, id: ServerQpId) {
+    pub(crate) fn begin_write(&mut self, range: Range, id: ServerQpId, replaced: bool) {
         for first in range.granules().take((LOOKED_AT_MAX / GRANULE) as usize) {
             let Some(granule) = self.granule(range.domain, first) else { return };
             let same = granule.writes == 0 || granule.server_qp == Some(id);
             granule.writes += 1;
+            granule.replaced += u32::from(replaced);
             granule.server_qp = same.then_some(id);
         }
     }
 
-    /// Counts it out.
-    pub(crate) fn end_write(&mut self, range: Range) {
+    /// Counts it out. Whether others may have waited for that.
+    pub(crate) fn end_write(&mut self, range: Range, replaced: bool) -> bool {
+        let mut was_last = false;
         for first in range.granules().take((LOOKED_AT_MAX / GRANULE) as usize) {
-            let Some(granule) = self.granule(range.domain, first) else { return };
+            let Some(granule) = self.granule(range.domain, first) else { return false };
             granule.writes = granule.writes.saturating_sub(1);
+            granule.replaced = granule.replaced.saturating_sub(u32::from(replaced));
+            was_last |= replaced && granule.replaced == 0;
         }
+        was_last
     }
 
     /// Counts a message of several packets in that writes, or out.
@@ -317,9 +381,14 @@ impl Words {
     }
 
     fn granule(&mut self, domain: DomainId, address: u64) -> Option<&mut Granule> {
+        let index = self.index(domain, address)?;
+        self.granules.get_mut(index)
+    }
+
+    fn index(&self, domain: DomainId, address: u64) -> Option<usize> {
         let mask = self.granules.len().checked_sub(1)?;
-        let hash = crate::policy::mix(address / GRANULE ^ u64::from(domain.0) << 48) as usize;
-        self.granules.get_mut(hash & mask)
+        let hash = mix(address / GRANULE ^ u64::from(domain.0) << 48) as usize;
+        Some(hash & mask)
     }
 
     fn count_word(&mut self, domain: DomainId, address: u64, more: bool) {

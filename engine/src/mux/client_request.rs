@@ -11,7 +11,7 @@ use crate::ids::ClientId;
 use crate::journal::Operands;
 use crate::mail::{Kind, Mail, Request};
 use crate::out::{Action, Out};
-use crate::policy::{Access, Order, Rights};
+use crate::policy::{Access, Map, Order, Rights};
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Layout, NakCode, Opcode};
@@ -262,7 +262,11 @@ impl Engine {
             _ if matches!(record.way, Way::Alone(_)) => false,
             Order::Fenced => record.target == target,
             Order::Keyed => {
-                record.target == target || record.kind != Kind::Read || record.packets == 1
+                // Of a READ without a key nobody knows what it must not overtake.
+                let stray = self.policy.map == Map::All && record.of_key.is_none();
+                record.target == target
+                    || record.kind != Kind::Read
+                    || record.packets == 1 && !stray
             }
         };
         in_order

@@ -403,6 +403,7 @@ impl Engine {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         self.servers.slots.push_back(server.waiting_queue(id, &record.request), slot);
         self.counters.server_waits += 1;
+        self.note_wait(id, &record.request);
         self.servers.work.push(id.0);
     }
 
@@ -430,6 +431,7 @@ impl Engine {
             if guest { !server.exclusive } else { !request.exclusive || server.open_guests == 0 };
         self.may_stay(id, request)
             && !self.waits_for_list(id, request)
+            && !self.waits_for_word(id, request)
             && (alone || !self.config.keeps(Rule::GuestsMakeRoom))
             && !self.is_asking(id)
             && server.repair.is_none()
@@ -457,13 +459,15 @@ impl Engine {
         let Some(psn) = self.servers.get(id).map(|server| server.next) else { return };
         let Some(record) = self.servers.slots.get_mut(slot) else { return };
         record.psn = psn;
-        let turned = self.turn(slot, psn, frame, layout);
+        let turned = self.turn(now, slot, psn, frame, layout);
         let layout = turned.as_ref().unwrap_or(layout);
         let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
-        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         if request.kind != Kind::Plain {
-            self.servers.past_reads.note(&request, psn);
+            // One that was steered cannot be asked for again as its client asked for it.
+            let access = request.access.filter(|_| !self.is_steered(slot));
+            self.servers.past_reads.note(&Request { access, ..request }, psn);
         }
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         if server.open.is_empty() {
             server.acknowledged = psn;
             let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
@@ -565,7 +569,10 @@ impl Engine {
         if self.servers.get(id).is_none_or(|server| server.recalled.is_some()) {
             return false;
         }
-        let Some(slot) = self.next_waiting(id) else { return false };
+        let Some(slot) = self.next_waiting(id) else {
+            self.stay_waiter(id);
+            return false;
+        };
         let Some(record) = self.servers.slots.get(slot) else { return false };
         out.push(Action::Recall(record.token));
         self.recalls.push(id.0);

@@ -37,7 +37,7 @@ impl Engine {
 
     /// Sends a request on to the end of its key's list, if it aims at a node before that.
     pub(super) fn steer(&mut self, id: ServerQpId, request: &Request, turn: &mut Turn) {
-        let (Some(key), Some(domain)) = (request.key, self.domain_at(id)) else { return };
+        let (Some(key), Some(domain)) = (request.key, self.memory_at(id)) else { return };
         let append = self.append_of(request);
         if !request.mapped {
             // It may run at any time.
@@ -186,7 +186,7 @@ impl Engine {
         layout: &Layout,
     ) {
         let server_qp = id.own_server_qp();
-        let (Some(domain), Some(form)) = (self.domain_at(server_qp), self.policy.profile.list())
+        let (Some(domain), Some(form)) = (self.memory_at(server_qp), self.policy.profile.list())
         else {
             return;
         };

@@ -18,7 +18,8 @@ use crate::mail::{Kind, Request};
 use crate::mux::client::Way;
 use crate::policy::{Access, Atomics, Fit, PlaceId, Policy, Rights};
 use crate::rules::Rule;
-use crate::wire::{Layout, Opcode, ServerPsn};
+use crate::time::Nanos;
+use crate::wire::{Layout, Opcode, ServerPsn, icrc};
 
 /// How the answer of a request becomes that of the one that its client asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -77,7 +78,7 @@ impl Engine {
     /// Whether a request waits because it is not known yet where its list ends.
     pub(super) fn waits_for_list(&self, id: ServerQpId, request: &Request) -> bool {
         let Some(key) = request.key.filter(|_| self.steers(request)) else { return false };
-        let Some(domain) = self.directory.server_qp(id).map(|qp| qp.domain) else { return false };
+        let Some(domain) = self.memory_at(id) else { return false };
         self.lists.is_busy(domain, key, id) && self.config.keeps(Rule::EndIsConfirmed)
     }
 
@@ -85,6 +86,7 @@ impl Engine {
     /// request as it is at the server, and the frame's new layout.
     pub(super) fn turn(
         &mut self,
+        now: Nanos,
         slot: u32,
         psn: ServerPsn,
         frame: &mut Frame<'_>,
@@ -104,9 +106,9 @@ impl Engine {
             self.steer(id, &request, &mut turn);
         }
         if request.kind == Kind::Atomic {
-            self.replace(id, psn, &request, layout.opcode, &mut turn);
+            self.replace(now, id, psn, &request, &mut turn);
         }
-        self.note_words(id, psn, &request, &turn, frame, layout);
+        self.note_words(now, id, psn, &request, &turn, frame, layout);
         self.turns.set(slot, turn);
         if matches!(turn.told, Told::Had(_))
             && let Some(record) = self.servers.slots.get_mut(slot)
@@ -121,22 +123,31 @@ impl Engine {
     /// would succeed.
     fn replace(
         &mut self,
+        now: Nanos,
         id: ServerQpId,
         psn: ServerPsn,
         request: &Request,
-        opcode: Opcode,
         turn: &mut Turn,
     ) {
         if self.policy.atomics != Atomics::Replace {
             return;
         }
-        let (Some(place), Some(domain)) = (place_of(request), self.domain_at(id)) else {
+        let (Some(place), Some(domain)) = (place_of(request), self.memory_at(id)) else {
             return self.counters.kept.count(KeptReason::OwnQueuePair as usize);
         };
+        if !self.words.is_passed(now) {
+            return self.counters.kept.count(KeptReason::OthersPass as usize);
+        }
+        if self.words.is_disordered(domain) {
+            return self.counters.kept.count(KeptReason::ByteOrder as usize);
+        }
         let user = User { server_qp: id, place };
-        let holds = self.words.holds(domain, turn.start, user);
+        let quiet = self.words.is_quiet(domain, turn.start, id);
+        let holds = match self.words.holds(domain, turn.start, user) {
+            Holds::Known(_) if !quiet => Holds::Unknown,
+            holds => holds,
+        };
         let is_swap = request.origin.opcode == Opcode::CompareSwap;
-        debug_assert!(request.origin.opcode == opcode || opcode == Opcode::WriteOnly);
         let reason = match holds {
             Holds::Off => Some(KeptReason::WordOff),
             Holds::Unknown | Holds::Asked(_) => Some(KeptReason::ValueUnknown),
@@ -206,6 +217,7 @@ impl Engine {
     /// Compares what a request writes with the words that are known.
     fn note_words(
         &mut self,
+        now: Nanos,
         id: ServerQpId,
         psn: ServerPsn,
         request: &Request,
@@ -214,14 +226,14 @@ impl Engine {
         layout: &Layout,
     ) {
         let Some(range) = self.written_range(id, request, turn) else { return };
-        self.words.begin_write(range, id);
+        let replaced = matches!(turn.told, Told::Had(_));
+        self.words.begin_write(range, id, replaced);
         if layout.opcode == Opcode::WriteFirst
             && let Some(server) = self.servers.get_mut(id)
             && !core::mem::replace(&mut server.writes_long, true)
         {
             self.words.count_long_write(true);
         }
-        let replaced = matches!(turn.told, Told::Had(_));
         let asked = request.kind == Kind::Atomic && place_of(request).is_some();
         let alone = matches!(request.origin.way, Way::Alone(_));
         if replaced || asked && !alone {
@@ -247,6 +259,7 @@ impl Engine {
             false => 0,
         };
         self.counters.words_off += u64::from(off);
+        let fills = fills && self.words.is_passed(now);
         if let (true, Some(place), Some(word)) = (fills, place_of(request), payload.get(..8)) {
             let user = User { server_qp: id, place };
             let holds = Holds::Known(order.number(word));
@@ -263,12 +276,51 @@ impl Engine {
     ) -> Option<Range> {
         let access = request.access.filter(|_| self.policy.atomics == Atomics::Replace)?;
         let writes = access.right != Rights::READ && access.len > 0;
-        let range = Range { domain: self.domain_at(id)?, start: turn.start, len: access.len };
+        let range = Range { domain: self.memory_at(id)?, start: turn.start, len: access.len };
         writes.then_some(range)
     }
 
-    pub(super) fn domain_at(&self, id: ServerQpId) -> Option<crate::DomainId> {
-        self.directory.server_qp(id).map(|connection| connection.domain)
+    /// Whether a request waits for WRITEs in the place of atomics that are on their way to the same
+    /// memory by another server queue pair: it would not see them, nor they it.
+    pub(super) fn waits_for_word(&self, id: ServerQpId, request: &Request) -> bool {
+        if self.policy.atomics != Atomics::Replace || !self.config.keeps(Rule::StrayWriteWaits) {
+            return false;
+        }
+        let start = request.access.map_or(0, |access| access.start);
+        let turn = Turn { start, ..Turn::default() };
+        let range = self.written_range(id, request, &turn);
+        range.is_some_and(|range| self.words.must_wait(range, id))
+    }
+
+    /// A request has begun to wait.
+    pub(super) fn note_wait(&mut self, id: ServerQpId, request: &Request) {
+        self.counters.list_waits += u64::from(self.waits_for_list(id, request));
+        self.counters.word_waits += u64::from(self.waits_for_word(id, request));
+        self.stay_waiter(id);
+    }
+
+    /// What waits goes on waiting.
+    pub(super) fn stay_waiter(&mut self, id: ServerQpId) {
+        let waits = self.servers.get(id).is_some_and(|server| {
+            !server.waiting_own.is_empty() || !server.waiting_guests.is_empty()
+        });
+        if waits && self.policy.atomics == Atomics::Replace {
+            self.word_waiters.push(id.0);
+        }
+    }
+
+    /// A request passes untranslated: who writes so is seen, but not waited for.
+    pub(crate) fn note_passing(&mut self, now: Nanos, frame: &Frame<'_>, layout: &Layout) {
+        let writes =
+            layout.opcode.is_request() && (layout.opcode.is_write() || layout.opcode.is_atomic());
+        let replaces = self.policy.atomics == Atomics::Replace;
+        if writes && replaces && icrc::verify(frame.bytes(), layout) {
+            self.words.on_passing(now, now.after(self.config.packet_lifetime_ns));
+        }
+    }
+
+    pub(super) fn memory_at(&self, id: ServerQpId) -> Option<crate::DomainId> {
+        self.directory.memory_at(id)
     }
 }
 

@@ -49,6 +49,11 @@ impl Engine {
         }
     }
 
+    /// Whether a request goes to another address than its client's.
+    pub(super) fn is_steered(&self, slot: u32) -> bool {
+        matches!(self.turns.get(slot).told, Told::Appended { .. } | Told::Version(_))
+    }
+
     /// What a request's client is told once it is acknowledged.
     pub(super) fn acknowledged(&self, slot: u32) -> Outcome {
         match self.turns.get(slot).told {
@@ -73,7 +78,7 @@ impl Engine {
         let succeeded = is_swap && original == turn.operands.compare;
         self.learn_word(id, &record, &turn, original, is_swap);
         if turn.appends
-            && let (Some(domain), Some(key)) = (self.domain_at(id), request.key)
+            && let (Some(domain), Some(key)) = (self.memory_at(id), request.key)
             && let Some(list) = self.lists.list(domain, key, id)
         {
             list.busy = false;
@@ -111,7 +116,7 @@ impl Engine {
         original: u64,
         is_swap: bool,
     ) {
-        let Some(domain) = self.domain_at(id) else { return };
+        let Some(domain) = self.memory_at(id) else { return };
         if place_of(&record.request).is_none() || self.policy.atomics != Atomics::Replace {
             return;
         }
@@ -125,6 +130,10 @@ impl Engine {
             && self.config.keeps(Rule::ContradictionEndsWord)
         {
             self.counters.words_contradicted += 1;
+            if turn.holds.is_some_and(|holds| holds.swap_bytes() == original) {
+                self.counters.byte_orders_wrong += 1;
+                self.words.on_disorder(domain);
+            }
             return self.words.turn_off(domain, turn.start);
         }
         self.words.on_answer(domain, turn.start, (id, record.psn), after);
@@ -163,7 +172,7 @@ impl Engine {
 
     /// Compares a word that a READ found with what is known of it.
     fn compare_word(&mut self, id: ServerQpId, record: &ServerSlot, turn: &Turn, found: u64) {
-        let (Some(domain), Atomics::Replace) = (self.domain_at(id), self.policy.atomics) else {
+        let (Some(domain), Atomics::Replace) = (self.memory_at(id), self.policy.atomics) else {
             return;
         };
         let keeps = self.config.keeps(Rule::ContradictionEndsWord);
@@ -183,7 +192,7 @@ impl Engine {
         self.drop_frame(frame, DropReason::ResponseUnfit, out);
         let Some(&record) = self.servers.slots.get(slot) else { return };
         let (turn, request) = (self.turns.get(slot), record.request);
-        if let (Some(domain), Some(key)) = (self.domain_at(id), request.key) {
+        if let (Some(domain), Some(key)) = (self.memory_at(id), request.key) {
             self.lists.on_other_write(domain, turn.start, 1);
             self.lists.lose_end(domain, key);
         }
@@ -204,7 +213,12 @@ impl Engine {
         let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
         let turn = self.turns.get(slot);
         if let Some(range) = self.written_range(id, &request, &turn) {
-            self.words.end_write(range);
+            let replaced = matches!(turn.told, Told::Had(_));
+            if self.words.end_write(range, replaced) {
+                while let Some(waiter) = self.word_waiters.pop() {
+                    self.servers.work.push(waiter);
+                }
+            }
         }
         let last = matches!(request.origin.opcode, Opcode::WriteLast | Opcode::WriteLastImm);
         if last

@@ -124,6 +124,7 @@ impl Engine {
         out: &mut Out,
     ) {
         self.note_request_facts(id, frame.bytes(), layout);
+        self.note_passing(now, frame, layout);
         let psn = ClientPsn::from_wire(layout.psn);
         if !self.watches.get(id).synced && layout.opcode.starts_message() {
             self.sync(id, psn);

@@ -148,6 +148,9 @@ pub struct Directory {
     gone: Vec<ServerQpId>,
     /// Servers whose adapters do not keep the words of atomics in little-endian order.
     big_endian: Vec<IpAddr>,
+    /// Domains, and the first domain of the same server. One that is learnt is its server's only
+    /// one.
+    memories: Vec<(DomainId, DomainId)>,
 }
 
 /// How sure it is that a host takes an access.
@@ -183,7 +186,8 @@ impl Directory {
         let places = Places::fixed(core::iter::empty());
         let gone = Vec::with_capacity(connections.len());
         let big_endian = Vec::new();
-        let mut directory = Directory { connections, trust, places, gone, big_endian };
+        let memories = memories(&connections);
+        let mut directory = Directory { connections, trust, places, gone, big_endian, memories };
         if policy.map != Map::None {
             directory.places = fixed_places(&directory, policy);
         }
@@ -199,6 +203,7 @@ impl Directory {
             places: Places::fixed(core::iter::empty()),
             gone: Vec::new(),
             big_endian: Vec::new(),
+            memories: Vec::new(),
         }
     }
 
@@ -216,6 +221,14 @@ impl Directory {
     pub fn with_big_endian(mut self, servers: Vec<IpAddr>) -> Directory {
         self.big_endian = servers;
         self
+    }
+
+    /// The same for all domains of one server: they reach the same memory.
+    pub(crate) fn memory_at(&self, id: ServerQpId) -> Option<DomainId> {
+        let domain = self.server_qp(id)?.domain;
+        let at = self.memories.binary_search_by_key(&domain, |(domain, _)| *domain);
+        let memory = at.ok().and_then(|at| self.memories.get(at)).map(|(_, memory)| *memory);
+        Some(memory.unwrap_or(domain))
     }
 
     /// In which order a server's adapter keeps the bytes of a word.
@@ -376,6 +389,20 @@ impl Directory {
         };
         rights.contains(needed)
     }
+}
+
+/// For each domain the first one of the same server.
+fn memories(connections: &[Connection]) -> Vec<(DomainId, DomainId)> {
+    let of = |c: &Connection| (c.server.ip, c.domain);
+    let mut domains: Vec<(IpAddr, DomainId)> = connections.iter().map(of).collect();
+    domains.sort_unstable();
+    domains.dedup();
+    let first = |ip: IpAddr| domains.iter().find(|(server, _)| *server == ip).map(|(_, d)| *d);
+    let mut memories: Vec<_> =
+        domains.iter().filter_map(|(ip, domain)| Some((*domain, first(*ip)?))).collect();
+    memories.sort_unstable();
+    memories.dedup_by_key(|(domain, _)| *domain);
+    memories
 }
 
 /// For each domain the server queue pairs in use, lowest server queue pair number first.

@@ -1,7 +1,8 @@
 //! What is chosen of the engine's policy and limits.
 
 use qpmux_engine::policy::{
-    AtomicKey, ByteOrder, KeyField, KeyMap, Map, Order, Policy, Profile, TrustBy,
+    AddressKey, AtomicKey, Atomics, ByteOrder, KeyField, KeyMap, Map, Order, Policy, Profile,
+    TrustBy,
 };
 use qpmux_engine::wire::Opcode;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,15 @@ pub(super) struct Choices {
     /// WRITEs of several packets carry their key, too.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) long_keys: bool,
+    /// The key of an atomic is its address, not the key last written.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) words_are_keys: bool,
+    /// READs go to the server queue pair of the key of what is at their address.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) map_all: bool,
+    /// WRITEs take the place of atomics.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) replace: bool,
 }
 
 impl Default for Choices {
@@ -33,6 +43,9 @@ impl Default for Choices {
             key_map: Mapping::Modulo,
             message_packets_max: 4,
             long_keys: false,
+            words_are_keys: false,
+            map_all: false,
+            replace: false,
         }
     }
 }
@@ -59,6 +72,9 @@ pub(super) struct Limits {
     pub(super) server_retries_max: u32,
     pub(super) disturbances_max: u32,
     pub(super) message_wait_ns: u64,
+    /// Addresses, and words, that are remembered.
+    pub(super) addresses_max: u32,
+    pub(super) words_max: u32,
 }
 
 impl Default for Limits {
@@ -73,6 +89,8 @@ impl Default for Limits {
             server_retries_max: FOREVER,
             disturbances_max: FOREVER,
             message_wait_ns: 2_000_000,
+            addresses_max: 64,
+            words_max: 64,
         }
     }
 }
@@ -91,8 +109,14 @@ impl Choices {
         if self.long_keys {
             keys.extend((2..=CELLS as usize).map(|cells| field(Opcode::WriteFirst, cells)));
         }
+        let atomic = |opcode| AddressKey { opcode, len: 8, unit: 8 };
+        let words = match self.words_are_keys {
+            true => vec![atomic(Opcode::CompareSwap), atomic(Opcode::FetchAdd)],
+            false => Vec::new(),
+        };
         Policy {
-            map: Map::Writes,
+            map: if self.map_all { Map::All } else { Map::Writes },
+            atomics: if self.replace { Atomics::Replace } else { Atomics::Keep },
             key_map: match self.key_map {
                 Mapping::Modulo => KeyMap::Modulo,
                 Mapping::Hash => KeyMap::Hash,
@@ -100,7 +124,9 @@ impl Choices {
             },
             server_qps: self.server_qps,
             order: if self.fenced { Order::Fenced } else { Order::Keyed },
-            profile: Profile::new(keys, AtomicKey::LastWritten),
+            profile: Profile::new(keys, AtomicKey::LastWritten)
+                .with_addresses(words)
+                .with_reads_of_address(self.map_all),
             message_packets_max: self.message_packets_max,
             trust: TrustBy::Directory,
             ..Policy::default()

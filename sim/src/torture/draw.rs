@@ -192,6 +192,7 @@ fn choices(dice: &mut Dice, shape: &Shape) -> Choices {
         fenced: dice.chance(500),
         message_packets_max: dice.pick(&[1, 4]),
         long_keys: false,
+        ..Choices::default()
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) enum Whose {
     Request(u32, u32),
     /// It reads from, or writes nothing to, memory of this client.
     Client(u32),
+    /// It is in the place of an atomic on this word, of whomever.
+    Word(u64),
     /// It reads what all share, or is a SEND.
     Unknown,
 }
@@ -108,6 +110,12 @@ impl Witness {
         let mine = self.sent.iter().filter(|sent| match sent.whose {
             Whose::Request(c, n) => (c, n) == (client, number),
             Whose::Client(c) => c == client && tagless,
+            Whose::Word(word) => match *verb {
+                Verb::CompareSwap { address, .. } | Verb::FetchAdd { address, .. } => {
+                    address == word
+                }
+                _ => false,
+            },
             Whose::Unknown => matches!(verb, Verb::Read { .. }),
         });
         mine.filter_map(|sent| self.fate_of(sent)).next()
@@ -139,6 +147,9 @@ pub(super) fn whose(frame: &[u8], layout: &Layout) -> Whose {
         return Whose::Request(client, number);
     }
     let Some(reth) = layout.reth(frame) else { return Whose::Unknown };
+    if layout.opcode == Opcode::WriteOnly && layout.payload_len == 8 {
+        return Whose::Word(reth.virtual_address);
+    }
     let cell = reth.virtual_address.wrapping_sub(BASE) / CELL as u64;
     match (cell / CELLS).checked_sub(1) {
         Some(client) if client < CLIENTS_MAX as u64 => Whose::Client(client as u32),

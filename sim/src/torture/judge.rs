@@ -1,5 +1,6 @@
 //! Whether everything was done once, in order, and told as it was.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use qpmux_engine::wire::Msn;
@@ -11,6 +12,7 @@ use super::connection::Connection;
 use super::faults::Leg;
 use super::hosts;
 use super::plan::Client;
+use super::replaced;
 use super::workload::{CELL, CELLS, Op, cell_address, first_cell, of_tag, tag_in};
 use super::world::World;
 use crate::memory::{Access, Effect, check, digest};
@@ -214,13 +216,14 @@ type Strand = (u8, u64);
 /// What has an order of its own where requests are not fenced: a key's records, other WRITEs,
 /// those with immediate data, and atomics. Their places may come to one server queue pair at
 /// different times.
-fn strand(effect: &Effect, verb: &Verb) -> Strand {
+fn strand(effect: &Effect, verb: &Verb, words_are_keys: bool) -> Strand {
     match &effect.access {
         _ if matches!(verb, Verb::Write { immediate: Some(_), .. }) => (3, 0),
         Access::Write { data } if data.len() == CELL => {
             (0, data.first_chunk().map_or(0, |key| u64::from_le_bytes(*key)))
         }
         Access::Write { .. } => (1, 0),
+        _ if words_are_keys => (2, effect.address),
         _ => (2, 0),
     }
 }
@@ -232,7 +235,8 @@ fn judge_effects(world: &mut World<'_>) {
     let mut newest: BTreeMap<(u32, Option<(u32, Strand)>), Mark> = BTreeMap::new();
     let fenced = world.plan.policy.fenced;
     let moved = world.counters().hosts_closed > 0;
-    for effect in world.log.effects() {
+    let effects: Vec<Effect> = replaced::effects(world).into_iter().map(Cow::into_owned).collect();
+    for effect in &effects {
         if matches!(effect.access, Access::Read { .. }) {
             continue;
         }
@@ -246,7 +250,8 @@ fn judge_effects(world: &mut World<'_>) {
         };
         *runs.entry(mark).or_default() += 1;
         judge_effect(&mut world.violations, effect, asked, mark);
-        let queue = (!fenced).then(|| (effect.server_qp, strand(effect, &asked.verb)));
+        let words = world.plan.policy.words_are_keys;
+        let queue = (!fenced).then(|| (effect.server_qp, strand(effect, &asked.verb, words)));
         let last = newest.entry((mark.0, queue)).or_insert(mark);
         // Order is that of each key, and a place that moves may meet another one of the client.
         let comparable = fenced || !moved;

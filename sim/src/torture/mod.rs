@@ -41,6 +41,7 @@ mod noise;
 mod notices;
 mod plan;
 mod rare;
+mod replaced;
 mod report;
 mod run;
 mod schedules;

@@ -281,6 +281,8 @@ impl Plan {
             packet_lifetime_ns: 500_000,
             guest_wait_ns: 5 * limits.server_timeout_ns,
             message_wait_ns: limits.message_wait_ns,
+            addresses_max: limits.addresses_max,
+            words_max: limits.words_max,
             // Longer packets are patched as well, in several steps.
             frame_len_max: 128,
             declined_keys_max: 64,

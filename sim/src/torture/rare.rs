@@ -1,6 +1,7 @@
 //! Limits, keys and paths that only some seeds have, each by a chance of its own: whatever else
 //! their seeds decide stays as it is.
 
+use super::choices::Mapping;
 use super::dice::Dice;
 use super::faults::Leg;
 use super::plan::Plan;
@@ -31,6 +32,9 @@ pub(super) fn draw(plan: &mut Plan, seed: u64) {
         plan.policy.long_keys = true;
         plan.policy.message_packets_max = dice.pick(&[1, 2, 4]);
     }
+    if let Some(mut dice) = rarely(30, 150) {
+        know_memory(plan, &mut dice);
+    }
     if let Some(mut dice) = rarely(3, 60) {
         part(plan, &mut dice);
     }
@@ -45,7 +49,7 @@ pub(super) fn draw(plan: &mut Plan, seed: u64) {
     }
     // Whom a notification is told to is judged where all goes on as it began.
     let ends = plan.has_ending() || plan.has_offender() || !plan.crashes.is_empty();
-    if plan.learning.is_none() && !ends {
+    if plan.learning.is_none() && !ends && !plan.policy.replace {
         plan.notifies = rarely(5, 80).is_some();
     }
 }
@@ -63,6 +67,20 @@ fn end_learnt(plan: &mut Plan, dice: &mut Dice) {
     for client in &mut plan.clients {
         client.leaves = dice.chance(700).then_some(Leaves::WhenQuiet);
     }
+}
+
+/// The engine knows of servers' memory: READs follow their keys, WRITEs take atomics' places.
+fn know_memory(plan: &mut Plan, dice: &mut Dice) {
+    // By connection the requests of a key are anywhere.
+    if plan.policy.key_map == Mapping::ByConnection || plan.shards > 1 || !plan.crashes.is_empty() {
+        return;
+    }
+    plan.policy.words_are_keys = dice.chance(700);
+    plan.policy.map_all = dice.chance(600);
+    // What passes before connections are learnt writes words past the engine.
+    plan.policy.replace = dice.chance(700) && plan.learning.is_none();
+    plan.engine.addresses_max = dice.pick(&[0, 4, 64]);
+    plan.engine.words_max = dice.pick(&[4, 64, 64]);
 }
 
 /// Frames beside the conversations, where all connections are translated all the time.

@@ -118,7 +118,7 @@ impl World<'_> {
     pub(super) fn judge_released(&mut self, i: u32, layout: &Layout, frame: &[u8]) {
         let guest = match whose(frame, layout) {
             Whose::Request(client, _) | Whose::Client(client) => client != i,
-            Whose::Unknown => false,
+            Whose::Word(_) | Whose::Unknown => false,
         };
         if guest && self.connections[i as usize].released {
             let text = || format!("PSN {} for server queue pair {i} after its end", layout.psn);
