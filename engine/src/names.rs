@@ -58,6 +58,7 @@ impl Counters {
             words_contradicted,
             swaps_succeeded,
             swaps_failed,
+            unsteered_atomics,
         });
         totals.into_iter()
     }
