@@ -105,10 +105,11 @@ fn keys_that_cannot_be_are_refused() {
         "payload_len = 6144\noffset = 4093",
         "the key ends at byte 4097, behind the first packet (4096 at most)",
     );
-    assert_refused(
-        "[[address]]\nopcode = \"FETCH_ADD\"\nlen = 8",
-        "[[address]]\nopcode = \"WRITE_ONLY\"\nlen = 512",
-        "WRITE_ONLY of 512 bytes has a key already",
+    let by_address = "opcode = \"WRITE_ONLY\"\nlen = 512\nunit = 512";
+    let both = EXAMPLE.replace("opcode = \"FETCH_ADD\"\nlen = 8\nunit = 64", by_address);
+    assert_eq!(
+        parse_profile("x", &both).unwrap_err().to_string(),
+        "profile x, line 26: WRITE_ONLY of 512 bytes has a key already"
     );
     let twice =
         EXAMPLE.replace("\"WRITE_FIRST\"\npayload_len = 6144", "\"WRITE_ONLY\"\npayload_len = 512");
@@ -220,7 +221,7 @@ fn lists_that_cannot_be_are_refused() {
     );
     let unlinked = EXAMPLE.replace("compare_swap = \"last-written\"", "compare_swap = \"none\"");
     let error = parse_profile("x", &unlinked).unwrap_err().to_string();
-    assert!(error.contains("line 50: nothing ever appends to a list"), "{error}");
+    assert!(error.contains("line 49: nothing ever appends to a list"), "{error}");
 }
 
 #[test]
