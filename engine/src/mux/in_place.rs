@@ -303,38 +303,48 @@ impl InPlace {
             }
             let tail = Tail { address, slot };
             possible.add(tail);
-            let shown = Numbering::shown_by(append.number, address, slot.len);
-            if self.numbering(domain, &slot).is_some_and(|known| known.base == shown.base) {
+            if self.number_says(domain, append, slot.len) == Some(address) {
                 numbered.add(tail);
             }
         }
         let found = numbered.0.or(possible.0).and_then(|only| only)?;
+        // A client that tries again appends what is no longer pending, and something else may be.
+        if numbered.0.is_none() && self.is_another(domain, append) {
+            return None;
+        }
         self.learn_numbering(domain, append, &found).then_some(found)
     }
 
-    fn numbering(&mut self, domain: DomainId, slot: &Slot) -> Option<&mut Numbering> {
-        self.numberings.get_mut(domain, numbering_of(slot))
+    /// Where the appended slot is, if it has this length and numbers begin where they seem to.
+    fn number_says(&mut self, domain: DomainId, append: &Append, len: u32) -> Option<u64> {
+        let key = numbering_of(append.atomic.remote_key, len);
+        let known = self.numberings.get_mut(domain, key)?;
+        Some(known.address_of(append.number, len))
+    }
+
+    /// Whether the number names a slot that is known.
+    fn is_another(&mut self, domain: DomainId, append: &Append) -> bool {
+        let rkey = append.atomic.remote_key;
+        self.form.slot_lens.iter().any(|len| {
+            let numbering = self.numberings.get_mut(domain, numbering_of(rkey, *len));
+            let Some(address) = numbering.map(|n| n.address_of(append.number, *len)) else {
+                return false;
+            };
+            let slot = self.slots.get_mut(domain, address);
+            slot.is_some_and(|slot| slot.len == *len && slot.rkey == rkey)
+        })
     }
 
     /// Learns where numbers begin from an append that leaves no choice. `false` if it contradicts
-    /// what two appends have shown; only if the next one does so as well, is it they that are
-    /// wrong (a server has put its memory elsewhere).
+    /// what was shown before.
     fn learn_numbering(&mut self, domain: DomainId, append: &Append, found: &Tail) -> bool {
         let shown = Numbering::shown_by(append.number, found.address, found.slot.len);
-        let Some(known) = self.numbering(domain, &found.slot) else {
-            self.numberings.insert(domain, numbering_of(&found.slot), shown, |_| true);
-            return true;
-        };
-        if known.base == shown.base {
-            known.agreed = true;
-            return true;
+        let key = numbering_of(found.slot.rkey, found.slot.len);
+        if let Some(known) = self.numberings.get_mut(domain, key) {
+            return known.agrees_with(shown);
         }
-        let was_agreed = known.agreed;
-        known.agreed = false;
-        if !was_agreed {
-            *known = shown;
-        }
-        !was_agreed
+        self.numberings.insert(domain, key, shown, |_| true);
+        true
     }
 
     /// A READ of one packet that reads a whole superseded slot goes to one of the same length. Of a
@@ -368,8 +378,8 @@ impl Only {
 }
 
 /// What a numbering is found by: memory key and length.
-fn numbering_of(slot: &Slot) -> u64 {
-    u64::from(slot.rkey) << 32 | u64::from(slot.len)
+fn numbering_of(rkey: u32, len: u32) -> u64 {
+    u64::from(rkey) << 32 | u64::from(len)
 }
 
 impl Engine {

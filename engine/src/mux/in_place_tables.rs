@@ -152,20 +152,41 @@ pub(super) struct Tail {
     pub(super) slot: Slot,
 }
 
+/// Contradictions to a numbering that several appends have shown, until it is doubted. A server
+/// that has put its memory elsewhere contradicts it with every append, a lost packet once.
+const CONTRADICTIONS: u8 = 4;
+
 /// How slots of one length, under one memory key, are numbered: slot n is `n * len` bytes behind
 /// the base, modulo 2^64.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Numbering {
-    pub(super) base: u64,
-    /// A second append has shown the same base.
-    pub(super) agreed: bool,
+    base: u64,
+    /// Contradictions that it withstands: none if only one append has shown it.
+    left: u8,
 }
 
 impl Numbering {
     /// As shown by slot `number` being at `address`.
     pub(super) fn shown_by(number: u64, address: u64, len: u32) -> Numbering {
         let base = address.wrapping_sub(number.wrapping_mul(len.into()));
-        Numbering { base, agreed: false }
+        Numbering { base, left: 0 }
+    }
+
+    /// Where a slot is.
+    pub(super) fn address_of(&self, number: u64, len: u32) -> u64 {
+        self.base.wrapping_add(number.wrapping_mul(len.into()))
+    }
+
+    /// Takes note of what another append shows, and gives way if it has to. `false` if that is
+    /// something else.
+    pub(super) fn agrees_with(&mut self, shown: Numbering) -> bool {
+        let agrees = self.base == shown.base;
+        match (agrees, self.left) {
+            (true, _) => self.left = CONTRADICTIONS,
+            (false, 0) => *self = shown,
+            (false, left) => self.left = left - 1,
+        }
+        agrees
     }
 }
 
@@ -211,5 +232,22 @@ mod tests {
         assert_eq!(qp.went_to(Psn::new(1), 11), None);
         (0..STEERED as u32).for_each(|n| qp.add_steered(Psn::new(n + 2), 0, 0));
         assert_eq!(qp.went_to(Psn::new(1), 10), None);
+    }
+
+    #[test]
+    fn a_numbering_gives_way_in_the_end() {
+        let (old, new) = (Numbering::shown_by(3, 3072, 1024), Numbering::shown_by(3, 7168, 1024));
+        let mut known = old;
+        // One append alone is not much.
+        assert!(!known.agrees_with(new) && known == new);
+        assert!(known.agrees_with(new));
+        for _ in 0..CONTRADICTIONS {
+            assert!(!known.agrees_with(old));
+            assert_eq!(known.address_of(4, 1024), 8192);
+        }
+        assert!(!known.agrees_with(old));
+        assert_eq!(known.address_of(4, 1024), 4096);
+        // The highest number wraps around.
+        assert_eq!(known.address_of(u64::MAX, 1024), 0_u64.wrapping_sub(1024));
     }
 }
