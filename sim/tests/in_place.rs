@@ -451,19 +451,13 @@ fn a_udp_checksum_becomes_none() {
 #[test]
 fn tables_are_bounded() {
     let few = Config {
-        in_place_slots_max: 8,
-        in_place_lists_max: 4,
+        nodes_max: 8,
+        lists_max: 4,
         connections_max: 4,
         domains_max: 1,
         ..Config::default()
     };
-    let none = Config {
-        in_place_slots_max: 0,
-        in_place_lists_max: 0,
-        connections_max: 0,
-        domains_max: 0,
-        ..few
-    };
+    let none = Config { nodes_max: 0, lists_max: 0, connections_max: 0, domains_max: 0, ..few };
     for (config, steers) in [(few, true), (none, false)] {
         let mut middlebox = Middlebox::of("clover", Steer::All, &config);
         for round in 0..200_u64 {

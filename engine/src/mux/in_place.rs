@@ -127,8 +127,8 @@ impl InPlace {
             path_mtu: config.path_mtu.unwrap_or(0).into(),
             servers: Servers::new(config.domains_max),
             queue_pairs: Cache::new(config.connections_max),
-            slots: Cache::new(config.in_place_slots_max),
-            lists: Cache::new(config.in_place_lists_max),
+            slots: Cache::new(config.nodes_max),
+            lists: Cache::new(config.lists_max),
             numberings: Cache::new(NUMBERINGS_MAX),
         })
     }

@@ -1,13 +1,14 @@
 //! From a profile's text to the profile: what contradicts itself is refused, with its place.
 
 use qpmux_engine::policy::{
-    AddressKey, AtomicKey, BitField, ByteOrder, KeyField, ListForm, Profile,
+    AddressKey, AtomicKey, BitField, ByteOrder, KeyField, ListForm, Profile, SlotGrid,
 };
 use qpmux_engine::wire::Opcode;
 use toml::Spanned;
 
 use super::file::{
-    AddressEntry, AtomicsEntry, Bits, CompareSwap, KeyEntry, ListEntry, Order, ProfileFile, ReadKey,
+    AddressEntry, AtomicsEntry, Bits, CompareSwap, GridEntry, KeyEntry, ListEntry, Order,
+    ProfileFile, ReadKey,
 };
 
 /// Bytes of the word that an atomic works on (IBTA vol. 1, 9.4.5), and that begins a slot.
@@ -58,7 +59,6 @@ pub(super) fn profile_of(file: &ProfileFile) -> Result<Profile, Problem> {
     }
     let addresses = address_keys(&file.address, &fields)?;
     let compare_swap = compare_swap(&file.atomics, &fields, &addresses)?;
-    let list = file.list.as_ref().map(|entry| list_form(entry, &fields)).transpose()?;
     if let Some(entry) = &file.list {
         ensure(compare_swap != AtomicKey::None, &entry.slot_lens, || {
             "nothing ever appends to a list: with [list], [atomics] compare_swap must be \
@@ -67,6 +67,7 @@ pub(super) fn profile_of(file: &ProfileFile) -> Result<Profile, Problem> {
         })?;
         check_slots(entry, &fields, compare_swap)?;
     }
+    let list = file.list.as_ref().map(|entry| list_form(entry, &fields)).transpose()?;
     let mut reads_of_address = false;
     if let Some(key) = file.reads.key.as_ref().filter(|key| *key.as_ref() == ReadKey::OfAddress) {
         ensure(!fields.is_empty() || list.is_some(), key, || {
@@ -247,7 +248,23 @@ fn list_form(entry: &ListEntry, fields: &[KeyField]) -> Result<ListForm, Problem
         next: bit_field(&entry.next),
         next_version: bit_field(&entry.next_version),
         version: bit_field(&entry.version),
+        grids: grids(entry)?,
     })
+}
+
+/// Where slots are, as far as the operator knows.
+fn grids(entry: &ListEntry) -> Result<Vec<SlotGrid>, Problem> {
+    let mut grids: Vec<SlotGrid> = Vec::new();
+    for GridEntry { len: place, number, address } in &entry.grid {
+        let len = *place.as_ref();
+        let known = entry.slot_lens.as_ref().iter().any(|slot| *slot.as_ref() == len);
+        ensure(known, place, || format!("len is {len}, which is none of slot_lens"))?;
+        ensure(!grids.iter().any(|grid| grid.len == len), place, || {
+            format!("slots of {len} bytes have a grid already")
+        })?;
+        grids.push(SlotGrid { len, number: *number, address: *address });
+    }
+    Ok(grids)
 }
 
 fn bit_field(place: &Spanned<Bits>) -> BitField {

@@ -83,6 +83,17 @@ pub(super) struct ListEntry {
     pub(super) next: Spanned<Bits>,
     pub(super) next_version: Spanned<Bits>,
     pub(super) version: Spanned<Bits>,
+    #[serde(default)]
+    pub(super) grid: Vec<GridEntry>,
+}
+
+/// Where the slots of one length are.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GridEntry {
+    pub(super) len: Spanned<u32>,
+    pub(super) number: u64,
+    pub(super) address: u64,
 }
 
 /// Bits of the word that begins a slot.

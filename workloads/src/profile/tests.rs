@@ -1,6 +1,6 @@
 //! Built-in profiles, and what is refused.
 
-use qpmux_engine::policy::AtomicKey;
+use qpmux_engine::policy::{AtomicKey, SlotGrid};
 use qpmux_engine::wire::Opcode;
 
 use super::*;
@@ -62,6 +62,8 @@ fn the_example_has_every_form() {
     let list = profile.list().unwrap();
     assert_eq!(list.next.get(0x1234_5678_0009_0007), 0x1234_5678);
     assert_eq!(profile.compare_swap(), AtomicKey::LastWritten);
+    let grid = SlotGrid { len: 512, number: 1, address: 0x7f00_0000_0200 };
+    assert_eq!(list.grids, [grid]);
 }
 
 #[test]
@@ -207,6 +209,11 @@ fn lists_that_cannot_be_are_refused() {
             &format!("slot_lens has {len}: a slot begins with a word, so a multiple of 8"),
         );
     }
+    assert_refused(
+        "[[list.grid]]\nlen = 512",
+        "[[list.grid]]\nlen = 8",
+        "len is 8, which is none of slot_lens",
+    );
     assert_refused(slots, "slot_lens = [512, 512]", "slot_lens has 512 twice");
     assert_refused(
         slots,
