@@ -78,9 +78,10 @@ pub struct Config {
     /// ([`crate::policy::Atomics::Replace`]). 120 bytes each. Default 65,536.
     pub words_max: u32,
     /// Keys whose lists are remembered ([`crate::policy::Steer`]): with fewer than there are, those
-    /// in use. 72 bytes each. Default 16,384.
+    /// in use. 72 bytes each; in place 72, and 680 for each of `connections_max` queue pairs.
+    /// Default 16,384.
     pub lists_max: u32,
-    /// Nodes of lists that are remembered. 104 bytes each. Default 65,536.
+    /// Nodes of lists that are remembered. 104 bytes each; in place 64. Default 65,536.
     pub nodes_max: u32,
     /// The rule that this engine breaks.
     #[cfg(feature = "mutations")]

@@ -197,6 +197,9 @@ pub struct Counters {
     pub swaps_succeeded: u64,
     /// See `swaps_succeeded`.
     pub swaps_failed: u64,
+    /// Appends aimed elsewhere than at the presumed tail that passed all the same: it was not told
+    /// what they append, or they would not fit there.
+    pub unsteered_atomics: u64,
     /// Frames not passed on, by [`DropReason`].
     pub drops: Tally<{ DropReason::ALL.len() }>,
     /// Packets made by the engine, by [`GeneratedKind`].
@@ -300,6 +303,7 @@ impl Counters {
         self.swaps_succeeded += other.swaps_succeeded;
         self.swaps_failed += other.swaps_failed;
         self.kept.add(&other.kept);
+        self.unsteered_atomics += other.unsteered_atomics;
         self.drops.add(&other.drops);
         self.generated.add(&other.generated);
         self.declined.add(&other.declined);

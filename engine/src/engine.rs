@@ -12,6 +12,7 @@ use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::mail::{Completion, Mail, Outcome};
 use crate::mux::client::Clients;
 use crate::mux::closing::Loss;
+use crate::mux::in_place::InPlace;
 use crate::mux::lookup::FlowTable;
 use crate::mux::resume::Resumes;
 use crate::mux::server::Servers;
@@ -135,6 +136,8 @@ pub struct Engine {
     pub(crate) turns: Turns,
     /// Server queue pairs where something waits, while atomics are replaced.
     pub(crate) word_waiters: WorkRing,
+    /// Steers frames that pass, if the engine is to.
+    pub(crate) in_place: Option<InPlace>,
     /// The server queue pair whose connection just ended.
     pub(crate) dismissed: Option<ServerQpId>,
     /// Learns connections, if the engine is to.
@@ -217,6 +220,7 @@ impl Engine {
             ),
             turns: Turns::new(if policy.knows_memory() { config.requests_max } else { 0 }),
             addresses: Cache::new(if policy.map == Map::None { 0 } else { config.addresses_max }),
+            in_place: InPlace::new(&config, &policy),
             dismissed: None,
             learner,
             earliest: Nanos::NEVER,
@@ -368,7 +372,7 @@ impl Engine {
 
     fn on_frame(&mut self, side: Side, now: Nanos, frame: &mut Frame<'_>, out: &mut Out) {
         if self.policy.map == Map::None {
-            return self.pass(frame, out);
+            return self.pass_in_place(side, frame, out);
         }
         let layout = match classify(frame.bytes()) {
             Ok(Classified::Rc(layout)) => layout,

@@ -60,6 +60,7 @@ impl Counters {
             byte_orders_wrong,
             swaps_succeeded,
             swaps_failed,
+            unsteered_atomics,
         });
         totals.into_iter()
     }

@@ -63,10 +63,19 @@ fn profiles_that_cannot_be_used() {
     };
     profile("name = 'mine\n", &["line 1"]);
     profile("name = 'mine'\nkeys = 3\n", &["line 2", "unknown field `keys`", "`key`"]);
-    profile(&key("READ_REQUEST", "payload_len = 64\noffset = 0\nlen = 8\n"), &["key 1: opcode"]);
-    profile(&key("WRITE_ONLY", "payload_len = 64\noffset = 60\nlen = 8\n"), &["key 1: offset"]);
+    profile(
+        &key("READ_REQUEST", "payload_len = 64\noffset = 0\nlen = 8\n"),
+        &["line 3: opcode 'READ_REQUEST'", "WRITE_FIRST"],
+    );
+    profile(
+        &key("WRITE_ONLY", "payload_len = 64\noffset = 60\nlen = 8\n"),
+        &["line 6: the key ends"],
+    );
     profile(&key("WRITE_ONLY", "payload_len = 64\noffset = -1\nlen = 8\n"), &["line 6", "-1"]);
-    profile(&key("WRITE_ONLY", "payload_len = 64\noffset = 0\nlen = 9\n"), &["1 to 8 bytes"]);
+    profile(
+        &key("WRITE_ONLY", "payload_len = 64\noffset = 0\nlen = 9\n"),
+        &["line 7: len is 9, must be 1 to 8 bytes"],
+    );
     profile(&key("WRITE_ONLY", "payload_len = 64\noffset = 0\n"), &["missing field `len`"]);
     let names = qpmux_workloads::built_in_profiles().collect::<Vec<_>>().join(", ");
     let message = format!("'no-such' is not built in ({names})");

@@ -262,9 +262,10 @@ fn replay_of_every_kind_is_clean() {
         synth(folder.path(), &all);
         for profile in ["clover", "clover-upstream"] {
             let report = replay(folder.path(), &format!("--profile {profile} --server-qps 4"));
-            let keyless = profile == "clover-upstream";
             assert_eq!(report["memory_ok"], true, "{options}");
-            assert!(!keyless || report["mapped"] == 0, "{options}");
+            // Of upstream's requests the COMPARE_SWAPs have a key. Where there are none, nothing is
+            // known to take any, so nothing hosts others'.
+            assert_eq!(report["mapped"] == 0, options.contains("workload C"), "{options}");
         }
     }
 }

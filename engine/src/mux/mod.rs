@@ -8,6 +8,8 @@ mod client_request;
 pub(crate) mod closing;
 pub(crate) mod congestion;
 mod generate;
+pub(crate) mod in_place;
+mod in_place_tables;
 mod keys;
 pub(crate) mod lookup;
 pub(crate) mod read_again;

@@ -248,6 +248,12 @@ impl Profile {
         self.list.as_ref()
     }
 
+    /// Which key a compare-and-swap belongs to.
+    #[must_use]
+    pub fn compare_swap(&self) -> AtomicKey {
+        self.compare_swap
+    }
+
     /// Whether a WRITE of so many bytes writes a whole slot.
     #[must_use]
     pub fn is_slot(&self, len: u32) -> bool {

@@ -50,7 +50,7 @@ pub(super) struct Args {
     /// Order of one client's requests on different server queue pairs.
     #[arg(long, value_enum, default_value_t = Order::Fenced)]
     order: Order,
-    /// Which requests carry a key: kv, none, or a TOML file.
+    /// Which requests carry a key: clover, clover-upstream, kv, lock-table, none, or a TOML file.
     #[arg(long, default_value = "kv", value_name = "NAME|FILE")]
     profile: String,
     /// Connections that are known: a TOML file with [[connection]] entries, each with client and

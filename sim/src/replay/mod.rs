@@ -64,6 +64,12 @@ pub fn replay_modelled(
     setup: &Setup,
     progress: &mut dyn FnMut(Progress),
 ) -> anyhow::Result<ReplayReport> {
+    if setup.policy.in_place {
+        anyhow::bail!(
+            "--in-place goes with --responses captured only: requests go elsewhere than their \
+             clients are told, so whether answers are right cannot be checked"
+        );
+    }
     let learner = connections::Config::default();
     let first = first_pass::first_pass(capture, learner, &setup.connections, &mut |bytes| {
         progress(Progress::Read(1, bytes));

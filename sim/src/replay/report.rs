@@ -77,6 +77,8 @@ pub struct ReplayReport {
     pub address_misses: u64,
     /// See `address_hits`.
     pub address_evictions: u64,
+    /// Appends aimed elsewhere than at the presumed tail that were not steered in place.
+    pub unsteered_atomics: u64,
     /// Compare-and-swaps that went on to the end of their list.
     pub steered_atomics: u64,
     /// READs that went on to the end of their list.
@@ -158,6 +160,7 @@ impl ReplayReport {
             address_hits: counters.address_hits,
             address_misses: counters.address_misses,
             address_evictions: counters.address_evictions,
+            unsteered_atomics: counters.unsteered_atomics,
             steered_atomics: counters.steered_atomics,
             steered_reads: counters.steered_reads,
             steered_back: counters.steered_back,
@@ -228,6 +231,14 @@ impl ReplayReport {
         let mut lines = vec![("connections", group(self.client_connections as u64))];
         if self.passed > 0 {
             lines.push(("passed untouched", format!("{} packets", group(self.passed))));
+        }
+        if self.memory_ok.is_none() && self.steered_atomics + self.unsteered_atomics > 0 {
+            let [swaps, reads, left] =
+                [self.steered_atomics, self.steered_reads, self.unsteered_atomics].map(group);
+            lines.push((
+                "steered",
+                format!("{swaps} compare-and-swaps, {reads} READs; {left} compare-and-swaps left"),
+            ));
         }
         if let Some(memory_ok) = self.memory_ok {
             lines.extend(self.modelled_lines(memory_ok));

@@ -78,7 +78,8 @@ pub fn profile(data: &[u8]) {
         Ok(profile) => {
             let payload = [0x5a; 1100];
             for len in [0, 1, 7, 8, 64, 1024, 1100] {
-                for opcode in [Opcode::WriteOnly, Opcode::SendOnly] {
+                let _ = profile.is_slot(len as u32);
+                for opcode in [Opcode::WriteOnly, Opcode::WriteFirst, Opcode::SendOnly] {
                     let _ = profile.written_key(opcode, &payload[..len]);
                 }
             }
