@@ -34,7 +34,7 @@ pub use crate::fabric::{EngineError, EngineSetup};
 pub(crate) use plan::check_workload;
 pub use plan::{
     App, CloverPlan, Load, LockPlan, Middlebox, Plan, PlanError, Release, clover_profile,
-    lock_profile,
+    engine_config, lock_profile,
 };
 pub use report::{Garbage, Latencies, LatencyReport, Outcome};
 

@@ -1,5 +1,6 @@
 //! What a run is to be.
 
+use qpmux_engine::Config;
 use qpmux_engine::policy::{AddressKey, AtomicKey, BitField, ListForm, PolicyError, Profile};
 use qpmux_engine::wire::Opcode;
 use qpmux_workloads::clover::{ConfigError, Layout, SlotClass};
@@ -16,6 +17,9 @@ pub(crate) const THREADS_MAX: u16 = 1_000;
 pub(crate) const KEYS_MAX: u64 = Layout::SHORTCUTS_MAX - 1;
 /// Fewest bytes of a value: its key and what tells it from all others.
 const VALUE_LEN_MIN: u16 = 16;
+
+/// Code of the clients' timeout that the engine's defaults are for.
+const USUAL_TIMEOUT: u8 = 14;
 
 /// Everything that a run depends on.
 #[derive(Clone, Debug)]
@@ -215,6 +219,20 @@ impl CloverPlan {
         check_workload(self.workload)?;
         let most = SlotClass::B1024.bytes() as u64 - 8;
         within("value length", self.value_len.into(), VALUE_LEN_MIN.into(), most)
+    }
+}
+
+/// The engine's limits, and times that go with the timeout of clients (code: 4.096 us * 2^t): as
+/// its defaults go with 67 ms.
+#[must_use]
+pub fn engine_config(timeout: u8) -> Config {
+    let usual = Config::default();
+    let scaled = |ns: u64| (ns >> USUAL_TIMEOUT << timeout.min(31)).max(1);
+    Config {
+        server_timeout_ns: scaled(usual.server_timeout_ns),
+        server_timeout_max_ns: scaled(usual.server_timeout_max_ns),
+        guest_wait_ns: scaled(usual.guest_wait_ns),
+        ..usual
     }
 }
 

@@ -91,6 +91,9 @@ pub struct LatencyReport {
     pub max: u64,
 }
 
+/// Decimal digits of latencies that are kept.
+const DIGITS: u8 = 3;
+
 /// Latencies by operation.
 #[derive(Default)]
 pub struct Latencies {
@@ -98,12 +101,16 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    /// An operation took so long, ns. Kept to three digits.
+    /// An operation took so long, ns.
     pub fn record(&mut self, name: &'static str, ns: u64) {
         let histogram = self.by_name.entry(name).or_insert_with(|| {
-            Histogram::new(3).expect("three digits are within what a histogram can keep")
+            let mut histogram =
+                Histogram::new(DIGITS).expect("a histogram can keep so many digits");
+            histogram.auto(true);
+            histogram
         });
-        histogram.saturating_record(ns);
+        // One that resizes itself takes any number.
+        let _ = histogram.record(ns);
     }
 
     /// Their quantiles.

@@ -1,6 +1,5 @@
 //! `qpmux sim`.
 
-use qpmux_engine::Config;
 use qpmux_workloads::keys::{KeyDistribution, Ycsb};
 
 use super::Outcome;
@@ -9,7 +8,7 @@ use super::policy::{PolicyArgs, parse_fraction};
 use super::progress::Progress;
 use crate::apps::{
     self, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release, clover_profile,
-    lock_profile,
+    engine_config, lock_profile,
 };
 
 /// Run an application through the engine, on an ideal network, and check what it promises.
@@ -141,7 +140,7 @@ impl Args {
         };
         let setup = EngineSetup {
             policy: self.policy.policy(profile),
-            config: Config::default(),
+            config: engine_config(self.timeout),
             shards: self.shards,
         };
         Ok(Plan {

@@ -17,9 +17,11 @@ use judge::{Judge, Token};
 
 /// Bytes of a lock.
 const WORD: u64 = 8;
-/// First address of the locks, and of the words that they guard.
+/// First address of the locks, and of the words that they guard. Numbered by their addresses, a
+/// lock and its word differ by an odd number: they belong to different server queue pairs, as far
+/// as there are several.
 const LOCKS: u64 = 0x10_0000_0000;
-const COUNTERS: u64 = 0x20_0000_0000;
+const COUNTERS: u64 = 0x20_0000_0008;
 /// Their remote keys.
 const LOCKS_RKEY: u32 = 0x10_0001;
 const COUNTERS_RKEY: u32 = 0x20_0001;
