@@ -26,6 +26,7 @@
 //! | O10 | at rest the engine holds nothing |
 
 pub(crate) mod clover;
+mod draw;
 mod lock;
 mod plan;
 mod report;

@@ -243,6 +243,7 @@ pub fn engine_config(timeout: u8) -> Config {
 pub fn clover_profile() -> Result<Profile, ProfileError> {
     let list = ListForm {
         slot_lens: SlotClass::ALL.iter().map(|class| class.bytes() as u32).collect(),
+        grids: Vec::new(),
         next: BitField { shift: 28, bits: 32 },
         next_version: BitField { shift: 19, bits: 8 },
         version: BitField { shift: 11, bits: 8 },

@@ -6,7 +6,6 @@ use std::fmt::Write;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::Plan;
 use crate::fabric::Fabric;
 use crate::rc::Violations;
 use crate::text::{group, list};
@@ -91,6 +90,8 @@ pub struct LatencyReport {
     pub max: u64,
 }
 
+/// The rule that everything ends.
+pub(super) const NEVER_ENDED: &str = "O7";
 /// Decimal digits of latencies that are kept.
 const DIGITS: u8 = 3;
 
@@ -133,17 +134,17 @@ impl Outcome {
     /// What the network has to say; `broken` is what the application's judge found.
     pub(super) fn of_network<A: Copy, N>(
         fabric: &Fabric<'_, A, N>,
-        plan: &Plan,
         server: usize,
         broken: Violations,
     ) -> Self {
-        let memory_ok = broken.is_empty();
-        let mut all = fabric.violations();
-        if plan.loss > 0.0 && fabric.given_up() > 0 {
-            // Whoever gives up leaves requests without an answer.
-            all.forget("O7");
+        let memory_ok = broken.iter().all(|(id, _)| id == NEVER_ENDED);
+        let mut transport = fabric.violations();
+        if fabric.given_up() > 0 || broken.count(NEVER_ENDED) > 0 {
+            // Then there are requests without an answer, of course.
+            transport.forget(NEVER_ENDED);
         }
-        all.merge(&broken);
+        let mut all = broken;
+        all.merge(&transport);
         let mut outcome = Self {
             server_qps_used: fabric.used(server),
             lost: fabric.lost(),
@@ -161,6 +162,7 @@ impl Outcome {
                 ("declined", counters.declined_by_name().collect::<Vec<_>>()),
                 ("generated", counters.generated_by_name().collect()),
                 ("dropped", counters.drops_by_name().collect()),
+                ("kept", counters.kept_by_name().collect()),
             ];
             let parts = parts.into_iter().flat_map(|(kind, counts)| {
                 counts.into_iter().map(move |(name, n)| (format!("{kind}_{name}"), n))

@@ -10,6 +10,7 @@ mod world;
 
 use qpmux_workloads::clover::{CloverConfig, Variant};
 
+use super::report::NEVER_ENDED;
 use super::{CloverPlan, Middlebox, Outcome, Plan, PlanError};
 use crate::chance::Chance;
 use crate::fabric::{Fabric, Habits};
@@ -70,21 +71,21 @@ pub(super) fn run(
         plan.meddling_ns.map(|mean_ns| Meddler::new(&clover, load.keys, mean_ns, plan.seed));
     // There is no tap that could fail.
     let _ = world.run(progress);
-    Ok(report(plan, world))
+    Ok(report(world))
 }
 
-fn report(plan: &Plan, mut world: World<'_>) -> Outcome {
+fn report(mut world: World<'_>) -> Outcome {
     let now = world.fabric.now();
     let complaint = world.complaint();
     let Some(mut judge) = world.judge.take() else { return Outcome::default() };
     judge.finish(now, &world.fabric.hosts[MEMORY_NODE].memory);
     let mut broken = judge.broken.clone();
     if let Some(complaint) = complaint {
-        broken.record("O7", now, || complaint);
+        broken.record(NEVER_ENDED, now, || complaint);
     }
     // What still waits for that is recycled as well.
     world.metadata.handle_timeout(u64::MAX);
-    let mut outcome = Outcome::of_network(&world.fabric, plan, MEMORY_NODE, broken);
+    let mut outcome = Outcome::of_network(&world.fabric, MEMORY_NODE, broken);
     let tally = &world.tally;
     outcome.given_up = tally.given_up;
     outcome.set_times(tally.operations(), tally.begin, tally.end);
@@ -101,5 +102,6 @@ fn report(plan: &Plan, mut world: World<'_>) -> Outcome {
     count("commits_lost", stats.commits_lost);
     count("hops", stats.hops);
     count("metadata_requests", stats.requests);
+    count("without_slot", tally.no_space);
     outcome
 }

@@ -61,6 +61,8 @@ pub(crate) struct Tally {
     pub(crate) reads: u64,
     pub(crate) updates: u64,
     pub(crate) given_up: u64,
+    /// Times that there was no slot left.
+    pub(crate) no_space: u64,
     /// Reads, and updates, that a first try was enough for.
     pub(crate) first_reads: u64,
     pub(crate) first_updates: u64,
@@ -132,7 +134,13 @@ impl<'a> World<'a> {
                 let done = self.tally.operations();
                 progress(done);
                 if patience.is_over(done + self.tally.keys_opened, self.fabric.events()) {
-                    self.complaint.get_or_insert_with(|| "busy without end".to_owned());
+                    let recycled = self.recycled();
+                    let slots = format!("{recycled} slots were taken back so far");
+                    let complaint = match self.tally.no_space {
+                        0 => "busy without end".to_owned(),
+                        n => format!("no slot was left, {n} times: {slots}"),
+                    };
+                    self.complaint.get_or_insert(complaint);
                     break;
                 }
             }
@@ -277,6 +285,7 @@ impl<'a> World<'a> {
                 }
             }
             FinishedHow::NoSpace => {
+                self.tally.no_space += 1;
                 self.drivers.again(machine, worker, request);
                 return self.notice(Notice::Begin(machine, worker), RETRY_NS);
             }

@@ -9,6 +9,7 @@ use qpmux_workloads::keys::{KeyError, Mix, OperationStream, generator};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
+use super::report::NEVER_ENDED;
 use super::{Latencies, LockPlan, Middlebox, Outcome, Patience, Plan, PlanError, Release};
 use crate::chance::Chance;
 use crate::fabric::{Between, Fabric, Happening, Host};
@@ -105,13 +106,13 @@ pub(super) fn run(
     let World { mut judge, fabric, .. } = world;
     judge.finish(now, &fabric.hosts[MEMORY_NODE].memory, world.given_up > 0);
     if !ended {
-        judge.broken.record("O7", now, || "busy without end".to_owned());
+        judge.broken.record(NEVER_ENDED, now, || "busy without end".to_owned());
     }
     if world.done + world.given_up < plan.load.operations {
         let left = plan.load.operations - world.done - world.given_up;
-        judge.broken.record("O7", now, || format!("{left} acquisitions never ended"));
+        judge.broken.record(NEVER_ENDED, now, || format!("{left} acquisitions never ended"));
     }
-    let mut outcome = Outcome::of_network(&fabric, plan, MEMORY_NODE, judge.broken);
+    let mut outcome = Outcome::of_network(&fabric, MEMORY_NODE, judge.broken);
     outcome.given_up = world.given_up;
     outcome.set_times(world.done, 0, world.end);
     outcome.latency_ns = world.latencies.report();
