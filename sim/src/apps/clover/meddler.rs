@@ -8,6 +8,7 @@ use rand_pcg::Pcg64;
 use super::judge::Judge;
 use super::network::MEMORY_NODE;
 use super::world::{Asker, Notice};
+use crate::apps::Load;
 use crate::fabric::Fabric;
 
 /// Stream of chance: no thread has it.
@@ -21,14 +22,24 @@ pub(super) struct Meddler {
     class: SlotClass,
     keys: u64,
     mean_ns: u64,
+    /// Versions that it appends at most: where clients wait for lost packets, lists would grow
+    /// faster than anybody can walk.
+    most: u64,
     rng: Pcg64,
     written: u64,
 }
 
 impl Meddler {
-    pub(super) fn new(clover: &CloverConfig, keys: u64, mean_ns: u64, seed: u64) -> Self {
-        let rng = generator(seed, STREAM);
-        Self { layout: clover.layout, class: clover.class(), keys, mean_ns, rng, written: 0 }
+    pub(super) fn new(clover: &CloverConfig, load: &Load, mean_ns: u64, seed: u64) -> Self {
+        Self {
+            layout: clover.layout,
+            class: clover.class(),
+            keys: load.keys,
+            mean_ns,
+            most: load.operations / 2,
+            rng: generator(seed, STREAM),
+            written: 0,
+        }
     }
 
     /// Time until the next change, ns.
@@ -42,6 +53,9 @@ impl Meddler {
         fabric: &mut Fabric<'_, Asker, Notice>,
         judge: &mut Judge,
     ) -> Option<()> {
+        if self.written == self.most {
+            return None;
+        }
         let key = self.rng.random_range(1..=self.keys);
         let tail = judge.versions.get(judge.lists.get(&key)?.last()?)?.entry;
         // The metadata server hands slots out from the other end.

@@ -67,8 +67,7 @@ pub(super) fn run(
     }
     let mut world = World::new(&clover, load, of_clover.workload, plan.seed, fabric)?;
     world.judge = Some(Judge::new(&clover));
-    world.meddler =
-        plan.meddling_ns.map(|mean_ns| Meddler::new(&clover, load.keys, mean_ns, plan.seed));
+    world.meddler = plan.meddling_ns.map(|mean_ns| Meddler::new(&clover, load, mean_ns, plan.seed));
     // There is no tap that could fail.
     let _ = world.run(progress);
     Ok(report(world))
