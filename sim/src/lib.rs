@@ -1,7 +1,10 @@
 //! The simulator and the commands of `qpmux`.
 
+pub mod apps;
+mod chance;
 pub mod cli;
 pub mod connections_file;
+mod fabric;
 pub mod files;
 pub mod host;
 pub mod inspect;
@@ -9,4 +12,5 @@ pub mod memory;
 pub mod rc;
 pub mod replay;
 pub mod synth;
+mod text;
 pub mod torture;

@@ -225,6 +225,11 @@ impl EffectLog {
         &self.effects
     }
 
+    /// The effects, oldest first, without the log.
+    pub fn into_effects(self) -> Vec<Effect> {
+        self.effects
+    }
+
     /// Number of effects.
     pub fn len(&self) -> usize {
         self.effects.len()

@@ -82,8 +82,9 @@ impl Engine {
             && let Some(list) = self.lists.list(domain, key, id)
         {
             list.busy = false;
-            if !succeeded && list.end == Some(turn.start) {
-                // Somebody appended past the engine.
+            if !succeeded {
+                // Somebody appended past the engine, or too little is known to send it on. A client
+                // whose READs go on to the end, and its appends not, would try for ever.
                 list.lose_end();
             }
             if succeeded {

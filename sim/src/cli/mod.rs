@@ -3,8 +3,10 @@
 mod inspect;
 mod manifest;
 mod output;
+mod policy;
 mod progress;
 mod replay;
+mod sim;
 mod synth;
 mod torture;
 
@@ -41,6 +43,7 @@ struct Cli {
 enum Command {
     Inspect(inspect::Args),
     Replay(replay::Args),
+    Sim(sim::Args),
     Synth(synth::Args),
     Torture(torture::Args),
 }
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Inspect(args) => inspect::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Torture(args) => torture::run(&args),
     };

@@ -5,12 +5,10 @@ use std::path::PathBuf;
 
 use qpmux_engine::Side;
 use qpmux_engine::wire::{Classified, classify};
-use qpmux_workloads::keys::generator;
-use rand::RngExt;
-use rand_pcg::Pcg64;
 use serde::Serialize;
 
 use super::recorded::{RecordedLosses, RecordedWire};
+use crate::chance::Chance;
 
 /// Which packets a replay with modelled responses loses.
 #[derive(Clone, Debug, Default)]
@@ -71,11 +69,8 @@ impl Leg {
 
 /// The wires between the middlebox and its endpoints.
 pub(super) struct Wires {
-    fraction: f64,
-    seed: u64,
-    /// Chance of each leg of each endpoint. It depends on the leg's own packets alone, so that it
-    /// stays the same whatever happens elsewhere.
-    chance: BTreeMap<u64, Pcg64>,
+    /// Of each leg of each endpoint.
+    chance: Chance,
     /// Requests and answers by connection; empty without a recording.
     recorded: Vec<[RecordedWire; 2]>,
     report: Option<RecordedReport>,
@@ -90,9 +85,7 @@ impl Wires {
             RecordedReport { requests, answers, met: 0, unsent: recorded.unsent }
         });
         Wires {
-            fraction: losses.fraction,
-            seed: losses.seed,
-            chance: BTreeMap::new(),
+            chance: Chance::new(losses.fraction, losses.seed),
             recorded: recorded.map(RecordedLosses::into_wires).unwrap_or_default(),
             report,
             lost: BTreeMap::new(),
@@ -110,12 +103,7 @@ impl Wires {
     }
 
     fn by_chance(&mut self, leg: Leg, endpoint: u32) -> bool {
-        if self.fraction <= 0.0 {
-            return false;
-        }
-        let stream = leg.stream(endpoint);
-        let rng = self.chance.entry(stream).or_insert_with(|| generator(self.seed, stream));
-        rng.random_bool(self.fraction.min(1.0))
+        self.chance.loses(leg.stream(endpoint))
     }
 
     /// Whether the recording lost it. Clients number their packets as they did there, which

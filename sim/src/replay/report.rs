@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::losses::RecordedReport;
 use super::script::LeftOut;
 use super::world::WorldReport;
+use crate::text::{group, list};
 
 /// What a replay found. Counts of messages and packets.
 #[derive(Clone, Debug, Serialize)]
@@ -364,28 +365,6 @@ fn percent(part: u64, whole: u64) -> String {
     format!(" ({:.1} %)", 100.0 * part as f64 / whole as f64)
 }
 
-fn list(counts: &BTreeMap<&'static str, u64>) -> String {
-    if counts.is_empty() {
-        return "none".to_owned();
-    }
-    let each: Vec<String> =
-        counts.iter().map(|(name, n)| format!("{name} {}", group(*n))).collect();
-    each.join(", ")
-}
-
-/// A number with its digits in groups of three.
-fn group(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// Why a capture gave no workload.
 pub(super) fn why_nothing(left_out: &LeftOut) -> String {
     if *left_out == LeftOut::default() {
@@ -413,16 +392,4 @@ fn left_out_text(left_out: &LeftOut) -> String {
         .map(|(n, what)| format!("{} {what}", group(*n)))
         .collect();
     texts.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_are_grouped() {
-        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(group(n), text);
-        }
-    }
 }

@@ -4,27 +4,20 @@
 //! have real memory; what they send to each other passes a tap between clients and servers, and
 //! becomes the capture. Everything follows from the configuration and its seed.
 //!
-//! `world` has the clock and who waits for whom, `network` the hosts, queue pairs and wires,
-//! `drivers` the threads and what they are to do.
+//! The network is [`crate::fabric`], what runs on it `crate::apps::clover`.
 
-mod drivers;
-mod network;
-mod world;
-
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use qpmux_traces::CaptureWriter;
-use qpmux_workloads::clover::{CloverConfig, ConfigError, Layout, Variant};
+use qpmux_workloads::clover::{CloverConfig, ConfigError, Variant};
 use qpmux_workloads::keys::{KeyDistribution, KeyError, Ycsb};
 
-use world::World;
+use crate::apps::clover::{World, faithful_network};
+use crate::apps::{Load, PlanError, check_workload};
 
-/// Most client machines: so many have an address in the capture's network.
-pub const MACHINES_MAX: u16 = 200;
-/// Most client threads per machine.
-pub const THREADS_MAX: u16 = 1_000;
-/// Most keys: so many shortcuts the memory node has, and the fork opens key 0 besides.
-pub const KEYS_MAX: u64 = Layout::SHORTCUTS_MAX - 1;
+/// Time of the first event, ns since 1970: any, but always the same.
+const START_NS: u64 = 1_600_000_000_000_000_000;
 
 /// What to synthesize.
 #[derive(Clone, Debug)]
@@ -56,21 +49,9 @@ pub struct SynthConfig {
 /// Why nothing can be synthesized.
 #[derive(Debug, thiserror::Error)]
 pub enum SynthError {
-    /// A number out of range.
-    #[error("{what} is {value}, must be {least} to {most}")]
-    Range {
-        /// Which number.
-        what: &'static str,
-        /// What it is.
-        value: u64,
-        /// The least it may be.
-        least: u64,
-        /// The most it may be.
-        most: u64,
-    },
-    /// Clover has neither scans nor inserts while it runs.
-    #[error("workload {0} is not for Clover, which reads and updates: take A, B, C or W")]
-    Workload(Ycsb),
+    /// Numbers or a workload that cannot be.
+    #[error(transparent)]
+    Load(#[from] PlanError),
     /// No such Clover.
     #[error(transparent)]
     Clover(#[from] ConfigError),
@@ -143,25 +124,45 @@ impl SynthReport {
 }
 
 impl SynthConfig {
+    /// Who does how much.
+    fn load(&self) -> Load {
+        Load {
+            threads: self.threads,
+            machines: self.machines,
+            keys: self.keys,
+            distribution: self.distribution,
+            operations: self.operations,
+        }
+    }
+
     /// The Clover to run.
     fn clover(&self) -> Result<CloverConfig, SynthError> {
-        let within = |what, value: u64, least: u64, most: u64| {
-            let bad = SynthError::Range { what, value, least, most };
-            if (least..=most).contains(&value) { Ok(()) } else { Err(bad) }
-        };
-        let threads_max = u64::from(self.machines) * u64::from(THREADS_MAX);
-        within("machines", self.machines.into(), 1, MACHINES_MAX.into())?;
-        within("threads", self.threads.into(), self.machines.into(), threads_max)?;
-        within("keys", self.keys, 1, KEYS_MAX)?;
-        within("ops", self.operations, 1, 1 << 40)?;
-        let mix = self.workload.mix();
-        if mix.read + mix.update != 100 {
-            return Err(SynthError::Workload(self.workload));
-        }
-        let workers = self.threads.div_ceil(self.machines);
+        let load = self.load();
+        load.check()?;
+        check_workload(self.workload)?;
+        let workers = load.threads_per_machine();
         let mut clover = CloverConfig::new(self.variant, self.machines, workers, self.value_len)?;
         clover.coroutines = self.coroutines;
         Ok(clover)
+    }
+}
+
+/// What the tap has seen.
+#[derive(Default)]
+struct Seen {
+    packets: u64,
+    frame_bytes: u64,
+    connections: BTreeSet<usize>,
+    /// Times of the first and the last, ns.
+    span: Option<(u64, u64)>,
+}
+
+impl Seen {
+    fn note(&mut self, now: u64, connection: usize, frame: &[u8]) {
+        self.packets += 1;
+        self.frame_bytes += frame.len() as u64;
+        self.connections.insert(connection);
+        self.span = Some((self.span.map_or(now, |(first, _)| first), now));
     }
 }
 
@@ -176,8 +177,43 @@ pub fn synthesize(
 ) -> Result<SynthReport, SynthError> {
     let clover = config.clover()?;
     let mut writer = CaptureWriter::create(out)?;
-    let mut tap = |time_ns: u64, frame: &[u8]| writer.write(time_ns, frame);
-    let report = World::new(config, &clover, &mut tap)?.run(progress)?;
+    let mut seen = Seen::default();
+    let mut tap = |now: u64, connection: usize, frame: &[u8]| {
+        seen.note(now, connection, frame);
+        writer.write(START_NS + now, frame)
+    };
+    let fabric = faithful_network(&clover, config.metadata).with_tap(&mut tap);
+    let mut world = World::new(&clover, &config.load(), config.workload, config.seed, fabric)?;
+    world.run(progress)?;
+    let mut report = report(&world)?;
+    drop(world);
+    report.packets = seen.packets;
+    report.frame_bytes = seen.frame_bytes;
+    report.connections = seen.connections.len() as u64;
+    report.duration_ns = seen.span.map_or(0, |(first, last)| last - first);
     writer.finish()?;
     Ok(report)
+}
+
+/// What the run showed, if the models agree with each other.
+fn report(world: &World<'_>) -> Result<SynthReport, SynthError> {
+    let broken = world.fabric.violations();
+    if let Some(complaint) =
+        world.complaint().or_else(|| (!broken.is_empty()).then(|| broken.to_string()))
+    {
+        return Err(SynthError::Models(complaint));
+    }
+    let (tally, stats, recycled) = (&world.tally, world.stats(), world.recycled());
+    Ok(SynthReport {
+        operations: tally.operations(),
+        reads: tally.reads,
+        updates: tally.updates,
+        keys_opened: tally.keys_opened,
+        commits: stats.commits,
+        commits_lost: stats.commits_lost,
+        hops: stats.hops,
+        metadata_requests: stats.requests,
+        slots_recycled: recycled,
+        ..SynthReport::default()
+    })
 }

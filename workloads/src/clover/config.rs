@@ -4,8 +4,10 @@ use super::layout::{Layout, SlotClass};
 
 /// Bytes of the pointer word before a value.
 pub(super) const HEADER_BYTES: usize = 8;
+/// Where a stamped value has its stamp; before it is the fork's key.
+pub(super) const STAMP: std::ops::Range<usize> = 8..16;
 /// Threads per machine that update shortcuts and report garbage (clover source).
-pub(super) const COLLECTORS: u16 = 4;
+pub const COLLECTORS: u16 = 4;
 /// Coroutines per worker thread that run operations, beside the one that schedules them (clover
 /// source).
 const COROUTINES: u16 = 5;
@@ -38,6 +40,10 @@ pub struct CloverConfig {
     pub coroutines: bool,
     /// Bytes of a value: 1 to 1,016, in the fork 8 at least.
     pub value_len: u16,
+    /// Each value has in its bytes 8 to 15 what tells it from all others of the run: machine (16
+    /// bits), worker (16) and how many that worker has written (32), as a little-endian number.
+    /// Not so in the original.
+    pub stamped: bool,
     /// The memory node's regions.
     pub layout: Layout,
     /// First address of each client's buffers for replies.
@@ -109,6 +115,7 @@ impl CloverConfig {
             workers,
             coroutines: false,
             value_len,
+            stamped: false,
             layout: Layout::default(),
             reply_buffers: 0x7f31_0000_0000,
             reply_rkey: 0x0a_11ce,

@@ -53,7 +53,7 @@ pub enum FinishedHow {
 }
 
 /// An operation that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// Worker that had it.
     pub worker: u16,
@@ -61,6 +61,10 @@ pub struct Finished {
     pub request: Request,
     /// How it ended.
     pub how: FinishedHow,
+    /// What follows a slot's header: the value found or written, and zeros up to the slot's end.
+    pub value: Vec<u8>,
+    /// COMPARE_SWAPs that an update took, or slots that a read looked at.
+    pub tries: u32,
 }
 
 /// What a machine has done.
@@ -88,7 +92,7 @@ pub(super) struct Known {
 pub(super) struct Shared {
     pub(super) config: CloverConfig,
     /// The machine's id, from 1.
-    id: u16,
+    pub(super) id: u16,
     pub(super) known: HashMap<u64, Known>,
     pub(super) posts: VecDeque<Post>,
     pub(super) finished: VecDeque<Finished>,

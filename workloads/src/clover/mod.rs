@@ -30,7 +30,7 @@ mod verb;
 #[cfg(test)]
 mod tests;
 
-pub use config::{CloverConfig, ConfigError, Variant, value_bytes};
+pub use config::{COLLECTORS, CloverConfig, ConfigError, Variant, value_bytes};
 pub use layout::{Layout, SHORTCUT_BYTES, SHORTCUT_FIRST, SlotClass};
 pub use machine::{Finished, FinishedHow, Machine, MachineStats, Request};
 pub use message::{

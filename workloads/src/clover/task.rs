@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::collector::Garbage;
-use super::config::{CloverConfig, HEADER_BYTES, Variant};
+use super::config::{CloverConfig, HEADER_BYTES, STAMP, Variant};
 use super::machine::{Finished, FinishedHow, Known, Request, Shared, Wait};
 use super::message::{Collected, Content, ENTRIES_MAX, OPEN, QUERY};
 use super::pointer::{Entry, Pointer};
@@ -26,6 +26,8 @@ pub(super) struct Worker {
     fill: u8,
     /// Bytes of value that are filled; at most those that a value has count.
     filled: usize,
+    /// Values written so far.
+    written: u32,
 }
 
 impl Worker {
@@ -36,11 +38,19 @@ impl Worker {
             slots: VecDeque::new(),
             fill: FILL,
             filled: FILL_END - HEADER_BYTES,
+            written: 0,
         }
     }
 
+    /// What tells the value that is written next from all others of a run: the machine, the worker,
+    /// and how many it has written.
+    fn stamp(&self, machine: u16) -> u64 {
+        u64::from(machine) << 48 | u64::from(self.number) << 32 | u64::from(self.written)
+    }
+
     /// A slot's content: pointer word, value, and zeros up to its end.
-    fn slot_bytes(&self, config: &CloverConfig, version: u8, key: u64) -> Vec<u8> {
+    fn slot_bytes(&self, shared: &Shared, version: u8, key: u64) -> Vec<u8> {
+        let config = &shared.config;
         let mut slot = vec![0; config.class().bytes()];
         let (header, value) = slot.split_at_mut(HEADER_BYTES);
         header.copy_from_slice(&Pointer::last(version).0.to_le_bytes());
@@ -50,6 +60,11 @@ impl Worker {
             && let Some(start) = value.first_chunk_mut()
         {
             *start = key.to_le_bytes();
+        }
+        if config.stamped
+            && let Some(stamp) = value.get_mut(STAMP)
+        {
+            stamp.copy_from_slice(&self.stamp(shared.id).to_le_bytes());
         }
         slot
     }
@@ -91,6 +106,10 @@ pub(super) struct Task {
     fresh: Entry,
     /// `tail` is this operation's own finding, not what the machine knows.
     walking: bool,
+    /// The value written.
+    value: Vec<u8>,
+    /// COMPARE_SWAPs of an update, slots looked at by a read.
+    tries: u32,
 }
 
 impl Task {
@@ -106,6 +125,8 @@ impl Task {
             shortcut: 0,
             fresh: nowhere,
             walking: false,
+            value: Vec::new(),
+            tries: 0,
         }
     }
 
@@ -121,6 +142,7 @@ impl Task {
     /// Takes an operation, to be begun later.
     pub(super) fn park(&mut self, request: Request) {
         self.request = request;
+        self.tries = 0;
         self.step = Step::Parked;
     }
 
@@ -215,7 +237,9 @@ impl Task {
             worker.fill = FILL_OPENED + (key % 30) as u8;
             worker.filled = usize::MAX;
         }
-        let data = worker.slot_bytes(&shared.config, fresh.version, key);
+        worker.written = worker.written.wrapping_add(1);
+        let data = worker.slot_bytes(shared, fresh.version, key);
+        self.value = data[HEADER_BYTES..].to_vec();
         let Some(address) = slot_address(shared, fresh) else {
             return self.finish(shared, FinishedHow::Failed);
         };
@@ -247,6 +271,7 @@ impl Task {
             swap: Pointer::link(self.fresh, self.tail.version).0,
         };
         shared.post(self.ticket(0), Peer::Memory, worker.lane, verb);
+        self.tries += 1;
         self.step = Step::Committing;
         self.wait.set(1, false);
     }
@@ -277,6 +302,7 @@ impl Task {
             Request::Read { .. } => shared.config.class().bytes() as u32,
             _ => HEADER_BYTES as u32,
         };
+        self.tries += u32::from(matches!(self.request, Request::Read { .. }));
         let slot = Verb::Read { address, rkey: layout.values_rkey, length };
         shared.post(self.ticket(0), Peer::Memory, worker.lane, slot);
         if first {
@@ -325,8 +351,14 @@ impl Task {
     }
 
     fn finish(&mut self, shared: &mut Shared, how: FinishedHow) {
-        let (worker, request) = (self.worker, self.request);
-        shared.finished.push_back(Finished { worker, request, how });
+        let (worker, request, tries) = (self.worker, self.request, self.tries);
+        let value = match request {
+            Request::Read { .. } => {
+                self.wait.read[0].get(HEADER_BYTES..).map(<[u8]>::to_vec).unwrap_or_default()
+            }
+            _ => std::mem::take(&mut self.value),
+        };
+        shared.finished.push_back(Finished { worker, request, how, value, tries });
         self.step = Step::Idle;
         self.wait.set(0, false);
     }

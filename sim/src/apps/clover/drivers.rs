@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use qpmux_workloads::clover::{Request, Variant};
-use qpmux_workloads::keys::{KeyError, OperationKind, OperationStream};
+use qpmux_workloads::keys::{KeyError, OperationKind, OperationStream, Ycsb};
 
-use super::SynthConfig;
+use crate::apps::Load;
 
 /// A worker thread's work.
 struct Driver {
@@ -18,37 +18,40 @@ struct Driver {
 /// The work of all worker threads. Threads go round the machines, so that these have equally many.
 pub(super) struct Drivers {
     drivers: Vec<Driver>,
-    machines: usize,
-    keys: u64,
+    load: Load,
     /// Keys that are not open yet.
     unopened: u64,
 }
 
 impl Drivers {
-    pub(super) fn new(config: &SynthConfig) -> Result<Self, KeyError> {
-        let threads = u64::from(config.threads);
+    pub(super) fn new(
+        load: &Load,
+        workload: Ycsb,
+        variant: Variant,
+        seed: u64,
+    ) -> Result<Self, KeyError> {
+        let threads = u64::from(load.threads);
         let driver = |thread: u64| {
-            let share = config.operations / threads;
-            let left = share + u64::from(thread < config.operations % threads);
-            let (mix, keys) = (config.workload.mix(), config.distribution);
+            let share = load.operations / threads;
+            let left = share + u64::from(thread < load.operations % threads);
+            let (mix, keys) = (workload.mix(), load.distribution);
             // Stream 0 is the network's.
-            let stream = OperationStream::new(mix, keys, config.keys, config.seed, thread + 1)?;
+            let stream = OperationStream::new(mix, keys, load.keys, seed, thread + 1)?;
             Ok(Driver { stream, left, first: VecDeque::new() })
         };
         let mut drivers = (0..threads).map(driver).collect::<Result<Vec<_>, KeyError>>()?;
         // One thread opens all keys; the fork opens key 0 as well, and never uses it (trace).
-        let lowest = match config.variant {
+        let lowest = match variant {
             Variant::Fork => 0,
             Variant::Upstream => 1,
         };
-        drivers[0].first = (lowest..=config.keys).map(|key| Request::Insert { key }).collect();
-        let unopened = config.keys + 1 - lowest;
-        Ok(Self { drivers, machines: usize::from(config.machines), keys: config.keys, unopened })
+        drivers[0].first = (lowest..=load.keys).map(|key| Request::Insert { key }).collect();
+        Ok(Self { drivers, load: *load, unopened: load.keys + 1 - lowest })
     }
 
     /// Machine (from 0) and worker of every thread.
     pub(super) fn places(&self) -> Vec<(usize, u16)> {
-        (0..self.drivers.len()).map(|t| (t % self.machines, (t / self.machines) as u16)).collect()
+        (0..self.load.threads).map(|thread| self.load.place(thread)).collect()
     }
 
     /// Whether all keys are open.
@@ -64,7 +67,7 @@ impl Drivers {
 
     /// What the thread is to do next, if anything.
     pub(super) fn next(&mut self, machine: usize, worker: u16) -> Option<Request> {
-        let keys = self.keys;
+        let keys = self.load.keys;
         let driver = self.driver(machine, worker)?;
         if let Some(request) = driver.first.pop_front() {
             return Some(request);
@@ -86,7 +89,14 @@ impl Drivers {
         }
     }
 
+    /// The thread does nothing more. How many operations stay undone.
+    pub(super) fn retire(&mut self, machine: usize, worker: u16) -> u64 {
+        let Some(driver) = self.driver(machine, worker) else { return 0 };
+        let requests = driver.first.drain(..).count() as u64;
+        requests + std::mem::take(&mut driver.left)
+    }
+
     fn driver(&mut self, machine: usize, worker: u16) -> Option<&mut Driver> {
-        self.drivers.get_mut(usize::from(worker) * self.machines + machine)
+        self.drivers.get_mut(usize::from(self.load.thread(machine, worker)))
     }
 }

@@ -1,0 +1,260 @@
+//! What a run is to be.
+
+use qpmux_engine::Config;
+use qpmux_engine::policy::{AddressKey, AtomicKey, BitField, ListForm, PolicyError, Profile};
+use qpmux_engine::wire::Opcode;
+use qpmux_workloads::clover::{ConfigError, Layout, SlotClass};
+use qpmux_workloads::keys::{KeyDistribution, KeyError, Ycsb};
+use qpmux_workloads::{ProfileError, load_profile};
+
+use crate::fabric::{EngineError, EngineSetup, Habits};
+
+/// Most client machines: so many have an address in the network.
+pub(crate) const MACHINES_MAX: u16 = 200;
+/// Most client threads per machine.
+pub(crate) const THREADS_MAX: u16 = 1_000;
+/// Most keys: so many shortcuts the memory node has, and Clover's fork opens key 0 besides.
+pub(crate) const KEYS_MAX: u64 = Layout::SHORTCUTS_MAX - 1;
+/// Fewest bytes of a value: its key and what tells it from all others.
+const VALUE_LEN_MIN: u16 = 16;
+
+/// Code of the clients' timeout that the engine's defaults are for.
+const USUAL_TIMEOUT: u8 = 14;
+
+/// Everything that a run depends on.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What runs.
+    pub app: App,
+    /// Who does how much of it.
+    pub load: Load,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// What stands between clients and memory node.
+    pub middlebox: Middlebox,
+    /// Probability, 0 to 1, that a packet is lost, on each of the four parts of its way.
+    pub loss: f64,
+    /// Local ACK timeout of all adapters, code (4.096 us * 2^t); 0 never times out.
+    pub timeout: u8,
+    /// Retries before an adapter gives a queue pair up.
+    pub retries: u32,
+    /// Threads whose packets go past the middlebox: so many of the last ones.
+    pub around: u16,
+    /// Mean time in ns between changes that the memory node makes by itself: it appends a version,
+    /// or takes a free lock for a while. `None`: it makes none.
+    pub meddling_ns: Option<u64>,
+}
+
+/// An application and what is special about it.
+#[derive(Clone, Debug)]
+pub enum App {
+    /// Clover, a key-value store on passive disaggregated memory, as the fork that has keys in its
+    /// values.
+    Clover(CloverPlan),
+    /// Locks, words of memory that are taken by COMPARE_SWAP.
+    Lock(LockPlan),
+}
+
+/// Threads and their operations.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Client threads, on all machines together.
+    pub threads: u16,
+    /// Client machines, `1..=threads`.
+    pub machines: u16,
+    /// Keys or locks, from 1 on.
+    pub keys: u64,
+    /// How they are chosen.
+    pub distribution: KeyDistribution,
+    /// Operations of all threads together.
+    pub operations: u64,
+}
+
+/// What Clover is to do.
+#[derive(Clone, Debug)]
+pub struct CloverPlan {
+    /// Mix of operations: reads and updates only.
+    pub workload: Ycsb,
+    /// Bytes of a value, 16 to 1,016.
+    pub value_len: u16,
+    /// Slots there are for values; `None` for all of their size. Few are used again and again.
+    pub slots_max: Option<u32>,
+    /// Connections between clients and metadata server pass the middlebox as well, which does not
+    /// know them.
+    pub through_metadata: bool,
+}
+
+/// How a lock is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// By a WRITE of 0.
+    Write,
+    /// By a COMPARE_SWAP from its owner to 0.
+    CompareSwap,
+}
+
+/// What threads do with locks.
+#[derive(Clone, Copy, Debug)]
+pub struct LockPlan {
+    /// How a lock is given back.
+    pub release: Release,
+    /// Time that a lock is held, ns.
+    pub hold_ns: u64,
+    /// The holder counts its acquisition in a word that the lock guards: it READs it, then posts
+    /// the WRITE of the next number and the release together, as Sherman does (SIGMOD 2022). That
+    /// relies on the order of requests on a queue pair.
+    pub guarded: bool,
+}
+
+/// What stands between clients and memory node.
+#[derive(Clone, Debug)]
+pub enum Middlebox {
+    /// Nothing.
+    None,
+    /// The engine, which knows all connections that pass it to the memory node from the start.
+    Engine(Box<EngineSetup>),
+}
+
+/// Why there is no such run.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A number out of range.
+    #[error("{what} is {value}, must be {least} to {most}")]
+    Range {
+        /// Which number.
+        what: &'static str,
+        /// What it is.
+        value: u64,
+        /// The least it may be.
+        least: u64,
+        /// The most it may be.
+        most: u64,
+    },
+    /// Clover has neither scans nor inserts while it runs.
+    #[error("workload {0} is not for Clover, which reads and updates: take A, B, C or W")]
+    Workload(Ycsb),
+    /// No such Clover.
+    #[error(transparent)]
+    Clover(#[from] ConfigError),
+    /// No such keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// Policies that do not go together.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// No such engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Fails if a number is out of range.
+pub(crate) fn within(
+    what: &'static str,
+    value: u64,
+    least: u64,
+    most: u64,
+) -> Result<(), PlanError> {
+    let bad = PlanError::Range { what, value, least, most };
+    if (least..=most).contains(&value) { Ok(()) } else { Err(bad) }
+}
+
+impl Load {
+    /// Checks that there is such a load.
+    pub(crate) fn check(&self) -> Result<(), PlanError> {
+        let threads_max = u64::from(self.machines) * u64::from(THREADS_MAX);
+        within("machines", self.machines.into(), 1, MACHINES_MAX.into())?;
+        within("threads", self.threads.into(), self.machines.into(), threads_max)?;
+        within("keys", self.keys, 1, KEYS_MAX)?;
+        within("ops", self.operations, 1, 1 << 40)
+    }
+
+    /// Threads of the machine that has most.
+    pub(crate) fn threads_per_machine(&self) -> u16 {
+        self.threads.div_ceil(self.machines)
+    }
+
+    /// Machine, from 0, and number there of a thread: threads go round the machines, so that these
+    /// have equally many.
+    pub(crate) fn place(&self, thread: u16) -> (usize, u16) {
+        (usize::from(thread % self.machines), thread / self.machines)
+    }
+
+    /// The thread at a place.
+    pub(crate) fn thread(&self, machine: usize, number: u16) -> u16 {
+        number * self.machines + machine as u16
+    }
+}
+
+/// Fails if Clover cannot do such a workload.
+pub(crate) fn check_workload(workload: Ycsb) -> Result<(), PlanError> {
+    let mix = workload.mix();
+    if mix.read + mix.update == 100 { Ok(()) } else { Err(PlanError::Workload(workload)) }
+}
+
+impl Plan {
+    /// Checks what does not depend on the application.
+    pub(super) fn check(&self) -> Result<(), PlanError> {
+        self.load.check()?;
+        within("around", self.around.into(), 0, self.load.threads.into())?;
+        match &self.middlebox {
+            Middlebox::Engine(setup) => Ok(setup.policy.check()?),
+            Middlebox::None => Ok(()),
+        }
+    }
+
+    /// How adapters behave.
+    pub(super) fn habits(&self) -> Habits {
+        Habits { lossy: self.loss > 0.0, timeout: self.timeout, retries: self.retries }
+    }
+
+    /// Whether a thread's packets pass the middlebox.
+    pub(super) fn passes(&self, thread: u16) -> bool {
+        thread < self.load.threads - self.around
+    }
+}
+
+impl CloverPlan {
+    /// Checks that Clover can do it.
+    pub(super) fn check(&self) -> Result<(), PlanError> {
+        check_workload(self.workload)?;
+        let most = SlotClass::B1024.bytes() as u64 - 8;
+        within("value length", self.value_len.into(), VALUE_LEN_MIN.into(), most)
+    }
+}
+
+/// The engine's limits, and times that go with the timeout of clients (code: 4.096 us * 2^t): as
+/// its defaults go with 67 ms.
+#[must_use]
+pub fn engine_config(timeout: u8) -> Config {
+    let usual = Config::default();
+    let scaled = |ns: u64| (ns >> USUAL_TIMEOUT << timeout.min(31)).max(1);
+    Config {
+        server_timeout_ns: scaled(usual.server_timeout_ns),
+        server_timeout_max_ns: scaled(usual.server_timeout_max_ns),
+        guest_wait_ns: scaled(usual.guest_wait_ns),
+        ..usual
+    }
+}
+
+/// The profile of Clover's fork, with READs, and with the form of its lists.
+///
+/// # Errors
+/// When the built-in profile cannot be read.
+pub fn clover_profile() -> Result<Profile, ProfileError> {
+    let list = ListForm {
+        slot_lens: SlotClass::ALL.iter().map(|class| class.bytes() as u32).collect(),
+        grids: Vec::new(),
+        next: BitField { shift: 28, bits: 32 },
+        next_version: BitField { shift: 19, bits: 8 },
+        version: BitField { shift: 11, bits: 8 },
+    };
+    Ok(load_profile("clover")?.with_reads_of_address(true).with_list(list))
+}
+
+/// The profile of a table of locks: the key of an access to a word is the word's number.
+#[must_use]
+pub fn lock_profile() -> Profile {
+    let opcodes = [Opcode::CompareSwap, Opcode::FetchAdd, Opcode::WriteOnly, Opcode::ReadRequest];
+    let key = |opcode| AddressKey { opcode, len: 8, unit: 8 };
+    Profile::new(Vec::new(), AtomicKey::None).with_addresses(opcodes.map(key).to_vec())
+}

@@ -1,0 +1,148 @@
+//! Options of commands that run the engine: what it does.
+
+use std::str::FromStr;
+
+use qpmux_engine::policy::{self, Policy, Profile};
+
+/// What the engine does.
+#[derive(clap::Args, serde::Serialize)]
+pub(super) struct PolicyArgs {
+    /// Which requests leave their client's own server queue pair.
+    #[arg(long, value_enum, default_value_t = Map::Writes)]
+    map: Map,
+    /// Which server queue pair a key belongs to.
+    #[arg(long, value_enum, default_value_t = KeyMap::Modulo)]
+    key_map: KeyMap,
+    /// Number of server queue pairs to use per server, or all.
+    #[arg(long, default_value = "all", value_name = "N|all")]
+    server_qps: ServerQps,
+    /// Which requests that aim at a superseded version of a record go to the present one.
+    #[arg(long, value_enum, default_value_t = Steer::None)]
+    steer: Steer,
+    /// Steer frames that pass untranslated (with --map none): only their address changes. Two
+    /// clients that race can lose an update so.
+    #[arg(long)]
+    in_place: bool,
+    /// How atomics reach the server.
+    #[arg(long, value_enum, default_value_t = Atomics::Keep)]
+    atomics: Atomics,
+    /// Order of one client's requests on different server queue pairs.
+    #[arg(long, value_enum, default_value_t = Order::Fenced)]
+    order: Order,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Map {
+    /// None: learn and count only, every frame passes untouched.
+    None,
+    /// WRITEs with a key, and the atomics that belong to them.
+    Writes,
+    /// READs as well, once it is known which key they are for.
+    All,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Steer {
+    /// None.
+    None,
+    /// Compare-and-swaps that append a version.
+    Writes,
+    /// READs of a version as well.
+    All,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Atomics {
+    /// As atomics.
+    Keep,
+    /// As WRITEs where it is known what the word holds: sound only if nobody writes it except
+    /// through the engine.
+    Replace,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum KeyMap {
+    /// Key modulo number of server queue pairs.
+    Modulo,
+    /// A mixed key modulo their number.
+    Hash,
+    /// The server queue pair that fits the key best: stable when they come and go.
+    Rendezvous,
+    /// Everything of one client to one server queue pair; no order per key.
+    ByConnection,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Order {
+    /// As on one queue pair: a request for another waits for all before it.
+    Fenced,
+    /// Per client and key only.
+    Keyed,
+}
+
+/// How many server queue pairs; 0 stands for all.
+#[derive(Clone, Copy, serde::Serialize)]
+struct ServerQps(u32);
+
+impl FromStr for ServerQps {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(ServerQps(0));
+        }
+        match text.parse() {
+            Ok(n) if n > 0 => Ok(ServerQps(n)),
+            _ => Err("must be a number from 1 on, or 'all'".to_owned()),
+        }
+    }
+}
+
+impl PolicyArgs {
+    /// The policy, with connections that are known.
+    pub(super) fn policy(&self, profile: Profile) -> Policy {
+        Policy {
+            map: match self.map {
+                Map::None => policy::Map::None,
+                Map::Writes => policy::Map::Writes,
+                Map::All => policy::Map::All,
+            },
+            key_map: match self.key_map {
+                KeyMap::Modulo => policy::KeyMap::Modulo,
+                KeyMap::Hash => policy::KeyMap::Hash,
+                KeyMap::Rendezvous => policy::KeyMap::Rendezvous,
+                KeyMap::ByConnection => policy::KeyMap::ByConnection,
+            },
+            server_qps: self.server_qps.0,
+            order: match self.order {
+                Order::Fenced => policy::Order::Fenced,
+                Order::Keyed => policy::Order::Keyed,
+            },
+            profile,
+            steer: match self.steer {
+                Steer::None => policy::Steer::None,
+                Steer::Writes => policy::Steer::Writes,
+                Steer::All => policy::Steer::All,
+            },
+            in_place: self.in_place,
+            atomics: match self.atomics {
+                Atomics::Keep => policy::Atomics::Keep,
+                Atomics::Replace => policy::Atomics::Replace,
+            },
+            ..Policy::default()
+        }
+    }
+}
+
+/// A probability of loss.
+pub(super) fn parse_fraction(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(fraction) if (0.0..=0.5).contains(&fraction) => Ok(fraction),
+        _ => Err("must be a number from 0 to 0.5".to_owned()),
+    }
+}

@@ -1,0 +1,200 @@
+//! `qpmux sim`.
+
+use qpmux_workloads::keys::{KeyDistribution, Ycsb};
+
+use super::Outcome;
+use super::output::print;
+use super::policy::{PolicyArgs, parse_fraction};
+use super::progress::Progress;
+use crate::apps::{
+    self, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release, clover_profile,
+    engine_config, lock_profile,
+};
+
+/// Run an application through the engine, on an ideal network, and check what it promises.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  qpmux sim --workload A --threads 32 --keys 64 --map all\n  \
+    qpmux sim --app lock --threads 64 --keys 128 --loss 0.001\n\n\
+    Clients, adapters and servers are modelled, with real frames and real memory; network and\n\
+    adapters are ideal, so throughput counts round trips and nothing else. The exit status is 1 if\n\
+    a rule of the transport was broken, a read was stale, a commit or a lock was lost, or anything\n\
+    else is not as the application promises.")]
+pub(super) struct Args {
+    /// The application.
+    #[arg(long, value_enum, default_value_t = AppArg::Clover)]
+    app: AppArg,
+    /// Operations of Clover: A (half updates), B (5 % updates), C (reads) or W (updates).
+    #[arg(long, default_value = "A", value_name = "A|B|C|W")]
+    workload: Ycsb,
+    /// Client threads, on all machines together.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    threads: u16,
+    /// Client machines; the threads of one share what they know of keys.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    machines: u16,
+    /// Keys, or locks.
+    #[arg(long, default_value_t = 1_024, value_name = "N")]
+    keys: u64,
+    /// Zipf exponent of their popularity, 0 or more.
+    #[arg(
+        long,
+        default_value_t = 0.99,
+        value_name = "S",
+        conflicts_with = "uniform",
+        allow_negative_numbers = true
+    )]
+    zipf: f64,
+    /// All keys are equally popular.
+    #[arg(long)]
+    uniform: bool,
+    /// Operations of all threads together.
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    ops: u64,
+    /// Bytes of a value, 16 to 1,016; with its 8-byte header it takes a slot of 128, 256, 512 or
+    /// 1,024 bytes.
+    #[arg(long, default_value_t = 1_000, value_name = "BYTES")]
+    value_len: u16,
+    /// Slots there are for values; few are used again and again.
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
+    /// Time that a lock is held, in nanoseconds.
+    #[arg(long, default_value_t = 1_000, value_name = "NS")]
+    hold_ns: u64,
+    /// How a lock is given back.
+    #[arg(long, value_enum, default_value_t = ReleaseArg::Write)]
+    release: ReleaseArg,
+    /// Each holder counts its acquisition in a word that the lock guards: the WRITE of the count
+    /// and the release are posted together.
+    #[arg(long)]
+    guarded: bool,
+    /// What stands between clients and memory node.
+    #[arg(long, value_enum, default_value_t = MiddleboxArg::Engine)]
+    middlebox: MiddleboxArg,
+    #[command(flatten)]
+    policy: PolicyArgs,
+    /// What else passes the middlebox.
+    #[arg(long, value_enum)]
+    through: Option<ThroughArg>,
+    /// Number of engines that share the connections.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    shards: u8,
+    /// Probability from 0 to 0.5 that a packet is lost, on each of the four legs of its way.
+    #[arg(long, default_value_t = 0.0, value_name = "FRACTION", value_parser = parse_fraction)]
+    loss: f64,
+    /// Timeout of adapters, as a code: 4.096 us * 2^N; 14 is 67 ms.
+    #[arg(long, default_value_t = 14, value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..=31))]
+    timeout: u8,
+    /// Retries before an adapter gives a queue pair up.
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    retries: u32,
+    /// Threads whose packets go past the middlebox.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    around: u16,
+    /// The memory node changes something by itself, so often on average, in nanoseconds.
+    #[arg(long, value_name = "NS")]
+    meddling_ns: Option<u64>,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum AppArg {
+    /// Clover, a key-value store on passive disaggregated memory.
+    Clover,
+    /// Locks that are taken by COMPARE_SWAP.
+    Lock,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ReleaseArg {
+    /// By a WRITE of 0.
+    Write,
+    /// By a COMPARE_SWAP from its owner to 0.
+    CompareSwap,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum MiddleboxArg {
+    /// Nothing.
+    None,
+    /// The engine.
+    Engine,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ThroughArg {
+    /// What clients and metadata server say to each other.
+    Metadata,
+}
+
+impl Args {
+    fn plan(&self) -> anyhow::Result<Plan> {
+        let (app, profile) = match self.app {
+            AppArg::Clover => (App::Clover(self.clover()), clover_profile()?),
+            AppArg::Lock => (App::Lock(self.lock()), lock_profile()),
+        };
+        let setup = EngineSetup {
+            policy: self.policy.policy(profile),
+            config: engine_config(self.timeout),
+            shards: self.shards,
+        };
+        Ok(Plan {
+            app,
+            load: Load {
+                threads: self.threads,
+                machines: self.machines,
+                keys: self.keys,
+                distribution: if self.uniform {
+                    KeyDistribution::Uniform
+                } else {
+                    KeyDistribution::Zipf { theta: self.zipf }
+                },
+                operations: self.ops,
+            },
+            seed: self.seed,
+            middlebox: match self.middlebox {
+                MiddleboxArg::None => Middlebox::None,
+                MiddleboxArg::Engine => Middlebox::Engine(Box::new(setup)),
+            },
+            loss: self.loss,
+            timeout: self.timeout,
+            retries: self.retries,
+            around: self.around,
+            meddling_ns: self.meddling_ns,
+        })
+    }
+
+    fn clover(&self) -> CloverPlan {
+        CloverPlan {
+            workload: self.workload,
+            value_len: self.value_len,
+            slots_max: self.slots,
+            through_metadata: self.through.is_some(),
+        }
+    }
+
+    fn lock(&self) -> LockPlan {
+        LockPlan {
+            release: match self.release {
+                ReleaseArg::Write => Release::Write,
+                ReleaseArg::CompareSwap => Release::CompareSwap,
+            },
+            hold_ns: self.hold_ns,
+            guarded: self.guarded,
+        }
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let plan = args.plan()?;
+    let mut progress = Progress::new();
+    let outcome = apps::run(&plan, &mut |done| progress.count("running", done, args.ops))?;
+    progress.finish();
+    print(args.json, &outcome, &outcome.render_text())?;
+    Ok(if outcome.is_good() { Outcome::Good } else { Outcome::CheckFailed })
+}

@@ -1,0 +1,183 @@
+//! What stands in the middle of the network, between clients and servers.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use qpmux_engine::policy::{
+    self, Directory, DirectoryError, Endpoint, Grant, PathFacts, Policy, Rights, Start,
+};
+use qpmux_engine::wire::{Classified, ClientPsn, Msn, Psn, classify};
+use qpmux_engine::{BuildError, Config, DomainId, Nanos, ServerQpId, ShardId, Side};
+use qpmux_traces::CaptureError;
+
+use super::end::{Connection, DEPTH, HOP_LIMIT, START_PSN, TRAFFIC_CLASS};
+use crate::host::Host;
+use crate::rc::{Link, Region};
+
+/// Receives each frame that passes the middle: time in ns, number of its connection, bytes.
+pub(crate) type Tap<'a> = dyn FnMut(u64, usize, &[u8]) -> Result<(), CaptureError> + 'a;
+
+/// What stands in the middle.
+pub(crate) enum Middle<'a> {
+    /// A wire that somebody listens to.
+    Tap(&'a mut Tap<'a>),
+    /// The engine.
+    Engine(Box<EngineHost>),
+    /// A wire.
+    Wire,
+}
+
+/// The engine, and where its frames go.
+pub(crate) struct EngineHost {
+    pub(super) host: Host,
+    shards: u8,
+    /// Connection and end by IP address and queue pair number.
+    ends: HashMap<(IpAddr, u32), (usize, usize)>,
+    pub(super) wake: u64,
+}
+
+/// What the engine is to do, and how large it is.
+#[derive(Clone, Debug)]
+pub struct EngineSetup {
+    /// What it does.
+    pub policy: Policy,
+    /// Limits and times.
+    pub config: Config,
+    /// Number of engines that share the connections, at least 1.
+    pub shards: u8,
+}
+
+/// Why there can be no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// It cannot know these connections.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// It cannot be made.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+impl EngineHost {
+    /// An engine that translates all known connections from the start. They lead to one server,
+    /// whose `regions` all of them may read, write and do atomics in.
+    pub(super) fn new<A>(
+        setup: &EngineSetup,
+        connections: &[Connection<A>],
+        regions: &[Region],
+    ) -> Result<Self, EngineError> {
+        let mut ends = HashMap::new();
+        for (number, connection) in connections.iter().enumerate().filter(|(_, c)| c.through) {
+            let link = &connection.link;
+            ends.insert((link.path.source, link.qpn.value()), (number, 0));
+            ends.insert((link.path.destination, link.peer_qpn.value()), (number, 1));
+        }
+        let shards = setup.shards.max(1);
+        let directory = directory(setup, connections, regions)?;
+        let host = Host::new(&setup.config, &setup.policy, &directory, shards)?;
+        Ok(Self { host, shards, ends, wake: u64::MAX })
+    }
+
+    /// A frame for `end` of a connection comes in. What goes out, and whither.
+    pub(super) fn offer(
+        &mut self,
+        now: u64,
+        (connection, end): (usize, usize),
+        frame: &[u8],
+    ) -> Vec<(usize, usize, Vec<u8>)> {
+        let side = if end == 1 { Side::Client } else { Side::Server };
+        let shard = shard_of(connection, self.shards);
+        let Self { host, ends, .. } = self;
+        let mut sent = Vec::new();
+        host.offer(shard, side, Nanos(now), frame, &mut |_, frame| address(ends, frame, &mut sent));
+        sent
+    }
+
+    /// A deadline may have passed.
+    pub(super) fn timeout(&mut self, now: u64) -> Vec<(usize, usize, Vec<u8>)> {
+        let Self { host, ends, .. } = self;
+        let mut sent = Vec::new();
+        host.timeout(Nanos(now), &mut |_, frame| address(ends, frame, &mut sent));
+        sent
+    }
+
+    /// When it has to be woken, ns, if that is earlier than it will be.
+    pub(super) fn due(&mut self, now: u64) -> Option<u64> {
+        let Nanos(due) = self.host.next_deadline(Nanos(now))?;
+        let due = due.max(now + 1);
+        if due >= self.wake {
+            return None;
+        }
+        self.wake = due;
+        Some(due)
+    }
+}
+
+/// Finds the end that a frame is for.
+fn address(
+    ends: &HashMap<(IpAddr, u32), (usize, usize)>,
+    frame: &[u8],
+    sent: &mut Vec<(usize, usize, Vec<u8>)>,
+) {
+    let Ok(Classified::Rc(layout)) = classify(frame) else { return };
+    if let Some(&(connection, end)) = ends.get(&(layout.destination, layout.dest_qp.value())) {
+        sent.push((connection, end, frame.to_vec()));
+    }
+}
+
+fn shard_of(connection: usize, shards: u8) -> u8 {
+    (connection % usize::from(shards)) as u8
+}
+
+fn directory<A>(
+    setup: &EngineSetup,
+    connections: &[Connection<A>],
+    regions: &[Region],
+) -> Result<Directory, DirectoryError> {
+    let known: Vec<policy::Connection> = connections
+        .iter()
+        .enumerate()
+        .filter(|(_, connection)| connection.known && connection.through)
+        .map(|(i, c)| facts(&c.link, ShardId(shard_of(i, setup.shards.max(1)))))
+        .collect();
+    let region = |r: &Region| policy::Region {
+        domain: DomainId(0),
+        remote_key: r.rkey,
+        start: r.address,
+        end: r.address.wrapping_add(r.length),
+    };
+    let grants = (0..known.len() as u32).flat_map(|i| {
+        let server_qp = ServerQpId(i);
+        regions.iter().map(move |r| Grant { server_qp, remote_key: r.rkey, rights: Rights::ALL })
+    });
+    let grants = grants.collect();
+    Directory::new(known, regions.iter().map(region).collect(), grants, &setup.policy)
+}
+
+/// What an operator would know of a connection.
+fn facts(link: &Link, shard: ShardId) -> policy::Connection {
+    let path = &link.path;
+    let facts = PathFacts {
+        source_port: path.source_port,
+        traffic_class: TRAFFIC_CLASS,
+        hop_limit: HOP_LIMIT,
+        migration_request: link.migration_request,
+        partition_key: link.partition_key,
+        tag: link.tag,
+    };
+    policy::Connection {
+        client: Endpoint { mac: path.source_mac, ip: path.source, qpn: link.qpn },
+        server: Endpoint { mac: path.destination_mac, ip: path.destination, qpn: link.peer_qpn },
+        request: facts,
+        response: facts,
+        start: Start {
+            psn: ClientPsn::from_wire(Psn::new(START_PSN)),
+            msn: Msn::new(0),
+            credits: 0,
+        },
+        path_mtu: link.pmtu as u16,
+        depth: DEPTH as u16,
+        domain: DomainId(0),
+        shard,
+    }
+}

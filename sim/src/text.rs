@@ -1,0 +1,39 @@
+//! Numbers for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// A number with its digits in groups of three.
+pub(crate) fn group(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Counts with their names.
+pub(crate) fn list<K: Display>(counts: &BTreeMap<K, u64>) -> String {
+    if counts.is_empty() {
+        return "none".to_owned();
+    }
+    let each: Vec<String> =
+        counts.iter().map(|(name, n)| format!("{name} {}", group(*n))).collect();
+    each.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped() {
+        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(group(n), text);
+        }
+    }
+}
