@@ -179,6 +179,9 @@ pub struct Counters {
     /// READs that went on to a node that was overwritten, and were asked for again where their
     /// clients had aimed.
     pub steered_back: u64,
+    /// Entries of reports of superseded slots in which the slot was put in that was really
+    /// superseded.
+    pub reports_mended: u64,
     /// Requests that waited until it was known where their list ends.
     pub list_waits: u64,
     /// Atomics in whose place a WRITE went.
@@ -294,6 +297,7 @@ impl Counters {
         self.steered_atomics += other.steered_atomics;
         self.steered_reads += other.steered_reads;
         self.steered_back += other.steered_back;
+        self.reports_mended += other.reports_mended;
         self.list_waits += other.list_waits;
         self.replaced_atomics += other.replaced_atomics;
         self.words_off += other.words_off;

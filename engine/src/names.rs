@@ -52,6 +52,7 @@ impl Counters {
             steered_atomics,
             steered_reads,
             steered_back,
+            reports_mended,
             list_waits,
             replaced_atomics,
             words_off,

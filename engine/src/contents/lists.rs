@@ -28,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) key: Option<u64>,
     /// It is in that list.
     pub(crate) is_appended: bool,
+    /// Pointer to the node that it was appended to, if that is known.
+    pub(crate) before: Option<u64>,
     /// What its word holds since it was superseded; `None` if it is not known to be.
     pub(crate) next: Option<u64>,
 }
@@ -212,6 +214,23 @@ impl Lists {
         None
     }
 
+    /// The number of a slot.
+    pub(crate) fn number_of(&self, domain: DomainId, address: u64, node: &Node) -> Option<u64> {
+        let grid = self.grid(domain, node.len, node.remote_key)?;
+        let sure = grid.is_sure() && grid.has(address);
+        sure.then(|| address.wrapping_sub(grid.base) / u64::from(grid.len.max(1)))
+    }
+
+    /// What the node of this number and version, of whatever server, was appended to.
+    pub(crate) fn before(&self, number: u64, version: u64) -> Option<u64> {
+        self.grids.iter().filter(|grid| grid.is_sure()).find_map(|grid| {
+            let node = self.nodes.peek(grid.domain, grid.address(number))?;
+            let fits =
+                (node.len, node.remote_key, node.version) == (grid.len, grid.remote_key, version);
+            node.before.filter(|_| fits)
+        })
+    }
+
     fn grid(&self, domain: DomainId, len: u32, remote_key: u32) -> Option<&Grid> {
         let wanted = (domain, len, remote_key);
         self.grids.iter().find(|g| (g.domain, g.len, g.remote_key) == wanted)
@@ -265,6 +284,7 @@ mod tests {
             writer: ClientId(0),
             key: Some(1),
             is_appended: false,
+            before: None,
             next: None,
         }
     }

@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::ClientId;
 use crate::mail::Kind;
-use crate::policy::{KeyOf, Map, Put};
+use crate::policy::{KeyOf, Map, Put, Steer};
 use crate::wire::{Layout, Opcode};
 
 impl Engine {
@@ -68,9 +68,12 @@ impl Engine {
         id: ClientId,
         route: &Route,
         shape: &Shape,
-        frame: &Frame<'_>,
+        frame: &mut Frame<'_>,
         layout: &Layout,
     ) {
+        if self.policy.steer != Steer::None {
+            self.mend_report(id.own_server_qp(), frame, layout);
+        }
         let (Kind::Plain, Some(access)) = (shape.kind, shape.access) else { return };
         let key = route.key.known();
         if let Some(key) = key {

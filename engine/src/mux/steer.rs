@@ -9,7 +9,7 @@ use crate::journal::Operands;
 use crate::mail::{Kind, Request};
 use crate::policy::{Access, Fit, Map, Steer};
 use crate::rules::Rule;
-use crate::wire::{Layout, Opcode};
+use crate::wire::{Layout, Opcode, icrc};
 
 /// Bytes of the word that a node begins with.
 const WORD: u32 = 8;
@@ -168,11 +168,54 @@ impl Engine {
         if let Some(node) = self.lists.node(domain, turn.start) {
             (node.is_appended, node.next, node.key) = (true, Some(swap), Some(key));
         }
+        let before = self.lists.node(domain, turn.start).copied().and_then(|node| {
+            let number = self.lists.number_of(domain, turn.start, &node)?;
+            Some(form.pointer(number, node.version))
+        });
         if let Some(new) = turn.node.and_then(|address| self.lists.node(domain, address)) {
-            (new.is_appended, new.key) = (true, Some(key));
+            (new.is_appended, new.key, new.before) = (true, Some(key), before);
         }
         if let Some(list) = self.lists.list(domain, key, id) {
             (list.end, list.end_number) = (turn.node, Some(number));
+        }
+    }
+
+    /// Puts the slots that versions were really appended to into a report of superseded ones.
+    pub(super) fn mend_report(
+        &mut self,
+        server: ServerQpId,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+    ) {
+        let report = self.policy.profile.list().and_then(|form| Some((form, form.report?)));
+        let Some((form, report)) = report.filter(|(_, report)| {
+            layout.opcode == Opcode::SendOnly && layout.payload_len == report.payload_len
+        }) else {
+            return;
+        };
+        let order = self.directory.byte_order(server);
+        let mut mended = 0;
+        for entry in 0..report.entries {
+            let at = usize::from(layout.payload)
+                + usize::from(report.first)
+                + usize::from(entry) * usize::from(report.entry_len);
+            let (old, new) = (at + usize::from(report.old), at + usize::from(report.new));
+            let Some(pointer) = frame.bytes().get(new..new + 8) else { return };
+            let pointer = order.number(pointer);
+            let (number, version) = (form.next.get(pointer), form.version.get(pointer));
+            let Some(before) = self.lists.before(number, version).filter(|_| number != 0) else {
+                continue;
+            };
+            let Some(named) = frame.bytes_mut().get_mut(old..old + 8) else { return };
+            if order.number(named) != before {
+                named.copy_from_slice(&order.bytes(before));
+                mended += 1;
+            }
+        }
+        if mended > 0 {
+            // What it came with was verified.
+            icrc::store(frame.bytes_mut(), layout);
+            self.counters.reports_mended += mended;
         }
     }
 
@@ -212,6 +255,7 @@ impl Engine {
             writer: id,
             key,
             is_appended: false,
+            before: None,
             next: None,
         };
         self.lists.on_slot_written(domain, access.start, node);

@@ -18,7 +18,7 @@ pub use directory::{Connection, Directory, DirectoryError, Endpoint, PathFacts, 
 pub use key_map::KeyMap;
 pub(crate) use key_map::mix;
 pub use profile::{
-    AddressKey, AtomicKey, BitField, ByteOrder, KeyField, ListForm, Profile, SlotGrid,
+    AddressKey, AtomicKey, BitField, ByteOrder, KeyField, ListForm, Profile, ReportForm, SlotGrid,
 };
 pub use trust::{ConfiguredRegion, Grant, Region, Rights};
 

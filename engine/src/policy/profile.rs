@@ -116,6 +116,25 @@ pub struct SlotGrid {
     pub address: u64,
 }
 
+/// How clients report which slots are superseded: messages with entries that each name a slot and
+/// its successor. A client whose compare-and-swap was steered names the slot that it had aimed at;
+/// the engine puts the one in that its version was really appended to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReportForm {
+    /// Length of the SEND that carries a report, in bytes.
+    pub payload_len: u16,
+    /// Offset of the first entry.
+    pub first: u16,
+    /// Length of an entry.
+    pub entry_len: u16,
+    /// Number of entries.
+    pub entries: u16,
+    /// Offset in an entry of the superseded slot's pointer, 8 bytes.
+    pub old: u16,
+    /// The same of its successor's.
+    pub new: u16,
+}
+
 /// How a store links the versions of a record: each is a slot that begins with a word of 8 bytes.
 /// A new version is written to a slot of its own, then appended by a compare-and-swap of the
 /// newest slot's word, which until then names no successor (Clover, USENIX ATC'20).
@@ -126,6 +145,8 @@ pub struct ListForm {
     /// Where slots are, as far as the operator says so; else it is learnt from lists whose records
     /// carry their keys.
     pub grids: Vec<SlotGrid>,
+    /// How superseded slots are reported, if they are.
+    pub report: Option<ReportForm>,
     /// Number of the next slot; 0 for none. Slots of one length are numbered in the order of their
     /// addresses.
     pub next: BitField,
@@ -133,6 +154,14 @@ pub struct ListForm {
     pub next_version: BitField,
     /// The slot's own version.
     pub version: BitField,
+}
+
+impl ReportForm {
+    fn is_sound(&self) -> bool {
+        let end = u32::from(self.first) + u32::from(self.entries) * u32::from(self.entry_len);
+        let inside = |offset: u16| u32::from(offset) + 8 <= u32::from(self.entry_len);
+        inside(self.old) && inside(self.new) && end <= u32::from(self.payload_len)
+    }
 }
 
 impl ListForm {
@@ -149,6 +178,12 @@ impl ListForm {
         (word == self.last(version)).then_some(version)
     }
 
+    /// The pointer to a slot of this number and version.
+    #[must_use]
+    pub fn pointer(&self, number: u64, version: u64) -> u64 {
+        self.next.with(self.version.with(0, version), number)
+    }
+
     fn is_sound(&self) -> bool {
         let fields = [self.next, self.next_version, self.version];
         let fits = |f: &BitField| f.bits > 0 && u32::from(f.shift) + u32::from(f.bits) <= 64;
@@ -157,6 +192,7 @@ impl ListForm {
         fields.iter().all(fits)
             && all.count_ones() == bits
             && self.slot_lens.iter().all(|len| *len >= 8)
+            && self.report.is_none_or(|report| report.is_sound())
     }
 }
 
@@ -360,6 +396,7 @@ mod tests {
         ListForm {
             slot_lens: vec![128, 1024],
             grids: Vec::new(),
+            report: None,
             next: field(28, 32),
             next_version: field(19, 8),
             version: field(11, 8),

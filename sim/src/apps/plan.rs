@@ -1,7 +1,7 @@
 //! What a run is to be.
 
 use qpmux_engine::Config;
-use qpmux_engine::policy::{AddressKey, AtomicKey, BitField, ListForm, PolicyError, Profile};
+use qpmux_engine::policy::{AddressKey, AtomicKey, PolicyError, Profile};
 use qpmux_engine::wire::Opcode;
 use qpmux_workloads::clover::{ConfigError, Layout, SlotClass};
 use qpmux_workloads::keys::{KeyDistribution, KeyError, Ycsb};
@@ -241,14 +241,7 @@ pub fn engine_config(timeout: u8) -> Config {
 /// # Errors
 /// When the built-in profile cannot be read.
 pub fn clover_profile() -> Result<Profile, ProfileError> {
-    let list = ListForm {
-        slot_lens: SlotClass::ALL.iter().map(|class| class.bytes() as u32).collect(),
-        grids: Vec::new(),
-        next: BitField { shift: 28, bits: 32 },
-        next_version: BitField { shift: 19, bits: 8 },
-        version: BitField { shift: 11, bits: 8 },
-    };
-    Ok(load_profile("clover")?.with_reads_of_address(true).with_list(list))
+    load_profile("clover")
 }
 
 /// The profile of a table of locks: the key of an access to a word is the word's number.

@@ -1,14 +1,14 @@
 //! From a profile's text to the profile: what contradicts itself is refused, with its place.
 
 use qpmux_engine::policy::{
-    AddressKey, AtomicKey, BitField, ByteOrder, KeyField, ListForm, Profile, SlotGrid,
+    AddressKey, AtomicKey, BitField, ByteOrder, KeyField, ListForm, Profile, ReportForm, SlotGrid,
 };
 use qpmux_engine::wire::Opcode;
 use toml::Spanned;
 
 use super::file::{
     AddressEntry, AtomicsEntry, Bits, CompareSwap, GridEntry, KeyEntry, ListEntry, Order,
-    ProfileFile, ReadKey,
+    ProfileFile, ReadKey, ReportEntry,
 };
 
 /// Bytes of the word that an atomic works on (IBTA vol. 1, 9.4.5), and that begins a slot.
@@ -249,7 +249,23 @@ fn list_form(entry: &ListEntry, fields: &[KeyField]) -> Result<ListForm, Problem
         next_version: bit_field(&entry.next_version),
         version: bit_field(&entry.version),
         grids: grids(entry)?,
+        report: entry.report.as_ref().map(report).transpose()?,
     })
+}
+
+/// How superseded slots are reported.
+fn report(place: &Spanned<ReportEntry>) -> Result<ReportForm, Problem> {
+    let ReportEntry { payload_len, first, entry_len, entries, old, new } = *place.as_ref();
+    for (name, offset) in [("old", old), ("new", new)] {
+        ensure(u32::from(offset) + WORD <= u32::from(entry_len), place, || {
+            format!("{name} is {offset}: {WORD} bytes from there do not fit {entry_len}")
+        })?;
+    }
+    let end = u32::from(first) + u32::from(entries) * u32::from(entry_len);
+    ensure(end <= u32::from(payload_len), place, || {
+        format!("the entries end at byte {end} of a payload of {payload_len}")
+    })?;
+    Ok(ReportForm { payload_len, first, entry_len, entries, old, new })
 }
 
 /// Where slots are, as far as the operator knows.

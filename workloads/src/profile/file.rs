@@ -85,6 +85,19 @@ pub(super) struct ListEntry {
     pub(super) version: Spanned<Bits>,
     #[serde(default)]
     pub(super) grid: Vec<GridEntry>,
+    pub(super) report: Option<Spanned<ReportEntry>>,
+}
+
+/// How superseded slots are reported.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReportEntry {
+    pub(super) payload_len: u16,
+    pub(super) first: u16,
+    pub(super) entry_len: u16,
+    pub(super) entries: u16,
+    pub(super) old: u16,
+    pub(super) new: u16,
 }
 
 /// Where the slots of one length are.
