@@ -5,10 +5,11 @@
 use qpmux_engine::Config;
 use qpmux_engine::policy::{Atomics, Map, Order, Policy, Steer};
 use qpmux_sim::apps::{
-    App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Outcome, Plan, Release,
-    clover_profile, engine_config, lock_profile, run,
+    App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Outcome, Plan, Release, engine_config,
+    run,
 };
 use qpmux_workloads::keys::{KeyDistribution, Ycsb};
+use qpmux_workloads::load_profile;
 
 /// Code of the clients' timeout: 1 ms.
 const TIMEOUT: u8 = 8;
@@ -18,7 +19,7 @@ const SEEDS_FULL: u64 = 3_000;
 
 /// Four machines that update and read few keys.
 fn clover(map: Map, steer: Steer, atomics: Atomics) -> Plan {
-    let profile = clover_profile().unwrap();
+    let profile = load_profile("clover").unwrap();
     let policy = Policy { map, steer, atomics, profile, ..Policy::default() };
     let app =
         CloverPlan { workload: Ycsb::A, value_len: 100, slots_max: None, through_metadata: false };
@@ -27,7 +28,8 @@ fn clover(map: Map, steer: Steer, atomics: Atomics) -> Plan {
 
 /// The same with locks.
 fn locks(map: Map, atomics: Atomics, of_lock: LockPlan) -> Plan {
-    let policy = Policy { map, atomics, profile: lock_profile(), ..Policy::default() };
+    let policy =
+        Policy { map, atomics, profile: load_profile("lock-table").unwrap(), ..Policy::default() };
     plan(App::Lock(of_lock), policy)
 }
 

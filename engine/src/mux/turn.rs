@@ -313,8 +313,12 @@ impl Engine {
     pub(crate) fn note_passing(&mut self, now: Nanos, frame: &Frame<'_>, layout: &Layout) {
         let writes =
             layout.opcode.is_request() && (layout.opcode.is_write() || layout.opcode.is_atomic());
+        let knows = || {
+            let mut all = self.directory.connections().iter();
+            all.any(|connection| connection.server.ip == layout.destination)
+        };
         let replaces = self.policy.atomics == Atomics::Replace;
-        if writes && replaces && icrc::verify(frame.bytes(), layout) {
+        if writes && replaces && knows() && icrc::verify(frame.bytes(), layout) {
             self.words.on_passing(now, now.after(self.config.packet_lifetime_ns));
         }
     }

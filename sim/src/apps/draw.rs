@@ -2,15 +2,12 @@
 
 use qpmux_engine::Config;
 use qpmux_engine::policy::{Atomics, KeyMap, Map, Order, Policy, Steer};
-use qpmux_workloads::ProfileError;
 use qpmux_workloads::keys::{KeyDistribution, Ycsb, generator};
+use qpmux_workloads::{ProfileError, load_profile};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
-use super::plan::{
-    App, CloverPlan, Load, LockPlan, Middlebox, Plan, Release, clover_profile, engine_config,
-    lock_profile,
-};
+use super::plan::{App, CloverPlan, Load, LockPlan, Middlebox, Plan, Release, engine_config};
 use crate::fabric::EngineSetup;
 
 /// Stream of chance of what is drawn: no run has it.
@@ -80,7 +77,7 @@ fn policy(rng: &mut Pcg64, clover: bool) -> Result<Policy, ProfileError> {
             key_map: pick(rng, &[KeyMap::Modulo, KeyMap::Hash, KeyMap::Rendezvous]),
             server_qps: rng.random_range(0..=4),
             order: pick(rng, &[Order::Fenced, Order::Keyed]),
-            profile: if clover { clover_profile()? } else { lock_profile() },
+            profile: load_profile(if clover { "clover" } else { "lock-table" })?,
             steer: pick(rng, &[Steer::None, Steer::Writes, Steer::All, Steer::All]),
             atomics: pick(rng, &[Atomics::Keep, Atomics::Replace]),
             ..Policy::default()

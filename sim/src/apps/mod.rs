@@ -11,7 +11,7 @@
 //! | id | rule |
 //! |---|---|
 //! | K1 | a read brings a value that was written to its key, whole |
-//! | K2 | operations of a key are linearizable: each sees all that was done before it began, and nothing that was not begun before it ended |
+//! | K2 | a key's operations are linearizable: all that ended before one began is before it |
 //! | K3 | each commit that its client was told of is in its key's list, once; no other is |
 //! | K4 | a list grows at its end, by slots written for its key, and no slot in use is written |
 //! | K5 | what the client of a COMPARE_SWAP is told is what happened |
@@ -34,8 +34,7 @@ mod report;
 pub use crate::fabric::{EngineError, EngineSetup};
 pub(crate) use plan::check_workload;
 pub use plan::{
-    App, CloverPlan, Load, LockPlan, Middlebox, Plan, PlanError, Release, clover_profile,
-    engine_config, lock_profile,
+    App, CloverPlan, Load, LockPlan, Middlebox, Plan, PlanError, Release, engine_config,
 };
 pub use report::{Garbage, Latencies, LatencyReport, Outcome};
 

@@ -1,11 +1,9 @@
 //! What a run is to be.
 
 use qpmux_engine::Config;
-use qpmux_engine::policy::{AddressKey, AtomicKey, PolicyError, Profile};
-use qpmux_engine::wire::Opcode;
+use qpmux_engine::policy::PolicyError;
 use qpmux_workloads::clover::{ConfigError, Layout, SlotClass};
 use qpmux_workloads::keys::{KeyDistribution, KeyError, Ycsb};
-use qpmux_workloads::{ProfileError, load_profile};
 
 use crate::fabric::{EngineError, EngineSetup, Habits};
 
@@ -213,6 +211,17 @@ impl Plan {
     }
 }
 
+impl App {
+    /// Name of the built-in profile that finds its keys.
+    #[must_use]
+    pub const fn profile(&self) -> &'static str {
+        match self {
+            App::Clover(_) => "clover",
+            App::Lock(_) => "lock-table",
+        }
+    }
+}
+
 impl CloverPlan {
     /// Checks that Clover can do it.
     pub(super) fn check(&self) -> Result<(), PlanError> {
@@ -234,20 +243,4 @@ pub fn engine_config(timeout: u8) -> Config {
         guest_wait_ns: scaled(usual.guest_wait_ns),
         ..usual
     }
-}
-
-/// The profile of Clover's fork, with READs, and with the form of its lists.
-///
-/// # Errors
-/// When the built-in profile cannot be read.
-pub fn clover_profile() -> Result<Profile, ProfileError> {
-    load_profile("clover")
-}
-
-/// The profile of a table of locks: the key of an access to a word is the word's number.
-#[must_use]
-pub fn lock_profile() -> Profile {
-    let opcodes = [Opcode::CompareSwap, Opcode::FetchAdd, Opcode::WriteOnly, Opcode::ReadRequest];
-    let key = |opcode| AddressKey { opcode, len: 8, unit: 8 };
-    Profile::new(Vec::new(), AtomicKey::None).with_addresses(opcodes.map(key).to_vec())
 }

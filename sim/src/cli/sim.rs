@@ -1,14 +1,14 @@
 //! `qpmux sim`.
 
 use qpmux_workloads::keys::{KeyDistribution, Ycsb};
+use qpmux_workloads::load_profile;
 
 use super::Outcome;
 use super::output::print;
 use super::policy::{PolicyArgs, parse_fraction};
 use super::progress::Progress;
 use crate::apps::{
-    self, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release, clover_profile,
-    engine_config, lock_profile,
+    self, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release, engine_config,
 };
 
 /// Run an application through the engine, on an ideal network, and check what it promises.
@@ -16,9 +16,9 @@ use crate::apps::{
 #[command(after_help = "Example:\n  qpmux sim --workload A --threads 32 --keys 64 --map all\n  \
     qpmux sim --app lock --threads 64 --keys 128 --loss 0.001\n\n\
     Clients, adapters and servers are modelled, with real frames and real memory; network and\n\
-    adapters are ideal, so throughput counts round trips and nothing else. The exit status is 1 if\n\
-    a rule of the transport was broken, a read was stale, a commit or a lock was lost, or anything\n\
-    else is not as the application promises.")]
+    adapters are ideal, so throughput counts round trips and nothing else. The exit status is\n\
+    1 if a rule of the transport was broken, a read was stale, a commit or a lock was lost, or\n\
+    anything else is not as the application promises.")]
 pub(super) struct Args {
     /// The application.
     #[arg(long, value_enum, default_value_t = AppArg::Clover)]
@@ -72,6 +72,9 @@ pub(super) struct Args {
     middlebox: MiddleboxArg,
     #[command(flatten)]
     policy: PolicyArgs,
+    /// Which requests carry a key: a built-in profile or a TOML file. By default the application's.
+    #[arg(long, value_name = "NAME|FILE")]
+    profile: Option<String>,
     /// What else passes the middlebox.
     #[arg(long, value_enum)]
     through: Option<ThroughArg>,
@@ -134,10 +137,11 @@ enum ThroughArg {
 
 impl Args {
     fn plan(&self) -> anyhow::Result<Plan> {
-        let (app, profile) = match self.app {
-            AppArg::Clover => (App::Clover(self.clover()), clover_profile()?),
-            AppArg::Lock => (App::Lock(self.lock()), lock_profile()),
+        let app = match self.app {
+            AppArg::Clover => App::Clover(self.clover()),
+            AppArg::Lock => App::Lock(self.lock()),
         };
+        let profile = load_profile(self.profile.as_deref().unwrap_or(app.profile()))?;
         let setup = EngineSetup {
             policy: self.policy.policy(profile),
             config: engine_config(self.timeout),

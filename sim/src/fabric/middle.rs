@@ -59,8 +59,8 @@ pub enum EngineError {
 }
 
 impl EngineHost {
-    /// An engine that translates all known connections from the start. They lead to one server,
-    /// whose `regions` all of them may read, write and do atomics in.
+    /// An engine that translates all known connections from the start. Those that lead to the same
+    /// server as the first one may all read, write and do atomics in `regions`.
     pub(super) fn new<A>(
         setup: &EngineSetup,
         connections: &[Connection<A>],
@@ -134,19 +134,29 @@ fn directory<A>(
     connections: &[Connection<A>],
     regions: &[Region],
 ) -> Result<Directory, DirectoryError> {
-    let known: Vec<policy::Connection> = connections
+    let mut known: Vec<policy::Connection> = connections
         .iter()
         .enumerate()
         .filter(|(_, connection)| connection.known && connection.through)
         .map(|(i, c)| facts(&c.link, ShardId(shard_of(i, setup.shards.max(1)))))
         .collect();
+    let mut servers: Vec<IpAddr> = Vec::new();
+    for connection in &mut known {
+        let server = connection.server.ip;
+        let at = servers.iter().position(|known| *known == server).unwrap_or(servers.len());
+        if at == servers.len() {
+            servers.push(server);
+        }
+        connection.domain = DomainId(at as u16);
+    }
     let region = |r: &Region| policy::Region {
         domain: DomainId(0),
         remote_key: r.rkey,
         start: r.address,
         end: r.address.wrapping_add(r.length),
     };
-    let grants = (0..known.len() as u32).flat_map(|i| {
+    let memory = (0..).zip(&known).filter(|(_, c)| c.domain == DomainId(0));
+    let grants = memory.flat_map(|(i, _)| {
         let server_qp = ServerQpId(i);
         regions.iter().map(move |r| Grant { server_qp, remote_key: r.rkey, rights: Rights::ALL })
     });

@@ -1,8 +1,8 @@
 //! Hosts, adapters and wires around one clock: what an application model runs on.
 //!
 //! Adapters are the models of [`crate::rc`], hosts have real memory. Between clients and servers
-//! stands what the run is about: a tap, or the engine. The application posts verbs and is told what
-//! happened ([`Fabric::next`]); everything follows from what it does and from the seed of the losses.
+//! stands what the run is about: a tap, or the engine. The application posts verbs and is told
+//! what happened ([`Fabric::next`]); everything follows from what it does and the losses' seed.
 
 mod clock;
 mod end;

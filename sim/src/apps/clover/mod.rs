@@ -8,6 +8,9 @@ mod meddler;
 mod network;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 use qpmux_workloads::clover::{CloverConfig, Variant};
 
 use super::report::NEVER_ENDED;

@@ -79,7 +79,7 @@ impl Lanes {
                 qpns: [CLIENT_QPN + self.lanes as u32 + lane, METADATA_QPN + index as u32],
                 regions: [&replies, &replies],
                 through: ways.metadata,
-                known: false,
+                known: true,
             });
         }
         let last = (self.machines * self.lanes) as u32;
@@ -88,7 +88,7 @@ impl Lanes {
             qpns: [METADATA_QPN + last, MEMORY_QPN + last],
             regions: [&[], &shared],
             through: ways.metadata,
-            known: false,
+            known: true,
         });
         make(&all)
     }

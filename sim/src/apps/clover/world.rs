@@ -168,7 +168,7 @@ impl<'a> World<'a> {
 
     fn on_arrived(&mut self, connection: usize, end: usize, what: Arrived) {
         let (machine, _) = self.lanes.client_of(connection);
-        if connection == self.lanes.of_metadata() || connection % 2 == 0 {
+        if connection == self.lanes.of_metadata() || connection.is_multiple_of(2) {
             // Nothing runs on the memory node.
             return;
         }

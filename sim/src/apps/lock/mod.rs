@@ -5,6 +5,9 @@
 
 mod judge;
 
+#[cfg(test)]
+mod tests;
+
 use qpmux_workloads::keys::{KeyError, Mix, OperationStream, generator};
 use rand::RngExt;
 use rand_pcg::Pcg64;
