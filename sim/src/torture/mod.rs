@@ -23,6 +23,7 @@
 //! | ECN | a congestion mark stays on the packet |
 //! | F23 | a congestion notification reaches those whose packets were marked |
 //! | F29 | nothing more goes to a server queue pair whose end was let through |
+//! | I-S14 | what a server asks of its client passes |
 //! | noise | what is no packet of a conversation is dropped by its name, and changes nothing |
 //! | I-C16 | a client is told the credits of its own server queue pair only |
 
