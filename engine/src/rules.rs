@@ -138,27 +138,21 @@ rules! {
     LossIsRecorded => "loss-is-recorded",
     /// It is recorded that nothing mapped is left on a server queue pair.
     GoneIsRecorded => "gone-is-recorded",
-    /// It is recorded that a client is served no longer.
-    StopIsRecorded => "stop-is-recorded",
     /// Another engine knows up to where a client's requests are complete.
     FloorIsRestored => "floor-is-restored",
     /// It goes on with the client's message count.
     MsnIsRestored => "msn-is-restored",
     /// It asks a server queue pair how far it is before it decides what ran.
     ServerIsAsked => "server-is-asked",
-    /// It binds nothing there before it knows.
-    AskedBeforeBinding => "asked-before-binding",
     /// It tells a client nothing before it knows how far that is.
     SilentUntilSettled => "silent-until-settled",
     /// What was bound ahead of an earlier request is not bound once more.
     BoundAheadIsFound => "bound-ahead-is-found",
     /// Bytes that a client sends again take the place only of the same WRITE.
     ReturnedBytesMatch => "returned-bytes-match",
-    /// Bytes that come when there are others, or a zero-length WRITE in their place, are not taken.
-    ReturnedBytesOnce => "returned-bytes-once",
     /// A hole whose bytes are gone is filled.
     HolesAreFilled => "holes-are-filled",
-    /// It is recorded that it is filled.
+    /// It is recorded that it is filled, and that its client is served no longer: each says so.
     FillIsRecorded => "fill-is-recorded",
     /// What its client asked for behind it is filled as well.
     FillTakesTheRest => "fill-takes-the-rest",

@@ -118,7 +118,7 @@ impl Engine {
 
     /// Records that a client is served no longer. `false` if that was recorded.
     pub(super) fn record_stop(&mut self, client: ClientId, out: &mut Out) -> bool {
-        let records = self.config.records && self.config.keeps(Rule::StopIsRecorded);
+        let records = self.config.records && self.config.keeps(Rule::FillIsRecorded);
         let Some(state) = self.clients.get_mut(client) else { return false };
         let recorded = core::mem::replace(&mut state.stop_recorded, true);
         if recorded || !records {

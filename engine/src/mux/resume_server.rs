@@ -254,8 +254,7 @@ impl Engine {
         let same = layout.opcode == binding.opcode
             && layout.payload_len == binding.payload_len
             && extent == binding.extent;
-        let missing = matches!(record.source, Source::Missing(_));
-        let takes = (missing || !self.config.keeps(Rule::ReturnedBytesOnce))
+        let takes = matches!(record.source, Source::Missing(_))
             && (same || !self.config.keeps(Rule::ReturnedBytesMatch));
         let Some(connection) = self.directory.server_qp(id).filter(|_| takes) else {
             return self.drop_frame(frame, DropReason::DuplicateInProgress, out);

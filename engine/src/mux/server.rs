@@ -433,7 +433,7 @@ impl Engine {
             && !self.waits_for_list(id, request)
             && !self.waits_for_word(id, request)
             && (alone || !self.config.keeps(Rule::GuestsMakeRoom))
-            && (!self.is_asking(id) || !self.config.keeps(Rule::AskedBeforeBinding))
+            && !self.is_asking(id)
             && server.repair.is_none()
             && server.not_ready_until.is_none()
             && in_turn
