@@ -11,6 +11,7 @@ use crate::mux::lookup::{request_flow, response_flow};
 use crate::mux::server::Teardown;
 use crate::out::{Action, Out};
 use crate::policy::{Connection, Endpoint, PathFacts, Start};
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, CmLayout, CmMad, CmMessage, Layout, Msn, NotRc, Target, icrc};
 
@@ -37,7 +38,9 @@ impl Engine {
                     return self.on_teardown(mad.transaction_id, frame, layout, out);
                 }
             }
-            NotRc::UnknownRcOpcode { target, .. } if self.is_translated(target) => {
+            NotRc::UnknownRcOpcode { target, .. }
+                if self.is_translated(target) && self.config.keeps(Rule::UnknownOpcodeStops) =>
+            {
                 return self.drop_frame(frame, DropReason::UnknownOpcode, out);
             }
             _ => {}
@@ -187,7 +190,8 @@ impl Engine {
             return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
         }
         let dismissed = self.dismissed.take().and_then(|id| self.servers.get_mut(id));
-        let hosts = dismissed.filter(|s| s.open_guests > 0 && s.loss.is_none());
+        let waits = self.config.keeps(Rule::TeardownWaits);
+        let hosts = dismissed.filter(|s| waits && s.open_guests > 0 && s.loss.is_none());
         let Some(server) = hosts.filter(|server| server.teardown.is_none()) else {
             return self.pass(frame, out);
         };

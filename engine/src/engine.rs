@@ -384,6 +384,12 @@ impl Engine {
         let found = match (side, layout.opcode.is_request()) {
             (Side::Client, true) => self.requests.get(&layout),
             (Side::Server, false) => self.responses.get(&layout),
+            (Side::Client, false) if !self.config.keeps(Rule::ServerRequestsPass) => {
+                self.requests.get(&layout)
+            }
+            (Side::Server, true) if !self.config.keeps(Rule::ServerRequestsPass) => {
+                self.responses.get(&layout)
+            }
             (Side::Client, false) | (Side::Server, true) => None,
         };
         let Some(connection) = found else {

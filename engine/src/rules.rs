@@ -108,4 +108,72 @@ rules! {
     NotOntoItself => "not-onto-itself",
     /// A frame with a wrong ICRC is not taken.
     CorruptIsDropped => "corrupt-is-dropped",
+    /// PSNs towards a server queue pair follow each other without holes (IBTA vol. 1, 9.7.2).
+    PsnsAreDense => "psns-are-dense",
+    /// What is sent again under a PSN is what was sent under it.
+    ResendsAreTheSame => "resends-are-the-same",
+    /// A READ is asked for again from its start (rxe_resp.c forgets what was before a tail).
+    ReadsFromTheirStart => "reads-from-their-start",
+    /// The PSNs open at a server queue pair are less than half of all (IBTA vol. 1, 9.7.2).
+    SpanBelowHalf => "span-below-half",
+    /// What a server asks of its client, and the client's answers to that, pass as they are.
+    ServerRequestsPass => "server-requests-pass",
+    /// A server's sequence NAK is repaired, and told to nobody.
+    SequenceNakEndsHere => "sequence-nak-ends-here",
+    /// What is bound of a client that is served no longer stays until it is finished.
+    BoundIsFinished => "bound-is-finished",
+    /// A frame is given up when its request is complete.
+    FramesAreGivenUp => "frames-are-given-up",
+    /// A congestion mark stays on the packet (RFC 3168).
+    MarksAreCarried => "marks-are-carried",
+    /// A congestion notification reaches those whose packets were marked.
+    MarkedAreNotified => "marked-are-notified",
+    /// A binding is recorded.
+    BindingIsRecorded => "binding-is-recorded",
+    /// It is recorded before its packet leaves.
+    BindingBeforePacket => "binding-before-packet",
+    /// An atomic's value is recorded before it is told.
+    ValueIsRecorded => "value-is-recorded",
+    /// It is recorded that a server queue pair was given up.
+    LossIsRecorded => "loss-is-recorded",
+    /// It is recorded that nothing mapped is left on a server queue pair.
+    GoneIsRecorded => "gone-is-recorded",
+    /// Another engine knows up to where a client's requests are complete.
+    FloorIsRestored => "floor-is-restored",
+    /// It goes on with the client's message count.
+    MsnIsRestored => "msn-is-restored",
+    /// It asks a server queue pair how far it is before it decides what ran.
+    ServerIsAsked => "server-is-asked",
+    /// It tells a client nothing before it knows how far that is.
+    SilentUntilSettled => "silent-until-settled",
+    /// What was bound ahead of an earlier request is not bound once more.
+    BoundAheadIsFound => "bound-ahead-is-found",
+    /// Bytes that a client sends again take the place only of the same WRITE.
+    ReturnedBytesMatch => "returned-bytes-match",
+    /// A hole whose bytes are gone is filled.
+    HolesAreFilled => "holes-are-filled",
+    /// It is recorded that it is filled, and that its client is served no longer: each says so.
+    FillIsRecorded => "fill-is-recorded",
+    /// What its client asked for behind it is filled as well.
+    FillTakesTheRest => "fill-takes-the-rest",
+    /// A connection flips when nothing is outstanding.
+    FlipWaitsForQuiet => "flip-waits-for-quiet",
+    /// It flips with a PSN that has not passed before.
+    FlipBehindWhatPassed => "flip-behind-what-passed",
+    /// It flips once some answers have been seen.
+    FlipAfterAnswers => "flip-after-answers",
+    /// The end of a host's connection is let through when its guests have left.
+    TeardownWaits => "teardown-waits",
+    /// A request goes where partition, tag and, if it matters, path MTU are its own's.
+    PathFits => "path-fits",
+    /// A long message stays on its client's own server queue pair.
+    LongStaysHome => "long-stays-home",
+    /// A packet of unknown size does not pass on a translated connection.
+    UnknownOpcodeStops => "unknown-opcode-stops",
+    /// A server queue pair that never answers is given up.
+    SilentIsGivenUp => "silent-is-given-up",
+    /// A translated connection's packets do not pass, also when its client is served no longer.
+    AllIsTranslated => "all-is-translated",
+    /// An answer to what is not open any more answers nothing else.
+    LateAnswerFindsNothing => "late-answer-finds-nothing",
 }

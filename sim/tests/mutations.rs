@@ -6,8 +6,10 @@
 
 use std::path::PathBuf;
 
-use qpmux_engine::Rule;
-use qpmux_sim::torture::{Script, first_script_without, first_without};
+mod direct;
+
+use qpmux_engine::{Config, Rule};
+use qpmux_sim::torture::{Script, Size, first_crash_without, first_script_without, first_without};
 
 /// Runs in which it has to show, if it does not in a script.
 const SEEDS_QUICK: u64 = 6_000;
@@ -21,14 +23,31 @@ fn scripts() -> Vec<Script> {
     paths.iter().map(|path| Script::load(path).unwrap_or_else(|e| panic!("{e}"))).collect()
 }
 
+/// The test of a situation that torture does not come to, and what it calls its rule.
+fn direct_test(rule: Rule) -> Option<(fn(&Config) -> bool, &'static str)> {
+    match rule {
+        Rule::SpanBelowHalf => Some((direct::span_stays_below_half, "I-S10")),
+        Rule::ReturnedBytesMatch => Some((direct::returned_bytes_are_the_same, "I-S2")),
+        _ => None,
+    }
+}
+
 /// Where it shows first that a rule is broken, and as which.
 fn noticed(rule: Rule, scripts: &[Script], seeds: u64) -> Option<(String, &'static str)> {
     if let Some((name, failure)) = first_script_without(rule, scripts) {
         let file = name.rsplit('/').next().unwrap_or(name);
         return Some((file.to_owned(), failure.rule));
     }
-    let failure = first_without(rule, 0..seeds)?;
-    Some((format!("seed {}", failure.seed), failure.rule))
+    if let Some((keeps, id)) = direct_test(rule) {
+        let without = Config { without: Some(rule), ..Config::default() };
+        let shows = keeps(&Config::default()) && !keeps(&without);
+        return shows.then(|| ("limits.rs".to_owned(), id));
+    }
+    if let Some(failure) = first_without(rule, 0..seeds) {
+        return Some((format!("seed {}", failure.seed), failure.rule));
+    }
+    let (name, failure) = first_crash_without(rule, Size::Quick)?;
+    Some((name, failure.rule))
 }
 
 #[test]

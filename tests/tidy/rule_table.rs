@@ -8,6 +8,8 @@ use qpmux_engine::Rule;
 use crate::root;
 
 const TABLE: &str = "engine/RULES.md";
+/// How the reason begins why no switch breaks a rule.
+const STRUCTURAL: &str = "structural: ";
 /// What stands for a test that nearly every rule has.
 const TORTURE: &str = "torture";
 
@@ -49,7 +51,11 @@ fn complaints(text: &str, source: impl Fn(&str) -> Option<String>) -> Vec<String
         switches.extend(quoted(switch).map(str::to_owned));
     }
     for row in &rows {
-        let [id, _, kept, _, held] = row.as_slice() else { continue };
+        let [id, _, kept, switch, held] = row.as_slice() else { continue };
+        let reason = switch.strip_prefix(STRUCTURAL);
+        if quoted(switch).next().is_none() && reason.is_none_or(str::is_empty) {
+            found.push(format!("{id}: no switch breaks it, and no reason is given"));
+        }
         if quoted(kept).next().is_none() {
             found.push(format!("{id}: nothing keeps it"));
         }
@@ -81,6 +87,16 @@ fn a_false_table_is_told() {
     };
     let all = all.join(", ");
     assert!(row("`a.rs::known`", &all, "torture").is_empty());
+    let other = |switch: &str| {
+        let rows = format!(
+            "| A | b | `a.rs::known` | {all} | torture |\n| B | b | `a.rs::known` | {switch} | torture |"
+        );
+        complaints(&rows, |_| Some("fn known() {}".to_owned()))
+    };
+    assert!(other("structural: it has no other place").is_empty());
+    for switch in ["", "structural", "structural:", "it has no other place"] {
+        assert!(!other(switch).is_empty(), "{switch}");
+    }
     for (kept, switches, held) in [
         ("`a.rs::unknown`", all.as_str(), "torture"),
         ("`b.rs::known`", &all, "torture"),

@@ -193,6 +193,7 @@ impl Engine {
             psn: psn.to_wire(),
             ack_request: false,
             aeth,
+            keeps_mark: self.config.keeps(Rule::MarksAreCarried),
         };
         rewrite(&self.icrc, frame.bytes_mut(), layout, &to);
     }
@@ -397,7 +398,7 @@ impl Engine {
         let Some(&record) = self.clients.slots.get(slot) else { return false };
         match record.state {
             // What is bound is finished first.
-            state if state.is_out() => return false,
+            state if state.is_out() && self.config.keeps(Rule::BoundIsFinished) => return false,
             State::Held(token) => {
                 out.push(Action::Release(token));
                 // It may have reserved its place for itself, but it has not entered it.

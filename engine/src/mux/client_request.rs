@@ -44,6 +44,9 @@ impl Engine {
         let Some(client) = self.clients.get(id) else { return self.pass(frame, out) };
         match client.service {
             Service::Watching => return self.on_watched_request(now, id, frame, layout, out),
+            Service::Stopped if !self.config.keeps(Rule::AllIsTranslated) => {
+                return self.pass(frame, out);
+            }
             Service::Stopped => return self.drop_frame(frame, DropReason::OutOfService, out),
             Service::Resuming => return self.on_early_request(now, id, frame, layout, out),
             Service::Active => {}

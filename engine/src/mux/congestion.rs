@@ -11,6 +11,7 @@ use crate::mail::Mail;
 use crate::mux::client::Service;
 use crate::mux::generate;
 use crate::out::{Action, Out};
+use crate::rules::Rule;
 use crate::wire::{CnpLayout, icrc};
 
 /// Clients that one notification is passed on to, at most.
@@ -77,6 +78,9 @@ impl Engine {
     fn on_server_cnp(&mut self, id: ServerQpId, frame: &mut Frame<'_>, out: &mut Out) {
         let Some(server) = self.servers.get_mut(id) else { return self.pass(frame, out) };
         let mut told = core::mem::take(&mut server.marked);
+        if !self.config.keeps(Rule::MarkedAreNotified) {
+            told = Marked::default();
+        }
         let mut slot = server.open.head();
         while told.is_empty()
             && let Some(index) = slot

@@ -9,6 +9,7 @@ use crate::journal::{Binding, Extent, Operands, Record, Steer};
 use crate::mail::{Origin, Request};
 use crate::out::Out;
 use crate::policy::PlaceId;
+use crate::rules::Rule;
 use crate::wire::{ClientPsn, Layout};
 
 /// What a request of a client that is complete up to `floor` is to it.
@@ -46,7 +47,7 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
-        if !self.config.records {
+        if !self.config.records || !self.config.keeps(Rule::BindingIsRecorded) {
             return;
         }
         let Some(record) = self.servers.slots.get(slot) else { return };
@@ -88,7 +89,7 @@ impl Engine {
 
     /// Records the answer of an atomic.
     pub(super) fn record_value(&self, request: &Request, original: u64, out: &mut Out) {
-        if self.config.records {
+        if self.config.records && self.config.keeps(Rule::ValueIsRecorded) {
             let client = request.client;
             let Origin { psn, opcode, .. } = request.origin;
             out.push_record(&Record::Value { client, psn, opcode, original });
@@ -97,7 +98,7 @@ impl Engine {
 
     /// Records that a server queue pair was given up. `false` if that was recorded.
     pub(super) fn record_loss(&mut self, server_qp: ServerQpId, out: &mut Out) -> bool {
-        let records = self.config.records;
+        let records = self.config.records && self.config.keeps(Rule::LossIsRecorded);
         let Some(state) = self.servers.get_mut(server_qp) else { return false };
         let recorded = core::mem::replace(&mut state.loss_recorded, true);
         if recorded || !records {
@@ -110,14 +111,14 @@ impl Engine {
 
     /// Records that nothing mapped is left on a server queue pair, which takes no more.
     pub(super) fn record_gone(&self, server_qp: ServerQpId, out: &mut Out) {
-        if self.config.records {
+        if self.config.records && self.config.keeps(Rule::GoneIsRecorded) {
             out.push_record(&Record::Gone { server_qp });
         }
     }
 
     /// Records that a client is served no longer. `false` if that was recorded.
     pub(super) fn record_stop(&mut self, client: ClientId, out: &mut Out) -> bool {
-        let records = self.config.records;
+        let records = self.config.records && self.config.keeps(Rule::FillIsRecorded);
         let Some(state) = self.clients.get_mut(client) else { return false };
         let recorded = core::mem::replace(&mut state.stop_recorded, true);
         if recorded || !records {

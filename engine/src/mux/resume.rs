@@ -18,6 +18,7 @@ use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::journal::{Binding, Journal, KnownClient, KnownServer};
 use crate::mail::{Kind, Origin, Request, SlotRef};
 use crate::policy::{Directory, Policy};
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, ServerPsn};
 
@@ -227,8 +228,10 @@ impl Engine {
 
     fn restore_client(&mut self, id: ClientId, known: &KnownClient) -> Result<(), BuildError> {
         let Some(&connection) = self.directory.client(id) else { return Ok(()) };
-        let floor = known.floor.unwrap_or(connection.start.psn);
-        let msn = known.msn.unwrap_or(connection.start.msn);
+        let floor = known.floor.filter(|_| self.config.keeps(Rule::FloorIsRestored));
+        let floor = floor.unwrap_or(connection.start.psn);
+        let msn = known.msn.filter(|_| self.config.keeps(Rule::MsnIsRestored));
+        let msn = msn.unwrap_or(connection.start.msn);
         if let Some(client) = self.clients.get_mut(id) {
             (client.expected, client.completed_end) = (floor, floor);
             (client.accepted_msn, client.completed_msn) = (msn, msn);
@@ -237,7 +240,7 @@ impl Engine {
             client.in_message = known.in_message;
             client.service = match (known.stopped, known.open.is_empty()) {
                 (true, _) => Service::Stopped,
-                (_, false) => Service::Resuming,
+                (_, false) if self.config.keeps(Rule::SilentUntilSettled) => Service::Resuming,
                 _ => Service::Active,
             };
             client.stop_recorded = known.stopped;

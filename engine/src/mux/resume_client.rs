@@ -11,6 +11,7 @@ use crate::frame::Frame;
 use crate::ids::ClientId;
 use crate::mail::{Kind, Mail, Origin, Request};
 use crate::out::{Action, Out};
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Layout, NakCode, Syndrome};
 
@@ -142,6 +143,9 @@ impl Engine {
     ) -> bool {
         let Some(resumed) = self.resumes.client_mut(id) else { return false };
         let Some(slot) = resumed.orphans.head() else { return false };
+        if !self.config.keeps(Rule::BoundAheadIsFound) {
+            return false;
+        }
         let psn = ClientPsn::from_wire(layout.psn);
         let Some(&record) = self.clients.slots.get(slot).filter(|record| record.psn == psn) else {
             return false;

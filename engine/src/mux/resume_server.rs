@@ -19,6 +19,7 @@ use crate::ids::{ClientId, ServerQpId};
 use crate::journal::{Extent, Record};
 use crate::mail::{Completion, Kind, Outcome, Request, Resumed, SlotRef};
 use crate::out::{Action, Out};
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{Layout, NakCode, Opcode, ServerPsn, Syndrome, rnr_delay_ns};
 
@@ -116,7 +117,7 @@ impl Engine {
         }
         let end = resumed.done;
         let patience = resumed.rounds >= ROUNDS_MAX && resumed.heard || now >= resumed.until;
-        if end == server.next || patience {
+        if end == server.next || patience || !self.config.keeps(Rule::ServerIsAsked) {
             resumed.phase = Phase::Settling { end, exact: end == server.next };
             return true;
         }
@@ -250,11 +251,12 @@ impl Engine {
             start: reth.virtual_address,
             len: reth.dma_length,
         });
-        let same = matches!(record.source, Source::Missing(_))
-            && layout.opcode == binding.opcode
+        let same = layout.opcode == binding.opcode
             && layout.payload_len == binding.payload_len
             && extent == binding.extent;
-        let Some(connection) = self.directory.server_qp(id).filter(|_| same) else {
+        let takes = matches!(record.source, Source::Missing(_))
+            && (same || !self.config.keeps(Rule::ReturnedBytesMatch));
+        let Some(connection) = self.directory.server_qp(id).filter(|_| takes) else {
             return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
         };
         let to = Become {
@@ -265,6 +267,7 @@ impl Engine {
             psn: record.psn.to_wire(),
             ack_request: true,
             aeth: None,
+            keeps_mark: self.config.keeps(Rule::MarksAreCarried),
         };
         rewrite(&self.icrc, frame.bytes_mut(), layout, &to);
         out.push(Action::Hold(frame.token()));
@@ -313,7 +316,9 @@ impl Engine {
     /// whether the request ran or not, since nothing else is ever sent for it. `false` if there is
     /// none. Inside a message that has begun nothing may take its place (IBTA vol. 1, 9.7.4.1.2).
     pub(super) fn fill_step(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
-        if self.resumes.server(id).is_none_or(|resumed| resumed.voids == 0) {
+        if self.resumes.server(id).is_none_or(|resumed| resumed.voids == 0)
+            || !self.config.keeps(Rule::HolesAreFilled)
+        {
             return false;
         }
         let (mut before, mut slot) = (None, self.servers.get(id).and_then(|s| s.open.head()));
@@ -361,7 +366,7 @@ impl Engine {
             return true;
         }
         let (server_qp, psn) = (id, record.psn);
-        if self.config.records {
+        if self.config.records && self.config.keeps(Rule::FillIsRecorded) {
             out.push_record(&Record::Fill { server_qp, psn });
         }
         self.complete(&request, Outcome::Lost, out);
@@ -374,7 +379,7 @@ impl Engine {
         // What its client asked for behind it goes with it, even what has come again or could be
         // made anew: it would run though what was before it did not.
         let next = behind.and_then(|behind| self.next_of(behind, request.client));
-        if let Some(next) = next {
+        if let Some(next) = next.filter(|_| self.config.keeps(Rule::FillTakesTheRest)) {
             self.cut(id, next, out);
         }
         true
@@ -417,8 +422,10 @@ impl Engine {
     /// Sends a bound request, from its frame or made anew. `false` if its bytes are not here.
     pub(crate) fn transmit(&mut self, id: ServerQpId, record: &ServerSlot, out: &mut Out) -> bool {
         match record.source {
-            Source::Frame => out.push(Action::Send(record.token, Side::Server)),
-            Source::Filler => self.send_filler(id, record.psn, out),
+            Source::Frame if self.config.keeps(Rule::ResendsAreTheSame) => {
+                out.push(Action::Send(record.token, Side::Server));
+            }
+            Source::Frame | Source::Filler => self.send_filler(id, record.psn, out),
             Source::Missing(_) | Source::Void(_) | Source::Again { .. } => return false,
             Source::Made(_) => {
                 if let (Some(connection), Some(binding)) =

@@ -19,6 +19,8 @@ pub(crate) struct Become<'a> {
     pub(crate) ack_request: bool,
     /// The new AETH, where the packet has one.
     pub(crate) aeth: Option<AethRepr>,
+    /// A congestion mark stays (RFC 3168).
+    pub(crate) keeps_mark: bool,
 }
 
 /// Rewrites the headers and patches the ICRC, so that a packet that was corrupt stays corrupt.
@@ -56,11 +58,12 @@ fn rewrite_addresses(frame: &mut [u8], layout: &Layout, to: &Become<'_>) -> bool
         set_tag(frame, tag);
     }
     let Some(header) = frame.get_mut(ip..udp) else { return false };
-    // The ECN bits stay the packet's own: a congestion mark must survive (RFC 3168).
+    // The ECN bits stay the packet's own.
+    let own = if to.keeps_mark { 3 } else { 0 };
     match (to.source.ip, to.destination.ip) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             if let Ok(mut view) = Ipv4::new_checked(&mut *header) {
-                view.set_traffic_class(to.path.traffic_class & !3 | view.traffic_class() & 3);
+                view.set_traffic_class(to.path.traffic_class & !3 | view.traffic_class() & own);
                 view.set_hop_limit(to.path.hop_limit);
                 view.set_source(source);
                 view.set_destination(destination);
@@ -69,7 +72,7 @@ fn rewrite_addresses(frame: &mut [u8], layout: &Layout, to: &Become<'_>) -> bool
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             if let Ok(mut view) = Ipv6::new_checked(&mut *header) {
-                let class = to.path.traffic_class & !3 | view.traffic_class() & 3;
+                let class = to.path.traffic_class & !3 | view.traffic_class() & own;
                 let rest = view.version_class_flow() & !(0xff << 20);
                 view.set_version_class_flow(rest | u32::from(class) << 20);
                 view.set_hop_limit(to.path.hop_limit);

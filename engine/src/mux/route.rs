@@ -70,6 +70,9 @@ impl Engine {
                 Route { way: Way::Place(place), ..own }
             }
             Fit::Certain if is_sound(&access, layout) => Route { way: Way::Place(place), ..own },
+            Fit::Never(DeclineReason::PathDiffers) if !self.config.keeps(Rule::PathFits) => {
+                Route { way: Way::Place(place), ..own }
+            }
             Fit::Never(reason) => declined(reason),
             _ if layout.opcode == Opcode::WriteFirst && !self.is_first(id, &access, layout) => {
                 declined(DeclineReason::NotWhole)
@@ -115,6 +118,9 @@ impl Engine {
 
     /// Packets that a message has at most to leave its client's own server queue pair.
     fn packets_max(&self, layout: &Layout) -> u32 {
+        if !self.config.keeps(Rule::LongStaysHome) {
+            return u32::MAX;
+        }
         let configured = self.policy.message_packets_max;
         match layout.opcode {
             Opcode::WriteFirst => {

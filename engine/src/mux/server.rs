@@ -188,7 +188,7 @@ impl ServerQp {
     }
 
     /// Where a request waits that cannot be bound yet.
-    fn waiting_queue(&mut self, id: ServerQpId, request: &Request) -> &mut Queue {
+    pub(super) fn waiting_queue(&mut self, id: ServerQpId, request: &Request) -> &mut Queue {
         match request.starts_message {
             false => &mut self.waiting_rest,
             true if request.client == id.owner() => &mut self.waiting_own,
@@ -439,11 +439,16 @@ impl Engine {
             && in_turn
             && fits_depth
             && server.open_packets < self.config.server_window_max
-            && server.open_span + request.packets <= SPAN_MAX
+            && self.fits_span(server, request)
+    }
+
+    /// Whether the PSNs that are open then can be told apart.
+    fn fits_span(&self, server: &ServerQp, request: &Request) -> bool {
+        server.open_span + request.packets <= SPAN_MAX || !self.config.keeps(Rule::SpanBelowHalf)
     }
 
     /// Gives the request its PSN for ever, makes its frame one of this queue pair's, and sends it.
-    fn bind(
+    pub(super) fn bind(
         &mut self,
         now: Nanos,
         slot: u32,
@@ -475,7 +480,8 @@ impl Engine {
             self.earliest = self.earliest.min(server.deadline);
         }
         server.round_trip.on_sent(psn, now);
-        server.next = psn.add(request.packets);
+        let hole = u32::from(!self.config.keeps(Rule::PsnsAreDense));
+        server.next = psn.add(request.packets + hole);
         server.count_open(id, &request);
         server.in_message = (!request.ends_message).then_some(request.client);
         server.carried = true;
@@ -484,7 +490,10 @@ impl Engine {
             server.marked.add(request.client);
         }
         self.servers.slots.push_back(&mut server.open, slot);
-        self.record_binding(slot, frame, layout, out);
+        let recorded = self.config.keeps(Rule::BindingBeforePacket);
+        if recorded {
+            self.record_binding(slot, frame, layout, out);
+        }
         let Some(connection) = self.directory.server_qp(id) else { return };
         let to = Become {
             source: &connection.client,
@@ -496,32 +505,13 @@ impl Engine {
             // queue pair, and a gap can be told only when all before it is acknowledged.
             ack_request: layout.ack_request || self.config.keeps(Rule::AckIsRequested),
             aeth: None,
+            keeps_mark: self.config.keeps(Rule::MarksAreCarried),
         };
         rewrite(&self.icrc, frame.bytes_mut(), layout, &to);
         out.push(Action::ForwardAndRetain(frame.token(), Side::Server));
-    }
-
-    /// The frame of the recalled request is in hand.
-    pub(crate) fn on_recalled(
-        &mut self,
-        now: Nanos,
-        id: ServerQpId,
-        frame: &mut Frame<'_>,
-        layout: &Layout,
-        out: &mut Out,
-    ) {
-        let recalled = self.servers.get_mut(id).and_then(|server| server.recalled.take());
-        self.servers.work.push(id.0);
-        let slot = recalled.filter(|slot| {
-            let token = self.servers.slots.get(*slot).map(|record| record.token);
-            token == Some(frame.token()) && self.next_waiting(id) == Some(*slot)
-        });
-        // Anything may have happened since: then it goes on waiting.
-        let Some(slot) = slot else { return out.push(Action::Hold(frame.token())) };
-        let Some(record) = self.servers.slots.get(slot).copied() else { return };
-        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
-        self.servers.slots.unlink(server.waiting_queue(id, &record.request), slot);
-        self.bind(now, slot, frame, layout, out);
+        if !recorded {
+            self.record_binding(slot, frame, layout, out);
+        }
     }
 
     /// Tells the request's client what became of it.
@@ -562,23 +552,5 @@ impl Engine {
                 return true;
             }
         }
-    }
-
-    /// Asks for the frame of the next waiting request. `false` if none may be bound.
-    fn recall_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
-        if self.servers.get(id).is_none_or(|server| server.recalled.is_some()) {
-            return false;
-        }
-        let Some(slot) = self.next_waiting(id) else {
-            self.stay_waiter(id);
-            return false;
-        };
-        let Some(record) = self.servers.slots.get(slot) else { return false };
-        out.push(Action::Recall(record.token));
-        self.recalls.push(id.0);
-        if let Some(server) = self.servers.get_mut(id) {
-            server.recalled = Some(slot);
-        }
-        true
     }
 }

@@ -66,7 +66,7 @@ impl Engine {
             }
             slot = self.servers.slots.next(index);
         }
-        None
+        server.open.head().filter(|_| !self.config.keeps(Rule::LateAnswerFindsNothing))
     }
 
     /// Credits are told to the owner's client alone, whose receive buffers they count.
@@ -96,7 +96,9 @@ impl Engine {
     ) {
         match syndrome {
             Some(Syndrome::Ack { .. }) => self.advance(id, psn.add(1)),
-            Some(Syndrome::Nak(NakCode::PsnSequence)) => {
+            Some(Syndrome::Nak(NakCode::PsnSequence))
+                if self.config.keeps(Rule::SequenceNakEndsHere) =>
+            {
                 self.counters.server_naks += 1;
                 self.advance(id, psn);
                 self.run_server(now, id, out);
@@ -319,7 +321,9 @@ impl Engine {
         }
         self.observe_access(record.request.client, id, record.request.access);
         self.note_progress(now, id);
-        self.release_bytes(&record, out);
+        if self.config.keeps(Rule::FramesAreGivenUp) {
+            self.release_bytes(&record, out);
+        }
         if plain {
             if let Outcome::Atomic(original) = outcome {
                 self.record_value(&record.request, original, out);

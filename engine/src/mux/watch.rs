@@ -13,6 +13,7 @@ use crate::ids::ClientId;
 use crate::mail::Kind;
 use crate::out::{Action, Out};
 use crate::policy::PathFacts;
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Ethernet, Layout, Opcode, Syndrome};
 
@@ -419,9 +420,10 @@ impl Engine {
         watch.request_seen
             && watch.response_seen
             && !watch.dead
-            && watch.passed.is_none_or(|passed| psn.is_after(passed))
+            && (watch.passed.is_none_or(|passed| psn.is_after(passed))
+                || !self.config.keeps(Rule::FlipBehindWhatPassed))
             && !watch.ended
-            && watch.answers >= ANSWERS_MIN
+            && (watch.answers >= ANSWERS_MIN || !self.config.keeps(Rule::FlipAfterAnswers))
             && (watch.mtu_exact > 0 || self.config.path_mtu.is_some())
             && (256..=4096).contains(&mtu)
             && layout.opcode.starts_message()
@@ -437,7 +439,7 @@ impl Engine {
         if !quiet && let Some(watch) = self.watches.get_mut(id) {
             watch.ready_at.get_or_insert(now);
         }
-        quiet
+        quiet || !self.config.keeps(Rule::FlipWaitsForQuiet)
     }
 
     /// Whether to hold requests until all before them are answered: the client never pauses. Only

@@ -2,6 +2,7 @@
 
 use super::client::{ClientSlot, Way};
 use super::closing::Hosting;
+use crate::counters::DeclineReason;
 use crate::engine::Engine;
 use crate::ids::{ClientId, ServerQpId};
 use crate::policy::{Access, Fit, PlaceId, TrustBy};
@@ -57,12 +58,17 @@ impl Engine {
         let host = self.host_of(place, id);
         let fit = match (host, record.access) {
             (Some(host), Some(access)) => self.directory.fit(id, host, &access, record.packets),
-            _ => Fit::Never(crate::DeclineReason::NoPlace),
+            _ => Fit::Never(DeclineReason::NoPlace),
         };
         let Some(record) = self.clients.slots.get_mut(slot) else { return };
         match (fit, host) {
             (Fit::Certain, Some(host)) => record.target = host,
             (Fit::NotTrusted, Some(host)) if !self.config.keeps(Rule::CertainAcceptance) => {
+                record.target = host;
+            }
+            (Fit::Never(DeclineReason::PathDiffers), Some(host))
+                if !self.config.keeps(Rule::PathFits) =>
+            {
                 record.target = host;
             }
             _ => {

@@ -2,9 +2,13 @@
 
 use crate::engine::Engine;
 use crate::ids::ServerQpId;
+use crate::mail::Kind;
+use crate::mux::generate;
+use crate::mux::server::{ServerSlot, Source};
 use crate::out::Out;
+use crate::rules::Rule;
 use crate::time::Nanos;
-use crate::wire::ServerPsn;
+use crate::wire::{RethRepr, ServerPsn};
 
 impl Engine {
     /// Sends everything open again, oldest first. A READ is asked for again from its start:
@@ -45,11 +49,36 @@ impl Engine {
         let Some(slot) = server.repair else { return false };
         let next = self.servers.slots.next(slot);
         let Some(&record) = self.servers.slots.get(slot) else { return false };
-        let sent = self.transmit(id, &record, out);
+        let sent = self.ask_for_tail(id, &record, out) || self.transmit(id, &record, out);
         if let Some(server) = self.servers.get_mut(id).filter(|_| sent) {
             server.repair = next;
         }
         sent
+    }
+
+    /// Only without the rule against it: asks for what is missing of a READ's response. Whether it
+    /// did.
+    fn ask_for_tail(&self, id: ServerQpId, record: &ServerSlot, out: &mut Out) -> bool {
+        let implied = self.servers.get(id).is_some_and(|server| server.retries == 0);
+        let parts = record.parts;
+        if self.config.keeps(Rule::ReadsFromTheirStart) || !implied || parts == 0 || record.done {
+            return false;
+        }
+        let (Some(to), Some(access), Source::Frame, Kind::Read) = (
+            self.directory.server_qp(id),
+            record.request.access,
+            record.source,
+            record.request.kind,
+        ) else {
+            return false;
+        };
+        let skipped = parts * u32::from(to.path_mtu);
+        let reth = RethRepr {
+            virtual_address: access.start + u64::from(skipped),
+            remote_key: access.remote_key,
+            dma_length: access.len.saturating_sub(skipped),
+        };
+        generate::read(out, to, record.psn.add(parts), reth)
     }
 
     /// Something was answered: the timer starts anew (IBTA vol. 1, 9.9.2.1.1).

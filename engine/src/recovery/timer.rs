@@ -77,7 +77,7 @@ impl Engine {
         let Some(server) = self.servers.get_mut(id) else { return };
         self.counters.timeouts += 1;
         server.retries += 1;
-        if server.retries > retries_max {
+        if server.retries > retries_max && self.config.keeps(Rule::SilentIsGivenUp) {
             return self.lose_server(id, Loss::Silent { until });
         }
         if !self.config.keeps(Rule::TimerRepairs) {

@@ -278,12 +278,23 @@ impl Sequence {
 
     /// Runs it without a crash, and with one after each action.
     pub(super) fn run(&self) -> Unit {
+        self.run_as(self.plan())
+    }
+
+    /// The same with an engine that breaks a rule.
+    #[cfg(feature = "mutations")]
+    pub(super) fn run_without(&self, rule: qpmux_engine::Rule) -> Unit {
+        self.run_as(Plan { without: Some(rule), ..self.plan() })
+    }
+
+    fn run_as(&self, mut plan: Plan) -> Unit {
         let mut sum = Unit::empty();
-        let mut plan = self.plan();
         // Records are made where a crash is planned, though it never comes.
         plan.crashes = vec![Crash { after: u64::MAX >> 1, ..Crash::default() }];
         let Some(base) = sum.take(execute(&plan)) else { return sum };
-        let second = [None, Some(1), None, Some(4), Some(9)][self.turn % 5];
+        // Behind a client that is given up: about when what it has left is filled.
+        let behind = (self.turn / 5 % 3 > 0).then_some(4 + self.turn as u64 % 11);
+        let second = [None, Some(1), behind, Some(4), Some(9)][self.turn % 5];
         for first in (1..=base.actions + BEYOND).flat_map(Crash::all) {
             let silent = (self.turn % 5 == 2).then_some((self.turn / 5 % 2) as u32);
             let silence_ns = self.turn.is_multiple_of(3).then_some(3_000_000);

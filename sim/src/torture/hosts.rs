@@ -278,11 +278,6 @@ pub(super) fn judge_gaps(world: &World<'_>, ran: impl Fn(&Mark) -> bool) -> Viol
         return broken;
     }
     for (client, connection) in (0..).zip(&world.connections) {
-        if world.crashes > 0 && connection.is_forsaken() {
-            // WRITEs whose bytes went with an engine, and never come again, are left out; READs and
-            // atomics behind them are made anew. Nobody is told of them.
-            continue;
-        }
         let pmtu = world.plan.clients[client as usize].pmtu;
         let mut missing = None;
         for (number, asked) in (0..).zip(&connection.asked) {

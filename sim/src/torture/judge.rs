@@ -47,6 +47,7 @@ pub(super) fn judge(world: &mut World<'_>) {
     judge_receives(world);
     judge_effects(world);
     judge_keys(world);
+    judge_long(world);
     judge_reads(world);
     for i in 0..world.connections.len() as u32 {
         judge_own_reads(world, i);
@@ -365,6 +366,23 @@ fn judge_keys(world: &mut World<'_>) {
         if expected != found {
             let text = || format!("key {key} was written on {expected:#x} and on {found:#x}");
             world.violations.record("I-X3", effect.time, text);
+        }
+    }
+}
+
+/// Each WRITE of more packets than may leave its client's own server queue pair ran there.
+fn judge_long(world: &mut World<'_>) {
+    for effect in world.log.effects() {
+        let Some((client, number, _)) = mark(effect) else { continue };
+        let Some(planned) = world.plan.clients.get(client as usize) else { continue };
+        let asked = world.connections[client as usize].asked.get(number as usize);
+        let Some(Verb::Write { data, .. }) = asked.map(|asked| &asked.verb) else { continue };
+        let parts = data.len().div_ceil(planned.pmtu) as u32;
+        let own = world.plan.link(client).peer_qpn.value();
+        if parts > 1 && parts > world.plan.policy.message_packets_max && effect.server_qp != own {
+            let found = effect.server_qp;
+            let text = || format!("{parts} packets of client {client} were written on {found:#x}");
+            world.violations.record("F32", effect.time, text);
         }
     }
 }

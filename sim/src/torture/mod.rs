@@ -22,7 +22,9 @@
 //! | resume | another engine goes on from the log |
 //! | ECN | a congestion mark stays on the packet |
 //! | F23 | a congestion notification reaches those whose packets were marked |
+//! | F32 | long messages run on their client's own server queue pair |
 //! | F29 | nothing more goes to a server queue pair whose end was let through |
+//! | I-S14 | what a server asks of its client passes |
 //! | noise | what is no packet of a conversation is dropped by its name, and changes nothing |
 //! | I-C16 | a client is told the credits of its own server queue pair only |
 
@@ -180,6 +182,19 @@ pub fn first_script_without(
         let plan = Plan { without: Some(rule), ..script.plan.clone() };
         let bad = execute(&plan).err()?;
         Some((script.name(), failure(0, plan.shards, &bad)))
+    })
+}
+
+/// The first of the small runs with crashes in which it shows that the engine breaks a rule, by
+/// name, and what is then broken. `None` if it shows in none.
+#[cfg(feature = "mutations")]
+#[must_use]
+pub fn first_crash_without(rule: qpmux_engine::Rule, size: Size) -> Option<(String, Box<Failure>)> {
+    use rayon::prelude::*;
+    crash::sequences(size).into_par_iter().find_map_first(|sequence| {
+        let bad = sequence.run_without(rule).bad?;
+        execute(&Plan { without: None, ..bad.plan.clone() }).ok()?;
+        Some((sequence.name(), failure(0, bad.plan.shards, &bad)))
     })
 }
 

@@ -33,7 +33,7 @@ enum Place {
     /// A packet comes to the end of a leg of this connection.
     End(Leg, u32),
     /// So does what is none of its packets.
-    Noise(Leg, u32, DropReason),
+    Noise(Leg, u32, Option<DropReason>),
     WakeServer(u32),
     WakeClient(u32),
     WakeBox,

@@ -1,0 +1,120 @@
+//! Situations that no run of torture comes to: requests of 2^22 packets, and a client that sends
+//! something else under a PSN that it has used.
+
+use std::cell::RefCell;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+
+use qpmux_engine::journal::Journal;
+use qpmux_engine::policy::{
+    Connection, Directory, Endpoint, Grant, KeyMap, Map, Order, PathFacts, Policy, Profile, Region,
+    Rights, Start, TrustBy,
+};
+use qpmux_engine::wire::{Classified, ClientPsn, Extension, Msn, Opcode, Psn, RethRepr, classify};
+use qpmux_engine::{Config, DomainId, Nanos, ServerQpId, ShardId, Side};
+use qpmux_sim::host::Host;
+use qpmux_sim::rc::{Link, Packet};
+
+const CLIENTS: u32 = 3;
+const KEY: u32 = 0x1234;
+const PATH_MTU: u32 = 256;
+
+fn link(client: u32) -> Link {
+    let (near, far) = (Ipv4Addr::new(10, 0, 1, client as u8 + 1), Ipv4Addr::new(10, 0, 0, 9));
+    Link { pmtu: PATH_MTU as usize, ..Link::new(near, 0x11 + client, far, 0x100 + client) }
+}
+
+fn connection(client: u32) -> Connection {
+    let (near, far) = (link(client), link(client).reversed());
+    let end =
+        |link: &Link| Endpoint { mac: link.path.source_mac, ip: link.path.source, qpn: link.qpn };
+    let facts = |link: &Link| PathFacts {
+        source_port: link.path.source_port,
+        traffic_class: 0,
+        hop_limit: 64,
+        migration_request: false,
+        partition_key: 0xffff,
+        tag: None,
+    };
+    Connection {
+        client: end(&near),
+        server: end(&far),
+        request: facts(&near),
+        response: facts(&far),
+        start: Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 31 },
+        path_mtu: PATH_MTU as u16,
+        depth: 4,
+        domain: DomainId(0),
+        shard: ShardId(0),
+    }
+}
+
+/// All of a few clients' requests go to the first one's server queue pair.
+fn policy() -> Policy {
+    Policy {
+        map: Map::Writes,
+        key_map: KeyMap::ByConnection,
+        server_qps: 1,
+        trust: TrustBy::Directory,
+        order: Order::Fenced,
+        profile: Profile::keyless(),
+        message_packets_max: u32::MAX,
+    }
+}
+
+fn directory() -> Directory {
+    let region = Region { domain: DomainId(0), remote_key: KEY, start: 0, end: 1 << 40 };
+    let grant = |id| Grant { server_qp: ServerQpId(id), remote_key: KEY, rights: Rights::ALL };
+    let connections = (0..CLIENTS).map(connection).collect();
+    let grants = (0..CLIENTS).map(grant).collect();
+    Directory::new(connections, vec![region], grants, &policy()).unwrap()
+}
+
+/// Offers a client's request. How many of this opcode go to servers for it.
+fn offer(host: &mut Host, client: u32, opcode: Opcode, reth: RethRepr, payload: &[u8]) -> usize {
+    let extension = Extension::Reth(reth);
+    let packet = Packet { opcode, psn: Psn::new(0), ack_request: true, extension, payload };
+    let mut frame = [0; 512];
+    let len = link(client).emit(&packet, 0, &mut frame).unwrap();
+    let mut sent = 0;
+    host.offer(0, Side::Client, Nanos(1000), &frame[..len], &mut |side, frame| {
+        let Ok(Classified::Rc(layout)) = classify(frame) else { return };
+        sent += usize::from(side == Side::Server && layout.opcode == opcode);
+    });
+    sent
+}
+
+/// Whether of two READs of 2^22 packets each only one is open at a server queue pair: with both,
+/// half of the PSNs would be.
+pub(crate) fn span_stays_below_half(config: &Config) -> bool {
+    let mut host = Host::new(config, &policy(), &directory(), 1).unwrap();
+    let dma_length = PATH_MTU << 22;
+    let reth = RethRepr { virtual_address: 0, remote_key: KEY, dma_length };
+    let sent: Vec<usize> =
+        [1, 2].map(|client| offer(&mut host, client, Opcode::ReadRequest, reth, &[])).into();
+    sent == [1, 0]
+}
+
+/// Whether an engine that goes on takes back the bytes of a WRITE, and not those of another one
+/// under its PSN.
+pub(crate) fn returned_bytes_are_the_same(config: &Config) -> bool {
+    let config = Config { records: true, ..config.clone() };
+    let log: Rc<RefCell<Vec<u8>>> = Rc::default();
+    let sink = Rc::clone(&log);
+    let mut host = Host::new(&config, &policy(), &directory(), 1)
+        .unwrap()
+        .with_records(Box::new(move |bytes| sink.borrow_mut().extend_from_slice(bytes)));
+    let write = |host: &mut Host, bytes: usize| {
+        let dma_length = bytes as u32;
+        let reth = RethRepr { virtual_address: 64, remote_key: KEY, dma_length };
+        offer(host, 1, Opcode::WriteOnly, reth, &[7; 64][..bytes])
+    };
+    let bound = write(&mut host, 16);
+    let journal = Journal::read(&config, &log.borrow()).unwrap();
+    let mut host =
+        Host::resume(&config, &policy(), &directory(), 1, &journal, Nanos(1000)).unwrap();
+    write(&mut host, 32);
+    let another = host.open().0;
+    write(&mut host, 16);
+    (bound, another, host.open().0) == (1, 0, 1)
+}
