@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use super::client::{AtomicResult, ClientSlot, Service, State};
+use crate::connections::ConnectionId;
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::{Frame, Side};
@@ -52,8 +53,10 @@ pub(crate) struct Watch {
     start: Option<ClientPsn>,
     /// An atomic from before the flip whose answer is not known: its server was asked again.
     asked: Option<(ClientPsn, Opcode)>,
-    /// The connection has ended.
-    ended: bool,
+    /// The connection has ended, and until then packets of it may still come.
+    ended: Option<Nanos>,
+    /// What the learner calls it.
+    learnt: Option<ConnectionId>,
 }
 
 /// One record per connection.
@@ -86,15 +89,27 @@ impl Watches {
         }
     }
 
-    /// The connection has ended, though packets of it may still come.
-    pub(crate) fn end(&mut self, id: ClientId) {
+    /// What the learner calls the connection.
+    pub(crate) fn tell_name(&mut self, id: ClientId, name: ConnectionId) {
         if let Some(watch) = self.get_mut(id) {
-            watch.ended = true;
+            watch.learnt = Some(name);
+        }
+    }
+
+    /// The connection has ended, though packets of it may still come until then.
+    pub(crate) fn end(&mut self, id: ClientId, until: Nanos) {
+        if let Some(watch) = self.get_mut(id) {
+            watch.ended = Some(until);
         }
     }
 
     pub(crate) fn has_ended(&self, id: ClientId) -> bool {
-        self.get(id).ended
+        self.0.get(id.index()).is_some_and(|watch| watch.ended.is_some())
+    }
+
+    /// Whether the connection has ended so long ago that no packet of it can come any more.
+    pub(crate) fn is_over(&self, id: ClientId, now: Nanos) -> bool {
+        self.0.get(id.index()).and_then(|watch| watch.ended).is_some_and(|until| until <= now)
     }
 
     pub(crate) fn reset(&mut self, id: ClientId) {
@@ -257,6 +272,7 @@ impl Engine {
             let Watch { request_seen, response_seen, mtu_exact, mtu_at_least, .. } = *watch;
             let (reads_max, dead) = (watch.reads_max, watch.dead);
             let (passed, repeated, ended) = (watch.passed, watch.repeated, watch.ended);
+            let learnt = watch.learnt;
             *watch = Watch {
                 request_seen,
                 response_seen,
@@ -267,6 +283,7 @@ impl Engine {
                 passed,
                 repeated,
                 ended,
+                learnt,
                 ..Watch::default()
             };
         }
@@ -420,7 +437,7 @@ impl Engine {
             && watch.response_seen
             && !watch.dead
             && watch.passed.is_none_or(|passed| psn.is_after(passed))
-            && !watch.ended
+            && watch.ended.is_none()
             && watch.answers >= ANSWERS_MIN
             && (watch.mtu_exact > 0 || self.config.path_mtu.is_some())
             && (256..=4096).contains(&mtu)
@@ -483,6 +500,10 @@ impl Engine {
             watch.start = Some(first);
         }
         self.counters.flips += 1;
+        // Nobody can take over what its two ends no longer have in common.
+        if let (Some(name), Some(learner)) = (watch.learnt, self.learner.as_mut()) {
+            learner.pin(name, true);
+        }
     }
 
     /// A client repeats an atomic that nobody here has seen the answer of. From before the flip,

@@ -23,10 +23,11 @@ pub(super) struct Connection {
     /// Packets that the client still sends before it stops.
     pub(super) life: Option<u64>,
     /// The client has asked for the end, the middlebox has let that through, and the server queue
-    /// pair is gone.
+    /// pair is gone; the client was told so.
     pub(super) left: bool,
     pub(super) released: bool,
     pub(super) gone: bool,
+    pub(super) answered: bool,
     /// Until then it says and hears nothing.
     pub(super) deaf_until: u64,
     /// What was posted, and how it ended.
@@ -81,6 +82,7 @@ impl Connection {
             left: false,
             released: false,
             gone: false,
+            answered: false,
             deaf_until: 0,
             asked: Vec::new(),
             audited: plan.learning.is_none(),
