@@ -154,6 +154,7 @@ impl Engine {
         }
         if psn != expected || !self.watches.get(id).synced {
             // A repeat, or beyond a gap: the two ends settle that between them.
+            self.note_passed_again(id, frame, layout);
             return self.pass_request(id, psn, frame, out);
         }
         if self.watches.is_draining(id) {
@@ -231,6 +232,7 @@ impl Engine {
             && let State::Held(token) = record.state
         {
             record.state = State::Passed;
+            self.note_passed_read(id, slot);
             out.push(Action::Send(token, Side::Server));
             out.push(Action::Release(token));
         }
@@ -268,23 +270,18 @@ impl Engine {
         while let Some(slot) = self.passed_head(id) {
             self.remove_passed(id, slot);
         }
+        self.servers.past_reads.reset(id.own_server_qp());
         if let Some(watch) = self.watches.get_mut(id) {
-            let Watch { request_seen, response_seen, mtu_exact, mtu_at_least, .. } = *watch;
-            let (reads_max, dead) = (watch.reads_max, watch.dead);
-            let (passed, repeated, ended) = (watch.passed, watch.repeated, watch.ended);
-            let learnt = watch.learnt;
             *watch = Watch {
-                request_seen,
-                response_seen,
-                mtu_exact,
-                mtu_at_least,
-                reads_max,
-                dead,
-                passed,
-                repeated,
-                ended,
-                learnt,
-                ..Watch::default()
+                synced: false,
+                reads: 0,
+                answers: 0,
+                must_answer: false,
+                ready_at: None,
+                draining_since: None,
+                start: None,
+                asked: None,
+                ..*watch
             };
         }
     }
@@ -324,6 +321,7 @@ impl Engine {
         if let Some(record) = self.clients.slots.get_mut(slot) {
             record.state = State::Passed;
         }
+        self.note_passed_read(id, slot);
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
         client.expected = client.expected.add(shape.packets);
         client.in_message = !layout.opcode.ends_message();
