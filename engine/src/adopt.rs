@@ -150,8 +150,7 @@ impl Engine {
         let newest = self.learner.as_ref().and_then(|l| {
             l.newest_request(client, server.ip, server.qpn).map(ClientPsn::from_wire)
         });
-        self.watches.tell_passed(id, newest);
-        self.watches.tell_name(id, learnt.id);
+        self.watches.tell_learnt(id, learnt.id, newest);
         self.counters.learnt += 1;
     }
 

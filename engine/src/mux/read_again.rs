@@ -132,7 +132,8 @@ impl Engine {
         if !repeated || !inside || request.kind != Kind::Read || !passes {
             return None;
         }
-        let depth = usize::from(self.directory.server_qp(id)?.depth);
+        // It has taken this one, at least.
+        let depth = usize::from(self.directory.server_qp(id)?.depth).max(1);
         self.servers.past_reads.find(request, depth)
     }
 

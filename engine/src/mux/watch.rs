@@ -82,17 +82,15 @@ impl Watches {
         }
     }
 
-    /// The newest request that has passed so far, if any did.
-    pub(crate) fn tell_passed(&mut self, id: ClientId, passed: Option<ClientPsn>) {
+    /// What the learner calls it, and the newest request that has passed so far, if any did.
+    pub(crate) fn tell_learnt(
+        &mut self,
+        id: ClientId,
+        name: ConnectionId,
+        passed: Option<ClientPsn>,
+    ) {
         if let Some(watch) = self.get_mut(id) {
-            watch.passed = passed;
-        }
-    }
-
-    /// What the learner calls the connection.
-    pub(crate) fn tell_name(&mut self, id: ClientId, name: ConnectionId) {
-        if let Some(watch) = self.get_mut(id) {
-            watch.learnt = Some(name);
+            (watch.learnt, watch.passed) = (Some(name), passed);
         }
     }
 
@@ -498,7 +496,7 @@ impl Engine {
             watch.start = Some(first);
         }
         self.counters.flips += 1;
-        // Nobody can take over what its two ends no longer have in common.
+        // What its two ends no longer have in common must not be given up.
         if let (Some(name), Some(learner)) = (watch.learnt, self.learner.as_mut()) {
             learner.pin(name, true);
         }

@@ -1,6 +1,6 @@
 //! One connection of a run.
 
-use qpmux_engine::wire::{Layout, Psn};
+use qpmux_engine::wire::{Layout, Opcode, Psn};
 
 use super::faults::{Faults, Leg};
 use super::hosts::Witness;
@@ -98,11 +98,13 @@ impl Connection {
         }
     }
 
-    /// Whether a request to the server is held against the rules. An atomic that was asked for
-    /// before the flip, and whose answer nobody has seen, may be asked for again as it was.
+    /// Whether a request to the server is held against the rules. A READ that was asked for before
+    /// the flip, or an atomic whose answer nobody has seen, may be asked for again as it was: the
+    /// server knows whether it is.
     pub(super) fn is_judged(&self, layout: &Layout) -> bool {
         let old = self.learnt && layout.psn.is_before(self.start);
-        self.audited && !(old && layout.opcode.is_atomic())
+        let again = layout.opcode == Opcode::ReadRequest || layout.opcode.is_atomic();
+        self.audited && !(old && again)
     }
 
     /// Whether the client has fallen silent for good.
