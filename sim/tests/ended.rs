@@ -47,6 +47,7 @@ impl World {
             order: Order::Fenced,
             profile: Profile::new(vec![field], AtomicKey::LastWritten),
             message_packets_max: 1,
+            ..Policy::default()
         };
         let config = Config { connections_max, ..Config::default() };
         let host = Host::new(&config, &policy, &Directory::empty(), 1).unwrap();

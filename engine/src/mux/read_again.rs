@@ -66,14 +66,19 @@ impl PastReads {
         }
     }
 
-    /// The READ among the last `depth` that this one repeats, wholly or from a later packet on.
-    fn find(&self, request: &Request, depth: usize) -> Option<(ServerPsn, OwnRead)> {
+    /// The READ among the last `depth` that this one repeats, wholly or from a later packet of
+    /// `path_mtu` bytes on. Of one that was steered the log has another address.
+    fn find(&self, request: &Request, depth: usize, path_mtu: u16) -> Option<(ServerPsn, OwnRead)> {
+        let access = request.access?;
         let (ring, next) = self.0.get(request.server_qp.index())?;
         let newest_first = (1..=depth.min(PAST_READS)).map(|back| *next + PAST_READS - back);
         let mut newest_first = newest_first.filter_map(|at| *ring.get(at % PAST_READS)?);
         newest_first.find_map(|PastRead { server_psn, read }| {
             let read = read?;
-            let covers = skipped(&read, request.origin.psn) + request.packets <= read.packets;
+            let skipped = skipped(&read, request.origin.psn);
+            let start = read.extent.start.wrapping_add(u64::from(skipped) * u64::from(path_mtu));
+            let same = (start, read.extent.remote_key) == (access.start, access.remote_key);
+            let covers = same && skipped + request.packets <= read.packets;
             covers.then_some((server_psn, read))
         })
     }
@@ -133,8 +138,9 @@ impl Engine {
             return None;
         }
         // It has taken this one, at least.
-        let depth = usize::from(self.directory.server_qp(id)?.depth).max(1);
-        self.servers.past_reads.find(request, depth)
+        let connection = self.directory.server_qp(id)?;
+        let depth = usize::from(connection.depth).max(1);
+        self.servers.past_reads.find(request, depth, connection.path_mtu)
     }
 
     /// The first READ that waits for the end of its client's message and need not.
