@@ -7,6 +7,7 @@ use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, DomainId};
+use crate::mux::closing::Loss;
 use crate::mux::lookup::{request_flow, response_flow};
 use crate::mux::server::Teardown;
 use crate::out::{Action, Out};
@@ -39,7 +40,7 @@ impl Engine {
                 }
             }
             NotRc::UnknownRcOpcode { target, .. }
-                if self.is_translated(target) && self.config.keeps(Rule::UnknownOpcodeStops) =>
+                if self.is_translated(now, target) && self.config.keeps(Rule::UnknownOpcodeStops) =>
             {
                 return self.drop_frame(frame, DropReason::UnknownOpcode, out);
             }
@@ -51,11 +52,36 @@ impl Engine {
     /// Whether the packet's connection is translated. It is not forwarded then, since whether and
     /// how far it moves the connection's PSNs is not known: to its sender it is lost, for ever.
     /// (The opcode may also be damage, so nothing more is concluded from it.)
-    fn is_translated(&self, target: &Target) -> bool {
+    fn is_translated(&mut self, now: Nanos, target: &Target) -> bool {
         let flow = (target.source, target.destination, target.dest_qp);
         let found = self.requests.find_flow(flow).or_else(|| self.responses.find_flow(flow));
-        let Some(id) = found.map(ClientId) else { return false };
+        let Some(id) = found.map(ClientId).filter(|id| !self.is_past(now, *id)) else {
+            return false;
+        };
         self.servers.get(id.own_server_qp()).is_some_and(|server| server.started)
+    }
+
+    /// A packet may show that its queue pair number belongs to another connection than before: the
+    /// first one behind a handshake whose RTU was not seen.
+    pub(crate) fn confirm(&mut self, now: Nanos, frame: &Frame<'_>, layout: &Layout) {
+        if let Some(learner) = self.learner.as_mut()
+            && learner.may_confirm(layout)
+            && icrc::verify(frame.bytes(), layout)
+        {
+            learner.confirm_handshake(now.0, layout);
+            self.take_events(now);
+        }
+    }
+
+    /// Whether a connection has ended and none of its packets can come any more. Its queue pair
+    /// numbers are nobody's then.
+    pub(crate) fn is_past(&mut self, now: Nanos, id: ClientId) -> bool {
+        let open = self.servers.get(id.own_server_qp()).is_some_and(|s| !s.open.is_empty());
+        let past = self.watches.is_over(id, now) && !open;
+        if past {
+            self.forget_flows(id);
+        }
+        past
     }
 
     /// Watches a packet of no known connection.
@@ -64,7 +90,7 @@ impl Engine {
             && icrc::verify(frame.bytes(), layout)
         {
             learner.observe(now.0, layout, frame.bytes());
-            self.take_events();
+            self.take_events(now);
         }
     }
 
@@ -73,21 +99,23 @@ impl Engine {
             && icrc::verify_cm(frame.bytes(), layout)
         {
             learner.observe_mad(now.0, layout, frame.bytes());
-            self.take_events();
+            self.take_events(now);
         }
     }
 
-    fn take_events(&mut self) {
+    fn take_events(&mut self, now: Nanos) {
         while let Some(event) = self.learner.as_mut().and_then(Learner::poll_event) {
             match event {
-                connections::Event::ConnectionLearnt(learnt) => self.adopt(&learnt),
-                connections::Event::ConnectionEnded { connection, .. } => self.dismiss(&connection),
+                connections::Event::ConnectionLearnt(learnt) => self.adopt(now, &learnt),
+                connections::Event::ConnectionEnded { connection, .. } => {
+                    self.dismiss(now, &connection);
+                }
             }
         }
     }
 
     /// A learnt connection is watched from now on, until it can be translated.
-    fn adopt(&mut self, learnt: &connections::Connection) {
+    fn adopt(&mut self, now: Nanos, learnt: &connections::Connection) {
         let end = |end: &connections::Endpoint| Endpoint { mac: end.mac, ip: end.ip, qpn: end.qpn };
         let facts = |source_port| PathFacts {
             source_port,
@@ -108,8 +136,9 @@ impl Engine {
             domain: self.domain_of(learnt.server.ip),
             shard: self.shard,
         };
-        let Some(id) = self.directory.add(connection).ok().or_else(|| self.reclaim(connection))
-        else {
+        self.succeed(now, &connection);
+        let added = self.directory.add(connection).ok();
+        let Some(id) = added.or_else(|| self.reclaim(now, connection)) else {
             self.counters.not_adopted += 1;
             return;
         };
@@ -123,47 +152,83 @@ impl Engine {
         let newest = self.learner.as_ref().and_then(|l| {
             l.newest_request(client, server.ip, server.qpn).map(ClientPsn::from_wire)
         });
-        self.watches.tell_passed(id, newest);
+        self.watches.tell_learnt(id, learnt.id, newest);
         self.counters.learnt += 1;
     }
 
     /// A connection was torn down, or its queue pair numbers belong to another one now. Its
-    /// server queue pair hosts nobody any more; what is bound there is finished.
-    fn dismiss(&mut self, ended: &connections::Connection) {
+    /// server queue pair hosts nobody any more; what is bound there is finished. If it was
+    /// translated, its PSNs mean different things to its two ends: what its client still sends is
+    /// not forwarded as long as it may be late, and what its server still says is translated.
+    fn dismiss(&mut self, now: Nanos, ended: &connections::Connection) {
         let request = (ended.client.ip, ended.server.ip, ended.server.qpn);
         let response = (ended.server.ip, ended.client.ip, ended.client.qpn);
         let Some(id) = self.requests.find_flow(request).map(ClientId) else { return };
         if self.responses.find_flow(response) != Some(id.0) {
             return;
         }
-        self.watches.end(id);
+        self.watches.end(id, now.after(self.config.packet_lifetime_ns));
         self.close_host(id.own_server_qp());
         self.dismissed = Some(id.own_server_qp());
-        let busy = self.servers.get(id.own_server_qp()).is_some_and(|s| !s.open.is_empty());
-        if !busy {
-            self.requests.remove(request);
-            self.responses.remove(response);
+        let started = self.servers.get(id.own_server_qp()).is_some_and(|server| server.started);
+        if !started || !self.config.keeps(Rule::LateIsNotForwarded) {
+            self.forget_flows(id);
         }
     }
 
-    /// The table is full: a connection that has ended, and has nothing open, makes room.
-    fn reclaim(&mut self, connection: Connection) -> Option<ClientId> {
-        let ids = (0..self.directory.len() as u32).map(ClientId);
-        let id = ids.into_iter().find(|id| self.watches.has_ended(*id) && self.is_idle(*id))?;
-        let old = *self.directory.client(id)?;
+    /// Packets that bear a connection's queue pair numbers are its no longer.
+    fn forget_flows(&mut self, id: ClientId) {
+        let Some(&old) = self.directory.client(id) else { return };
         for (table, flow) in
             [(&mut self.requests, request_flow(&old)), (&mut self.responses, response_flow(&old))]
         {
-            // Its queue pair numbers may belong to another connection by now.
+            // They may belong to another connection by now.
             if table.find_flow(flow) == Some(id.0) {
                 table.remove(flow);
             }
         }
+    }
+
+    /// A new connection has queue pair numbers of some that have ended: their packets are its.
+    /// What one of them has open must not come to its server queue pair.
+    fn succeed(&mut self, now: Nanos, connection: &Connection) {
+        let flows = [
+            (&mut self.requests, request_flow(connection)),
+            (&mut self.responses, response_flow(connection)),
+        ];
+        let watches = &self.watches;
+        let [asked, told] = flows.map(|(table, flow)| {
+            let old = table.find_flow(flow).map(ClientId).filter(|id| watches.has_ended(*id));
+            old.inspect(|_| table.remove(flow))
+        });
+        if let Some(old) = asked {
+            let until = now.after(self.config.packet_lifetime_ns);
+            self.lose_server(old.own_server_qp(), Loss::Silent { until });
+        }
+        // None of its packets can be told from the new one's.
+        if let Some(old) = asked.filter(|_| asked == told) {
+            self.watches.end(old, now);
+        }
+    }
+
+    /// The table is full: a connection that has ended, and has nothing open, makes room. Not one
+    /// whose packets may be late: it is better not to adopt another, which passes, than to take
+    /// them for nobody's.
+    fn reclaim(&mut self, now: Nanos, connection: Connection) -> Option<ClientId> {
+        let mut ids = (0..self.directory.len() as u32).map(ClientId);
+        let id = ids.find(|id| self.is_idle(*id) && self.may_reclaim(now, *id))?;
+        self.forget_flows(id);
         self.clients.reset(id);
         self.servers.reset(id.own_server_qp());
         self.watches.reset(id);
         self.directory.replace(id, connection);
         Some(id)
+    }
+
+    /// Whether a connection's place may be another's.
+    fn may_reclaim(&self, now: Nanos, id: ClientId) -> bool {
+        let started = self.servers.get(id.own_server_qp()).is_some_and(|server| server.started);
+        self.watches.is_over(id, now) || self.watches.has_ended(id) && !started
     }
 
     /// Whether neither half of a connection has anything open.

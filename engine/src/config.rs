@@ -54,8 +54,9 @@ pub struct Config {
     /// of the guests' clients. Default 20 ms.
     pub guest_wait_ns: u64,
     /// Time that a packet can be on its way at most, in nanoseconds: so long after the last
-    /// packet to a server queue pair that does not answer, its keys move to another one. Default
-    /// 500 ms.
+    /// packet to a server queue pair that does not answer, its keys move to another one; and so
+    /// long after the end of a connection its packets are not forwarded, unless its queue pair
+    /// numbers are used again, and its place is kept. Default 500 ms.
     pub packet_lifetime_ns: u64,
     /// Time that the packets of a message of several, which is to be handed over whole, are kept
     /// while the last one is missing, in nanoseconds. Then its client has to repeat them. Default

@@ -51,6 +51,8 @@ named! {
         UnknownOpcode => "unknown_opcode",
         /// The connection is out of service.
         OutOfService => "out_of_service",
+        /// A request of a translated connection that came after its end was announced.
+        Ended => "ended",
     }
 }
 

@@ -379,6 +379,7 @@ impl Engine {
             Ok(Classified::Other(other)) => return self.on_other(side, now, frame, &other, out),
             Err(_) => return self.pass(frame, out),
         };
+        self.confirm(now, frame, &layout);
         // What a server asks of a client on the same connection has PSNs of its own: no
         // translation there.
         let found = match (side, layout.opcode.is_request()) {
@@ -392,6 +393,7 @@ impl Engine {
             }
             (Side::Client, false) | (Side::Server, true) => None,
         };
+        let found = found.filter(|id| !self.is_past(now, ClientId(*id)));
         let Some(connection) = found else {
             self.learn(now, frame, &layout);
             self.note_passing(now, frame, &layout);
@@ -421,6 +423,9 @@ impl Engine {
             return self.drop_frame(frame, DropReason::IcrcBad, out);
         }
         match side {
+            Side::Client if self.watches.has_ended(id) => {
+                self.drop_frame(frame, DropReason::Ended, out);
+            }
             Side::Client => self.on_client_packet(now, id, frame, layout, out),
             Side::Server => self.on_server_packet(now, id.own_server_qp(), frame, layout, out),
         }

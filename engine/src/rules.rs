@@ -106,6 +106,8 @@ rules! {
     SteeredAnswerIsTranslated => "steered-answer-is-translated",
     /// Nothing is appended to itself.
     NotOntoItself => "not-onto-itself",
+    /// What comes late of a translated connection that has ended is not forwarded.
+    LateIsNotForwarded => "late-is-not-forwarded",
     /// A frame with a wrong ICRC is not taken.
     CorruptIsDropped => "corrupt-is-dropped",
     /// PSNs towards a server queue pair follow each other without holes (IBTA vol. 1, 9.7.2).

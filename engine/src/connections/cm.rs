@@ -175,7 +175,7 @@ impl Learner {
     }
 
     /// Looks whether a packet is the first of a connection whose RTU has not been seen.
-    pub(super) fn confirm_handshake(&mut self, now_ns: u64, layout: &Layout) {
+    pub(crate) fn confirm_handshake(&mut self, now_ns: u64, layout: &Layout) {
         self.counters.handshakes_expired += self.handshakes.expire(now_ns);
         let far = self.config.far_psns;
         let Some(index) = self.handshakes.of_packet(layout, far) else {

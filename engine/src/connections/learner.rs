@@ -124,6 +124,13 @@ impl Learner {
         self.sighting(index)
     }
 
+    /// Whether this may be the first packet of a connection whose RTU has not been seen.
+    #[inline]
+    pub(crate) fn may_confirm(&self, layout: &Layout) -> bool {
+        self.handshakes.any_waits()
+            && self.handshakes.of_packet(layout, self.config.far_psns).is_some()
+    }
+
     /// The connection of frames from `source` to that queue pair of `destination`.
     pub fn lookup(&self, source: IpAddr, destination: IpAddr, dest_qp: Qpn) -> Option<Sighting> {
         self.sighting(self.store.find(source, destination, dest_qp)?)

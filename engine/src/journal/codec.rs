@@ -3,7 +3,9 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::record::{Binding, ClientPoint, Extent, Operands, Record, ServerPoint, Steer};
+use super::record::{
+    Binding, ClientPoint, Extent, Operands, OwnRead, PastRead, Record, ServerPoint, Steer,
+};
 use crate::ids::{ClientId, DomainId, ServerQpId, ShardId};
 use crate::policy::{Connection, Endpoint, PathFacts, Start};
 use crate::wire::{ClientPsn, Msn, Opcode, Qpn, ServerPsn};
@@ -44,6 +46,7 @@ impl Record {
             Record::Declined { .. } => 8,
             Record::ClientPoint(_) => 9,
             Record::ServerPoint(_) => 10,
+            Record::PastRead { .. } => 11,
         }
     }
 
@@ -60,6 +63,7 @@ impl Record {
             Record::Declined { .. } => 10,
             Record::ClientPoint(_) => 27,
             Record::ServerPoint(_) => 17,
+            Record::PastRead { .. } => 33,
         }
     }
 
@@ -117,6 +121,10 @@ impl Record {
                 w.u32(point.floor.value())?;
                 w.option(point.in_message.map(|client| client.0))?;
             }
+            Record::PastRead { server_qp, past } => {
+                w.u32(server_qp.0)?;
+                w.past_read(past)?;
+            }
         }
         debug_assert_eq!(w.at, len, "{self:?}");
         Some(len)
@@ -158,6 +166,7 @@ impl Record {
                 floor: r.server_psn("floor")?,
                 in_message: r.option("in_message")?.map(ClientId),
             }),
+            11 => Record::PastRead { server_qp: r.server("server_qp")?, past: r.past_read()? },
             _ => return Err(r.wrong(0, "kind")),
         };
         Ok((record, r.at))
@@ -247,6 +256,21 @@ impl Writer<'_> {
         self.u8(connection.shard.0)
     }
 
+    fn extent(&mut self, extent: Option<Extent>) -> Option<()> {
+        self.u8(u8::from(extent.is_some()))?;
+        let extent = extent.unwrap_or(Extent { remote_key: 0, start: 0, len: 0 });
+        self.u32(extent.remote_key)?;
+        self.u64(extent.start)?;
+        self.u32(extent.len)
+    }
+
+    fn past_read(&mut self, past: &PastRead) -> Option<()> {
+        self.u32(past.server_psn.value())?;
+        self.extent(past.read.map(|read| read.extent))?;
+        self.u32(past.read.map_or(0, |read| read.psn.value()))?;
+        self.u32(past.read.map_or(1, |read| read.packets))
+    }
+
     fn binding(&mut self, binding: &Binding) -> Option<()> {
         self.u32(binding.client.0)?;
         self.u32(binding.psn.value())?;
@@ -262,11 +286,7 @@ impl Writer<'_> {
         };
         self.u8(steer)?;
         self.u32(place)?;
-        let extent = binding.extent.unwrap_or(Extent { remote_key: 0, start: 0, len: 0 });
-        self.u8(u8::from(binding.extent.is_some()))?;
-        self.u32(extent.remote_key)?;
-        self.u64(extent.start)?;
-        self.u32(extent.len)?;
+        self.extent(binding.extent)?;
         self.u64(binding.operands.swap_or_add)?;
         self.u64(binding.operands.compare)?;
         self.key(binding.key)?;
@@ -439,25 +459,43 @@ impl Reader<'_> {
         Ok(Connection { client, server, request, response, start, path_mtu, depth, domain, shard })
     }
 
+    fn packets(&mut self) -> Result<u32, RecordError> {
+        let packets = self.u32("packets")?;
+        let fits = (1..=1 << 22).contains(&packets);
+        self.checked(4, "packets", fits.then_some(packets))
+    }
+
+    fn extent(&mut self) -> Result<Option<Extent>, RecordError> {
+        let is_some = self.bool("extent")?;
+        let extent = Extent {
+            remote_key: self.u32("remote_key")?,
+            start: self.u64("start")?,
+            len: self.u32("len")?,
+        };
+        Ok(is_some.then_some(extent))
+    }
+
+    fn past_read(&mut self) -> Result<PastRead, RecordError> {
+        let server_psn = self.server_psn("server_psn")?;
+        let extent = self.extent()?;
+        let psn = self.client_psn("psn")?;
+        let packets = self.packets()?;
+        let read = extent.map(|extent| OwnRead { psn, packets, extent });
+        Ok(PastRead { server_psn, read })
+    }
+
     fn binding(&mut self) -> Result<Binding, RecordError> {
         let client = self.client("client")?;
         let psn = self.client_psn("psn")?;
         let msn = self.msn("msn")?;
-        let packets = self.u32("packets")?;
-        let fits = (1..=1 << 22).contains(&packets);
-        let packets = self.checked(4, "packets", fits.then_some(packets))?;
+        let packets = self.packets()?;
         let opcode = self.opcode("opcode")?;
         let payload_len = self.u16("payload_len")?;
         let exclusive = self.bool("exclusive")?;
         let steer = self.u8("steer")?;
         let steer = self.checked(1, "steer", (steer <= 2).then_some(steer))?;
         let place = self.u32("place")?;
-        let has_extent = self.bool("extent")?;
-        let extent = Extent {
-            remote_key: self.u32("remote_key")?,
-            start: self.u64("start")?,
-            len: self.u32("len")?,
-        };
+        let extent = self.extent()?;
         let operands =
             Operands { swap_or_add: self.u64("swap_or_add")?, compare: self.u64("compare")? };
         let key = self.key("key")?;
@@ -478,7 +516,7 @@ impl Reader<'_> {
                 2 => Steer::Alone(place),
                 _ => Steer::Own,
             },
-            extent: has_extent.then_some(extent),
+            extent,
             operands,
             key,
             server_qp,

@@ -18,7 +18,10 @@ mod store;
 mod tests;
 
 pub use codec::RecordError;
-pub use record::{Binding, ClientPoint, Extent, Operands, Record, ServerPoint, Steer};
+pub use record::{
+    Binding, ClientPoint, Extent, Operands, OwnRead, PastRead, Record, ServerPoint, Steer,
+};
 pub use store::{Journal, JournalError};
 
+pub(crate) use record::PAST_READS;
 pub(crate) use store::{KnownClient, KnownServer};

@@ -103,6 +103,41 @@ impl Binding {
     }
 }
 
+/// READs and atomics of a server queue pair that are known, at most: what responders remember
+/// (ConnectX: 16).
+pub(crate) const PAST_READS: usize = 16;
+
+/// A READ of a server queue pair's owner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OwnRead {
+    /// Its first PSN on the client's connection.
+    pub psn: ClientPsn,
+    /// PSNs that it takes, 1 to 2^22.
+    pub packets: u32,
+    /// What it reads.
+    pub extent: Extent,
+}
+
+/// A READ or an atomic that a server queue pair was given, which makes it forget an older one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PastRead {
+    /// Its first PSN there.
+    pub server_psn: ServerPsn,
+    /// It is one that may be asked for again as it was.
+    pub read: Option<OwnRead>,
+}
+
+impl PastRead {
+    /// What is to be known of a binding; `None` if it is no READ and no atomic.
+    pub(crate) fn of(binding: &Binding) -> Option<PastRead> {
+        let Binding { psn, packets, server_psn, .. } = *binding;
+        let owners = binding.client == binding.server_qp.owner();
+        let extent = binding.extent.filter(|_| owners && binding.kind() == Kind::Read);
+        let read = extent.map(|extent| OwnRead { psn, packets, extent });
+        (binding.kind() != Kind::Plain).then_some(PastRead { server_psn, read })
+    }
+}
+
 /// Where a client is, in a log that was written anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClientPoint {
@@ -194,4 +229,11 @@ pub enum Record {
     ClientPoint(ClientPoint),
     /// See [`ServerPoint`].
     ServerPoint(ServerPoint),
+    /// See [`PastRead`]. It precedes what was bound later.
+    PastRead {
+        /// The server queue pair.
+        server_qp: ServerQpId,
+        /// What it was given.
+        past: PastRead,
+    },
 }

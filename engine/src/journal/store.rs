@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::codec::RecordError;
-use super::record::{Binding, ClientPoint, Record, ServerPoint};
+use super::record::{Binding, ClientPoint, PAST_READS, PastRead, Record, ServerPoint};
 use crate::Config;
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::mail::Kind;
@@ -147,6 +147,8 @@ pub(crate) struct KnownServer {
     pub(crate) span: Option<(ServerPsn, ServerPsn)>,
     pub(crate) in_message: Option<ClientId>,
     pub(crate) strays: Vec<Stray>,
+    /// The last READs and atomics, by PSN.
+    pub(crate) past_reads: VecDeque<PastRead>,
     /// It was given up: everything before the PSN is done; whether nothing else is.
     pub(crate) lost: Option<(ServerPsn, bool)>,
     pub(crate) gone: bool,
@@ -164,7 +166,23 @@ impl KnownServer {
         if floor.is_after(*known) {
             *known = floor;
         }
+        if let Some(past) = PastRead::of(binding) {
+            self.remember(past);
+        }
         self.purge();
+    }
+
+    /// Takes a READ or an atomic in at its place: what is open is written anew by client.
+    fn remember(&mut self, past: PastRead) {
+        let newer = |known: &&PastRead| known.server_psn.is_after(past.server_psn);
+        let at = self.past_reads.len() - self.past_reads.iter().rev().take_while(newer).count();
+        match at.checked_sub(1).and_then(|before| self.past_reads.get_mut(before)) {
+            Some(known) if known.server_psn == past.server_psn => *known = past,
+            _ => self.past_reads.insert(at, past),
+        }
+        if self.past_reads.len() > PAST_READS {
+            self.past_reads.pop_front();
+        }
     }
 
     fn purge(&mut self) {
@@ -262,6 +280,7 @@ impl Journal {
                 (known.key, known.in_message) = (point.key, point.in_message);
                 reads.into_iter().try_for_each(|read| self.stray(read, false))?;
             }
+            Record::PastRead { server_qp, past } => self.server(*server_qp)?.remember(*past),
             Record::ServerPoint(point) => {
                 let known = self.server(point.server_qp)?;
                 known.span = Some((point.next, point.floor));
@@ -345,6 +364,11 @@ impl Journal {
     /// The same in as few records as can be: a log that may replace the one that was read. What
     /// is recorded later goes behind it.
     pub fn checkpoint(&self, mut emit: impl FnMut(&Record)) {
+        for (id, known) in &self.servers {
+            let server_qp = ServerQpId(*id);
+            let past_reads = known.past_reads.iter();
+            past_reads.for_each(|past| emit(&Record::PastRead { server_qp, past: *past }));
+        }
         for (id, known) in &self.clients {
             let client = ClientId(*id);
             if let Some(connection) = known.connection {

@@ -138,6 +138,17 @@ fn small() -> impl Strategy<Value = Record> {
     })
 }
 
+fn past_read() -> impl Strategy<Value = Record> {
+    let read = (client_psn(), 1u32..=1 << 22, any::<(u32, u64, u32)>());
+    let read = read.prop_map(|(psn, packets, (remote_key, start, len))| {
+        let extent = Extent { remote_key, start, len };
+        OwnRead { psn, packets, extent }
+    });
+    (any::<u32>(), server_psn(), prop::option::of(read)).prop_map(|(id, server_psn, read)| {
+        Record::PastRead { server_qp: ServerQpId(id), past: PastRead { server_psn, read } }
+    })
+}
+
 fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         (any::<u32>(), connection())
@@ -145,6 +156,7 @@ fn record() -> impl Strategy<Value = Record> {
         binding().prop_map(Record::Binding),
         point(),
         small(),
+        past_read(),
     ]
 }
 

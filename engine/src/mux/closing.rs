@@ -281,6 +281,8 @@ impl Engine {
             Hosting::Telling(shard) if shard >= shards => {
                 server.hosting = Hosting::Gone;
                 if let Some(Teardown { token, .. }) = server.teardown.take() {
+                    // Only now the server hears of it, and falls silent.
+                    self.watches.end(id.owner(), now.after(self.config.packet_lifetime_ns));
                     out.push(Action::Send(token, Side::Server));
                     out.push(Action::Release(token));
                 }

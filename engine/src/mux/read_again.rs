@@ -12,97 +12,124 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
+use super::client::ClientSlot;
+use super::client_request::Shape;
 use super::generate;
 use super::server::{ServerQp, ServerSlot, Source};
 use crate::counters::{DropReason, GeneratedKind};
 use crate::engine::Engine;
 use crate::frame::Frame;
-use crate::ids::ServerQpId;
+use crate::ids::{ClientId, ServerQpId};
+use crate::journal::{Extent, OwnRead, PAST_READS, PastRead};
 use crate::mail::{Kind, Outcome, Request};
 use crate::out::Out;
+use crate::policy::Access;
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Ecn, Layout, NakCode, Opcode, RethRepr, ServerPsn, Syndrome};
 
-/// READs and atomics of a server queue pair that are kept, at most: what responders remember
-/// (ConnectX: 16).
-const KEPT: usize = 16;
-
-/// A READ or atomic that was bound.
-#[derive(Clone, Copy)]
-struct Past {
-    server_psn: ServerPsn,
-    /// Of a READ of the owner, its first PSN there; how many it has is 0 for all others.
-    psn: ClientPsn,
-    packets: u32,
-    read: RethRepr,
-}
-
-impl Past {
-    const NONE: Past = Past {
-        server_psn: ServerPsn::new(0),
-        psn: ClientPsn::new(0),
-        packets: 0,
-        read: RethRepr { virtual_address: 0, remote_key: 0, dma_length: 0 },
-    };
-}
-
 /// The last READs and atomics of each server queue pair, in the order of their PSNs.
-pub(crate) struct PastReads(Box<[([Past; KEPT], usize)]>);
+pub(crate) struct PastReads(Box<[([Option<PastRead>; PAST_READS], usize)]>);
 
 impl PastReads {
     pub(super) fn new(connections_max: usize) -> PastReads {
-        PastReads(vec![([Past::NONE; KEPT], 0); connections_max].into())
+        PastReads(vec![([None; PAST_READS], 0); connections_max].into())
     }
 
     /// A READ or an atomic was bound.
-    pub(super) fn note(&mut self, request: &Request, server_psn: ServerPsn) {
-        let id = request.server_qp;
-        let owners = request.kind == Kind::Read && request.client == id.owner();
-        let mut past = Past { server_psn, psn: request.origin.psn, ..Past::NONE };
-        if let Some(access) = request.access.filter(|_| owners) {
-            past.packets = request.packets;
-            past.read = RethRepr {
-                virtual_address: access.start,
-                remote_key: access.remote_key,
-                dma_length: access.len,
-            };
-        }
+    pub(super) fn note(&mut self, id: ServerQpId, past: PastRead) {
         if let Some((ring, next)) = self.0.get_mut(id.index())
-            && let Some(oldest) = ring.get_mut(*next % KEPT)
+            && let Some(oldest) = ring.get_mut(*next % PAST_READS)
         {
-            *oldest = past;
-            *next = (*next + 1) % KEPT;
+            *oldest = Some(past);
+            *next = (*next + 1) % PAST_READS;
         }
     }
 
     pub(super) fn reset(&mut self, id: ServerQpId) {
         if let Some(one) = self.0.get_mut(id.index()) {
-            *one = ([Past::NONE; KEPT], 0);
+            *one = ([None; PAST_READS], 0);
         }
     }
 
-    /// The READ among the last `depth` that this one repeats, wholly or from a later packet on.
-    fn find(&self, request: &Request, depth: usize) -> Option<Past> {
+    /// A READ before its translation is asked for again from a later packet on: some responders
+    /// forget what is before that.
+    fn narrow(&mut self, id: ServerQpId, asked: OwnRead) {
+        let Some((ring, _)) = self.0.get_mut(id.index()) else { return };
+        for past in ring.iter_mut().flatten() {
+            if let Some(read) = past.read.as_mut()
+                && skipped(read, asked.psn) < read.packets
+            {
+                past.server_psn = past.server_psn.add(skipped(read, asked.psn));
+                *read = asked;
+            }
+        }
+    }
+
+    /// The READ among the last `depth` that this one repeats, wholly or from a later packet of
+    /// `path_mtu` bytes on. Of one that was steered the log has another address.
+    fn find(&self, request: &Request, depth: usize, path_mtu: u16) -> Option<(ServerPsn, OwnRead)> {
+        let access = request.access?;
         let (ring, next) = self.0.get(request.server_qp.index())?;
-        let newest_first = (1..=depth.min(KEPT)).map(|back| (*next + KEPT - back) % KEPT);
-        let mut newest_first = newest_first.filter_map(|at| ring.get(at));
-        newest_first.find(|past| skipped(past, request) + request.packets <= past.packets).copied()
+        let newest_first = (1..=depth.min(PAST_READS)).map(|back| *next + PAST_READS - back);
+        let mut newest_first = newest_first.filter_map(|at| *ring.get(at % PAST_READS)?);
+        newest_first.find_map(|PastRead { server_psn, read }| {
+            let read = read?;
+            let skipped = skipped(&read, request.origin.psn);
+            let start = read.extent.start.wrapping_add(u64::from(skipped) * u64::from(path_mtu));
+            let same = (start, read.extent.remote_key) == (access.start, access.remote_key);
+            let covers = same && skipped + request.packets <= read.packets;
+            covers.then_some((server_psn, read))
+        })
     }
 }
 
+/// What is to be known of a request that is bound.
+pub(super) fn past_read(request: &Request, server_psn: ServerPsn) -> PastRead {
+    let owners = request.kind == Kind::Read && request.client == request.server_qp.owner();
+    let read = request.access.filter(|_| owners);
+    let read = read.map(|access| own_read(request.origin.psn, request.packets, &access));
+    PastRead { server_psn, read }
+}
+
+fn own_read(psn: ClientPsn, packets: u32, access: &Access) -> OwnRead {
+    let Access { remote_key, start, len, .. } = *access;
+    OwnRead { psn, packets, extent: Extent { remote_key, start, len } }
+}
+
 /// Packets before those that the client asks for. Less than 2^24.
-fn skipped(past: &Past, request: &Request) -> u32 {
-    request.origin.psn.offset_from(past.psn)
+fn skipped(read: &OwnRead, psn: ClientPsn) -> u32 {
+    psn.offset_from(read.psn)
 }
 
 impl Engine {
+    /// A READ or an atomic passes before the connection is translated, for the first time: its PSN
+    /// is the same at both ends.
+    pub(super) fn note_passed_read(&mut self, id: ClientId, slot: u32) {
+        let record = self.clients.slots.get(slot).filter(|record| record.kind != Kind::Plain);
+        let Some(&ClientSlot { psn, packets, kind, access, .. }) = record else { return };
+        let read = access.filter(|_| kind == Kind::Read);
+        let read = read.map(|access| own_read(psn, packets, &access));
+        let server_psn = ServerPsn::from_wire(psn.to_wire());
+        self.servers.past_reads.note(id.own_server_qp(), PastRead { server_psn, read });
+    }
+
+    /// A request passes again.
+    pub(super) fn note_passed_again(&mut self, id: ClientId, frame: &Frame<'_>, layout: &Layout) {
+        if layout.opcode == Opcode::ReadRequest
+            && let Some(Shape { packets, access: Some(access), .. }) = self.shape(id, frame, layout)
+        {
+            let asked = own_read(ClientPsn::from_wire(layout.psn), packets, &access);
+            self.servers.past_reads.narrow(id.own_server_qp(), asked);
+        }
+    }
+
     /// Whether the client repeats this inside its own message, and the server remembers it.
     pub(super) fn is_read_again(&self, id: ServerQpId, request: &Request) -> bool {
         self.past_read(id, request).is_some()
     }
 
-    fn past_read(&self, id: ServerQpId, request: &Request) -> Option<Past> {
+    fn past_read(&self, id: ServerQpId, request: &Request) -> Option<(ServerPsn, OwnRead)> {
         let server = self.servers.get(id)?;
         let repeated = request.origin.psn.is_before(request.origin.floor);
         let inside = server.in_message == Some(request.client) && request.client == id.owner();
@@ -110,8 +137,10 @@ impl Engine {
         if !repeated || !inside || request.kind != Kind::Read || !passes {
             return None;
         }
-        let depth = usize::from(self.directory.server_qp(id)?.depth);
-        self.servers.past_reads.find(request, depth)
+        // It has taken this one, at least.
+        let connection = self.directory.server_qp(id)?;
+        let depth = usize::from(connection.depth).max(1);
+        self.servers.past_reads.find(request, depth, connection.path_mtu)
     }
 
     /// The first READ that waits for the end of its client's message and need not.
@@ -140,30 +169,39 @@ impl Engine {
         self.drop_frame(frame, DropReason::Consumed, out);
         let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
         let id = request.server_qp;
-        let Some(past) = self.past_read(id, &request) else { return };
-        while let Some(old) = self.find_again(id, past.server_psn) {
+        let Some((psn, read)) = self.past_read(id, &request) else { return };
+        while let Some(old) = self.find_again(id, psn) {
             self.end_read_again(id, old);
         }
-        let skipped = skipped(&past, &request);
+        let skipped = skipped(&read, request.origin.psn);
         let Some(record) = self.servers.slots.get_mut(slot) else { return };
-        record.psn = past.server_psn;
+        record.psn = psn;
         record.source = Source::Again { skipped };
         record.request.packets += skipped;
         record.parts = skipped;
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         self.servers.slots.push_back(&mut server.again, slot);
         self.counters.reads_inside_messages += 1;
-        self.make_read(id, &past, layout.ecn, out);
+        self.make_read(id, psn, &read.extent, layout.ecn, out);
         self.wait_for_answer_again(now, id);
     }
 
     /// The READ as it was first sent, with the congestion mark of the packet that stands for it.
-    fn make_read(&mut self, id: ServerQpId, past: &Past, ecn: Ecn, out: &mut Out) {
+    fn make_read(
+        &mut self,
+        id: ServerQpId,
+        psn: ServerPsn,
+        extent: &Extent,
+        ecn: Ecn,
+        out: &mut Out,
+    ) {
         let Some(mut connection) = self.directory.server_qp(id).copied() else { return };
         if ecn == Ecn::Ce {
             connection.request.traffic_class |= Ecn::Ce as u8;
         }
-        if generate::read(out, &connection, past.server_psn, past.read) {
+        let Extent { remote_key, start, len } = *extent;
+        let reth = RethRepr { virtual_address: start, remote_key, dma_length: len };
+        if generate::read(out, &connection, psn, reth) {
             self.counters.generated.count(GeneratedKind::Repair as usize);
         }
     }

@@ -325,6 +325,8 @@ impl Engine {
             server.carried = true;
         }
         server.in_message = known.in_message;
+        known.past_reads.iter().for_each(|past| self.servers.past_reads.note(id, *past));
+        let Some(server) = self.servers.get_mut(id) else { return };
         if known.gone {
             server.hosting = Hosting::Gone;
         }

@@ -7,7 +7,7 @@ use alloc::vec;
 use super::client::Way;
 use super::closing::{Hosting, Loss};
 use super::congestion::Marked;
-use super::read_again::PastReads;
+use super::read_again::{self, PastReads};
 use super::rewrite::{Become, rewrite};
 use super::slab::{Queue, Slab};
 use super::work::WorkRing;
@@ -470,7 +470,8 @@ impl Engine {
         if request.kind != Kind::Plain {
             // One that was steered cannot be asked for again as its client asked for it.
             let access = request.access.filter(|_| !self.is_steered(slot));
-            self.servers.past_reads.note(&Request { access, ..request }, psn);
+            let past = read_again::past_read(&Request { access, ..request }, psn);
+            self.servers.past_reads.note(id, past);
         }
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         if server.open.is_empty() {

@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use super::client::{AtomicResult, ClientSlot, Service, State};
+use crate::connections::ConnectionId;
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::{Frame, Side};
@@ -53,8 +54,10 @@ pub(crate) struct Watch {
     start: Option<ClientPsn>,
     /// An atomic from before the flip whose answer is not known: its server was asked again.
     asked: Option<(ClientPsn, Opcode)>,
-    /// The connection has ended.
-    ended: bool,
+    /// The connection has ended, and until then packets of it may still come.
+    ended: Option<Nanos>,
+    /// What the learner calls it.
+    learnt: Option<ConnectionId>,
 }
 
 /// One record per connection.
@@ -80,22 +83,32 @@ impl Watches {
         }
     }
 
-    /// The newest request that has passed so far, if any did.
-    pub(crate) fn tell_passed(&mut self, id: ClientId, passed: Option<ClientPsn>) {
+    /// What the learner calls it, and the newest request that has passed so far, if any did.
+    pub(crate) fn tell_learnt(
+        &mut self,
+        id: ClientId,
+        name: ConnectionId,
+        passed: Option<ClientPsn>,
+    ) {
         if let Some(watch) = self.get_mut(id) {
-            watch.passed = passed;
+            (watch.learnt, watch.passed) = (Some(name), passed);
         }
     }
 
-    /// The connection has ended, though packets of it may still come.
-    pub(crate) fn end(&mut self, id: ClientId) {
+    /// The connection has ended, though packets of it may still come until then.
+    pub(crate) fn end(&mut self, id: ClientId, until: Nanos) {
         if let Some(watch) = self.get_mut(id) {
-            watch.ended = true;
+            watch.ended = Some(until);
         }
     }
 
     pub(crate) fn has_ended(&self, id: ClientId) -> bool {
-        self.get(id).ended
+        self.0.get(id.index()).is_some_and(|watch| watch.ended.is_some())
+    }
+
+    /// Whether the connection has ended so long ago that no packet of it can come any more.
+    pub(crate) fn is_over(&self, id: ClientId, now: Nanos) -> bool {
+        self.0.get(id.index()).and_then(|watch| watch.ended).is_some_and(|until| until <= now)
     }
 
     pub(crate) fn reset(&mut self, id: ClientId) {
@@ -140,6 +153,7 @@ impl Engine {
         }
         if psn != expected || !self.watches.get(id).synced {
             // A repeat, or beyond a gap: the two ends settle that between them.
+            self.note_passed_again(id, frame, layout);
             return self.pass_request(id, psn, frame, out);
         }
         if self.watches.is_draining(id) {
@@ -217,6 +231,7 @@ impl Engine {
             && let State::Held(token) = record.state
         {
             record.state = State::Passed;
+            self.note_passed_read(id, slot);
             out.push(Action::Send(token, Side::Server));
             out.push(Action::Release(token));
         }
@@ -254,21 +269,18 @@ impl Engine {
         while let Some(slot) = self.passed_head(id) {
             self.remove_passed(id, slot);
         }
+        self.servers.past_reads.reset(id.own_server_qp());
         if let Some(watch) = self.watches.get_mut(id) {
-            let Watch { request_seen, response_seen, mtu_exact, mtu_at_least, .. } = *watch;
-            let (reads_max, dead) = (watch.reads_max, watch.dead);
-            let (passed, repeated, ended) = (watch.passed, watch.repeated, watch.ended);
             *watch = Watch {
-                request_seen,
-                response_seen,
-                mtu_exact,
-                mtu_at_least,
-                reads_max,
-                dead,
-                passed,
-                repeated,
-                ended,
-                ..Watch::default()
+                synced: false,
+                reads: 0,
+                answers: 0,
+                must_answer: false,
+                ready_at: None,
+                draining_since: None,
+                start: None,
+                asked: None,
+                ..*watch
             };
         }
     }
@@ -308,6 +320,7 @@ impl Engine {
         if let Some(record) = self.clients.slots.get_mut(slot) {
             record.state = State::Passed;
         }
+        self.note_passed_read(id, slot);
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
         client.expected = client.expected.add(shape.packets);
         client.in_message = !layout.opcode.ends_message();
@@ -422,7 +435,7 @@ impl Engine {
             && !watch.dead
             && (watch.passed.is_none_or(|passed| psn.is_after(passed))
                 || !self.config.keeps(Rule::FlipBehindWhatPassed))
-            && !watch.ended
+            && watch.ended.is_none()
             && (watch.answers >= ANSWERS_MIN || !self.config.keeps(Rule::FlipAfterAnswers))
             && (watch.mtu_exact > 0 || self.config.path_mtu.is_some())
             && (256..=4096).contains(&mtu)
@@ -485,6 +498,10 @@ impl Engine {
             watch.start = Some(first);
         }
         self.counters.flips += 1;
+        // What its two ends no longer have in common must not be given up.
+        if let (Some(name), Some(learner)) = (watch.learnt, self.learner.as_mut()) {
+            learner.pin(name, true);
+        }
     }
 
     /// A client repeats an atomic that nobody here has seen the answer of. From before the flip,

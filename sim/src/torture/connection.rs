@@ -1,6 +1,6 @@
 //! One connection of a run.
 
-use qpmux_engine::wire::{Layout, Psn};
+use qpmux_engine::wire::{Layout, Opcode, Psn};
 
 use super::faults::{Faults, Leg};
 use super::hosts::Witness;
@@ -23,10 +23,11 @@ pub(super) struct Connection {
     /// Packets that the client still sends before it stops.
     pub(super) life: Option<u64>,
     /// The client has asked for the end, the middlebox has let that through, and the server queue
-    /// pair is gone.
+    /// pair is gone; the client was told so.
     pub(super) left: bool,
     pub(super) released: bool,
     pub(super) gone: bool,
+    pub(super) answered: bool,
     /// Until then it says and hears nothing.
     pub(super) deaf_until: u64,
     /// What was posted, and how it ended.
@@ -81,6 +82,7 @@ impl Connection {
             left: false,
             released: false,
             gone: false,
+            answered: false,
             deaf_until: 0,
             asked: Vec::new(),
             audited: plan.learning.is_none(),
@@ -96,11 +98,13 @@ impl Connection {
         }
     }
 
-    /// Whether a request to the server is held against the rules. An atomic that was asked for
-    /// before the flip, and whose answer nobody has seen, may be asked for again as it was.
+    /// Whether a request to the server is held against the rules. A READ that was asked for before
+    /// the flip, or an atomic whose answer nobody has seen, may be asked for again as it was: the
+    /// server knows whether it is.
     pub(super) fn is_judged(&self, layout: &Layout) -> bool {
         let old = self.learnt && layout.psn.is_before(self.start);
-        self.audited && !(old && layout.opcode.is_atomic())
+        let again = layout.opcode == Opcode::ReadRequest || layout.opcode.is_atomic();
+        self.audited && !(old && again)
     }
 
     /// Whether the client has fallen silent for good.

@@ -94,9 +94,6 @@ pub(super) fn draw(plan: &mut Plan, dice: &mut Dice) {
         client.retries = 100_000;
         client.rnr_retries = 7;
         client.timeout = client.timeout.min(7);
-        // Whoever goes on does not know which READs the server remembers: one that is repeated
-        // while a message is half sent waits for its end, which the client must be able to send.
-        client.window = client.window.max(128);
     }
 }
 

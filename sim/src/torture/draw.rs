@@ -241,7 +241,7 @@ fn client(dice: &mut Dice, i: u32, general: &General) -> Client {
         tag: None,
         outstanding: dice.between(1, 8) as usize,
         stops_after: None,
-        leaves: None,
+        leaves: false,
         window,
         depth: dice.between(1, server.depth as u64) as usize,
         ack_request,

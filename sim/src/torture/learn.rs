@@ -102,9 +102,6 @@ pub(super) fn draw(plan: &mut Plan, dice: &mut Dice) {
         client.server = native(&client.server);
         // Faults of all legs are faults between the two ends as long as packets pass.
         client.retries = 100_000;
-        // A READ from before the flip that is repeated while a message is half sent waits for its
-        // end, which the client must be able to send.
-        client.window = client.window.max(128);
         client.rnr_retries = 7;
     }
     plan.engine.disturbances_max = dice.pick(&[2, FOREVER]);

@@ -15,7 +15,6 @@ use super::crash::Crash;
 use super::dice::Dice;
 use super::faults::{Fault, Faults, Leg, Rates, What};
 use super::learn::{self, Learning};
-use super::teardown::Leaves;
 use super::workload::{BASE, END, Op, is_default, rkey};
 use crate::rc::{
     AckRequest, DuplicateAck, DuplicateAckPsn, Ending, Link, OverDepth, Region as ServerRegion,
@@ -122,8 +121,8 @@ pub(super) struct Client {
     pub(super) stops_after: Option<u64>,
     /// It ends its connection through the connection manager when all is done, where connections
     /// are learnt.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) leaves: Option<Leaves>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) leaves: bool,
     pub(super) window: u32,
     /// READs and atomics that it has unanswered at a time.
     pub(super) depth: usize,
@@ -153,7 +152,7 @@ impl Default for Client {
             tag: None,
             outstanding: 4,
             stops_after: None,
-            leaves: None,
+            leaves: false,
             window: 128,
             depth: 4,
             ack_request: AckRequest::EveryMessage,
@@ -372,7 +371,7 @@ impl Plan {
 
     /// Whether a place may get another server queue pair.
     pub(super) fn may_move(&self) -> bool {
-        let leaves = self.clients.iter().any(|client| client.leaves.is_some());
+        let leaves = self.clients.iter().any(|client| client.leaves);
         self.engine.disturbances_max < FOREVER || self.has_offender() || self.has_ending() || leaves
     }
 

@@ -5,7 +5,6 @@ use super::choices::Mapping;
 use super::dice::Dice;
 use super::faults::Leg;
 use super::plan::Plan;
-use super::teardown::Leaves;
 
 /// Another partition than the default one, with full membership (IBTA vol. 1, 10.9.1.2).
 const OTHER_PARTITION: u16 = 0x8001;
@@ -55,9 +54,6 @@ pub(super) fn draw(plan: &mut Plan, seed: u64) {
 }
 
 /// Where connections are learnt: some clients tear theirs down, and there may not be room for all.
-/// None of their packets is late then: the engine would let it pass untranslated, and a server
-/// queue pair that has not heard of its end yet might take it for another one. Nor do they ask
-/// twice: `sim/tests/scripts/teardown-asked-for-twice.toml` does.
 fn end_learnt(plan: &mut Plan, dice: &mut Dice) {
     let all = plan.clients.len() as u64;
     let Some(learning) = plan.learning.as_mut() else { return };
@@ -65,7 +61,7 @@ fn end_learnt(plan: &mut Plan, dice: &mut Dice) {
         learning.connections_max = dice.between(1, all) as u32;
     }
     for client in &mut plan.clients {
-        client.leaves = dice.chance(700).then_some(Leaves::WhenQuiet);
+        client.leaves = dice.chance(700);
     }
 }
 

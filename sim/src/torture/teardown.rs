@@ -8,23 +8,13 @@ use qpmux_engine::wire::{
     Classified, CmMad, CmMessage, Layout, NotRc, Psn, build_cm, classify, icrc, insert_tag,
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::faults::Leg;
 use super::hosts::{Whose, whose};
 use super::world::World;
 use crate::rc::Link;
 
-/// When a client asks for the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Leaves {
-    /// As soon as all is done.
-    AtOnce,
-    /// When, besides, none of its packets is still on its way to the middlebox; and its word comes
-    /// there once, and in time.
-    WhenQuiet,
-}
+/// Time after which a client asks again that was not answered, ns.
+const PATIENCE: u64 = 30_000;
 
 /// A message of one end of a link to the other's host.
 fn build(link: &Link, message: CmMessage) -> Option<Vec<u8>> {
@@ -51,28 +41,34 @@ fn names(i: u32) -> (u32, u32) {
 }
 
 impl World<'_> {
-    /// A client that has all that it asked for asks for the end, if it is one of those.
+    /// A client that has all that it asked for asks for the end, if it is one of those. What it
+    /// sent before may still be on its way.
     pub(super) fn leave_if_done(&mut self, i: u32) {
-        let leaves = self.plan.clients[i as usize].leaves;
-        let Some(leaves) = leaves.filter(|_| self.plan.learning.is_some()) else { return };
+        if !self.plan.clients[i as usize].leaves || self.plan.learning.is_none() {
+            return;
+        }
         let connection = &self.connections[i as usize];
         let done = connection.is_done() && connection.requester.pending() == 0;
         if !done || connection.left || connection.has_stopped() {
             return;
         }
-        if leaves == Leaves::WhenQuiet && self.is_busy(Leg::ClientToBox, i) {
-            return;
-        }
         self.connections[i as usize].left = true;
         self.last_fault = self.now;
+        self.ask_for_end(i);
+    }
+
+    /// A client asks for the end, until it is answered.
+    pub(super) fn ask_for_end(&mut self, i: u32) {
+        if self.connections[i as usize].answered {
+            return;
+        }
         let link = self.plan.link(i);
         let (local_comm_id, remote_comm_id) = names(i);
         let dreq = CmDreqRepr { local_comm_id, remote_comm_id, remote_qpn: link.peer_qpn };
-        let Some(frame) = build(&link, CmMessage::Dreq(dreq)) else { return };
-        match leaves {
-            Leaves::AtOnce => self.send(Leg::ClientToBox, i, frame),
-            Leaves::WhenQuiet => self.fly(self.plan.client_latency_ns, Leg::ClientToBox, i, frame),
+        if let Some(frame) = build(&link, CmMessage::Dreq(dreq)) {
+            self.send(Leg::ClientToBox, i, frame);
         }
+        self.ask_for_end_after(PATIENCE, i);
     }
 
     /// The middlebox lets a message between connection managers out. `false` if it is none.
@@ -83,12 +79,7 @@ impl World<'_> {
             (Side::Client, CmMessage::Drep(drep)) => (Leg::BoxToClient, drep.remote_comm_id - 1),
             _ => return false,
         };
-        let connection = &mut self.connections[i as usize];
-        if leg == Leg::BoxToServer && !connection.released {
-            // What is late passes as it comes: the connection is nobody's any more.
-            self.violations.merge(&connection.audit_violations());
-            (connection.released, connection.audited, connection.learnt) = (true, false, false);
-        }
+        self.connections[i as usize].released |= leg == Leg::BoxToServer;
         self.send(leg, i, frame.to_vec());
         true
     }
@@ -107,7 +98,10 @@ impl World<'_> {
                 }
                 true
             }
-            (Leg::BoxToClient, _) => connection.left,
+            (Leg::BoxToClient, message) => {
+                connection.answered |= matches!(message, Some(CmMessage::Drep(_)));
+                connection.left
+            }
             (Leg::BoxToServer, _) => connection.gone,
             _ => false,
         }

@@ -36,6 +36,8 @@ enum Place {
     Noise(Leg, u32, Option<DropReason>),
     WakeServer(u32),
     WakeClient(u32),
+    /// It asks for the end of its connection again.
+    AskForEnd(u32),
     WakeBox,
 }
 
@@ -164,6 +166,7 @@ impl<'a> World<'a> {
     /// Whether every client that lives has an end of all that it asks for.
     fn is_done(&self) -> bool {
         let done = |c: &Connection| c.is_forsaken() || (c.is_done() && c.requester.pending() == 0);
+        let done = |c: &Connection| done(c) && c.left == c.answered;
         self.connections.iter().all(done)
     }
 
@@ -246,6 +249,7 @@ impl<'a> World<'a> {
                     self.drive_client(i);
                 }
             }
+            Place::AskForEnd(i) => self.ask_for_end(i),
             Place::WakeBox => {
                 if self.box_wake == self.now {
                     self.box_wake = u64::MAX;
@@ -549,13 +553,11 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Whether something is on its way on a leg of a connection.
-    pub(super) fn is_busy(&self, leg: Leg, i: u32) -> bool {
-        let place = u64::from(i) << 2 | leg as u64;
-        self.frames.keys().any(|number| number & 0xffff == place)
+    pub(super) fn ask_for_end_after(&mut self, delay: u64, i: u32) {
+        self.queue.push(Reverse((self.now + delay, Place::AskForEnd(i), 0)));
     }
 
-    pub(super) fn fly(&mut self, delay: u64, leg: Leg, i: u32, frame: Vec<u8>) {
+    fn fly(&mut self, delay: u64, leg: Leg, i: u32, frame: Vec<u8>) {
         self.fly_to(Place::End(leg, i), delay, (leg, i), frame);
     }
 
