@@ -394,7 +394,8 @@ impl Engine {
     /// whatever is left of that arrives out of sequence and is not executed (IBTA vol. 1,
     /// 9.7.5.1.3). Copies are gone one lifetime of a packet after this engine began, and another
     /// one later so is every answer from before that time. It is asked then, and what it says is
-    /// for good: a NAK names what it expects, an acknowledgement the newest that it has done.
+    /// for good: a NAK names what it expects, an acknowledgement of a duplicate the newest WRITE or
+    /// SEND that it has done (C9-105), and `psn` is one. One that says nothing may have run it all.
     fn give_up_cut(&mut self, now: Nanos, id: ServerQpId, psn: ServerPsn) -> bool {
         let (timeout, patience) = (self.config.server_timeout_ns, self.config.resume_wait_ns);
         let until = now.after(self.config.packet_lifetime_ns);
