@@ -443,12 +443,7 @@ impl Engine {
 
 /// What becomes of a bound request of a lost server queue pair. `None` if its client was told
 /// already.
-fn bound_fate(
-    server: &ServerQp,
-    request: &Request,
-    psn: ServerPsn,
-    done: bool,
-) -> Option<Outcome> {
+fn bound_fate(server: &ServerQp, request: &Request, psn: ServerPsn, done: bool) -> Option<Outcome> {
     if done {
         return None;
     }

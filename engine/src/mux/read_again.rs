@@ -17,7 +17,7 @@ use super::server::{ServerQp, ServerSlot, Source};
 use crate::counters::{DropReason, GeneratedKind};
 use crate::engine::Engine;
 use crate::frame::Frame;
-use crate::ids::ServerQpId;
+use crate::ids::{ClientId, ServerQpId};
 use crate::mail::{Kind, Outcome, Request};
 use crate::out::Out;
 use crate::rules::Rule;
@@ -35,6 +35,8 @@ struct Past {
     /// Of a READ of the owner, its first PSN there; how many it has is 0 for all others.
     psn: ClientPsn,
     packets: u32,
+    /// Of a READ or an atomic of the owner, the PSN behind it there.
+    end: Option<ClientPsn>,
     read: RethRepr,
 }
 
@@ -43,6 +45,7 @@ impl Past {
         server_psn: ServerPsn::new(0),
         psn: ClientPsn::new(0),
         packets: 0,
+        end: None,
         read: RethRepr { virtual_address: 0, remote_key: 0, dma_length: 0 },
     };
 }
@@ -58,9 +61,11 @@ impl PastReads {
     /// A READ or an atomic was bound.
     pub(super) fn note(&mut self, request: &Request, server_psn: ServerPsn) {
         let id = request.server_qp;
-        let owners = request.kind == Kind::Read && request.client == id.owner();
-        let mut past = Past { server_psn, psn: request.origin.psn, ..Past::NONE };
-        if let Some(access) = request.access.filter(|_| owners) {
+        let owners = request.client == id.owner();
+        let psn = request.origin.psn;
+        let end = owners.then_some(psn.add(request.packets));
+        let mut past = Past { server_psn, psn, end, ..Past::NONE };
+        if let Some(access) = request.access.filter(|_| owners && request.kind == Kind::Read) {
             past.packets = request.packets;
             past.read = RethRepr {
                 virtual_address: access.start,
@@ -82,6 +87,16 @@ impl PastReads {
         }
     }
 
+    /// Whether the owner has had so many READs and atomics done behind this PSN that it cannot wait
+    /// for the one before it: it has at most `depth` outstanding. One that it repeated counts once,
+    /// wherever the repeat began.
+    fn is_past(&self, id: ServerQpId, end: ClientPsn, depth: usize) -> bool {
+        let Some((ring, _)) = self.0.get(id.index()) else { return false };
+        let ends = || ring.iter().filter_map(|past| past.end).filter(|one| one.is_after(end));
+        let is_new = |(i, one): &(usize, ClientPsn)| !ends().take(*i).any(|other| other == *one);
+        depth > 0 && ends().enumerate().filter(is_new).count() >= depth
+    }
+
     /// The READ among the last `depth` that this one repeats, wholly or from a later packet on.
     fn find(&self, request: &Request, depth: usize) -> Option<Past> {
         let (ring, next) = self.0.get(request.server_qp.index())?;
@@ -97,6 +112,16 @@ fn skipped(past: &Past, request: &Request) -> u32 {
 }
 
 impl Engine {
+    /// Whether a repeated READ that would wait for the end of its client's own message is a late
+    /// copy. Its client may wait for what is behind it before it ends the message, and a responder
+    /// with so little depth would not answer it either (IBTA vol. 1, 9.7.5.1.1).
+    pub(super) fn is_late_inside(&self, id: ClientId, psn: ClientPsn, packets: u32) -> bool {
+        let own = id.own_server_qp();
+        let depth = self.directory.server_qp(own).map_or(0, |connection| connection.depth);
+        let inside = self.clients.get(id).is_some_and(|client| client.in_message);
+        inside && self.servers.past_reads.is_past(own, psn.add(packets), usize::from(depth))
+    }
+
     /// Whether the client repeats this inside its own message, and the server remembers it.
     pub(super) fn is_read_again(&self, id: ServerQpId, request: &Request) -> bool {
         self.past_read(id, request).is_some()

@@ -95,9 +95,8 @@ impl Engine {
     ) {
         let shape = self.shape(id, frame, layout);
         let record = self.clients.slots.get_mut(slot).filter(|record| {
-            let fits = |shape: &Shape| {
-                shape.packets == record.packets && shape.access == record.access
-            };
+            let fits =
+                |shape: &Shape| shape.packets == record.packets && shape.access == record.access;
             layout.opcode == record.opcode && shape.as_ref().is_some_and(fits)
         });
         let Some(record) = record else {
@@ -191,7 +190,8 @@ impl Engine {
         };
         self.clients.slots.pop_front(&mut resumed.orphans);
         let Some(client) = self.clients.states.get_mut(id.index()) else { return false };
-        if record.state == State::Past && record.kind == Kind::Read || record.state == State::Wanted {
+        if record.state == State::Past && record.kind == Kind::Read || record.state == State::Wanted
+        {
             // Its data is gone; reading again changes nothing. Or it did not run.
             client.open = client.open.saturating_sub(1);
             self.clients.slots.remove(slot);
