@@ -17,9 +17,9 @@ use super::server::{ServerQp, ServerSlot, Source};
 use crate::counters::{DropReason, GeneratedKind};
 use crate::engine::Engine;
 use crate::frame::Frame;
-use crate::ids::{ClientId, ServerQpId};
+use crate::ids::ServerQpId;
 use crate::mail::{Kind, Outcome, Request};
-use crate::out::Out;
+use crate::out::{Action, Out};
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Ecn, Layout, NakCode, Opcode, RethRepr, ServerPsn, Syndrome};
@@ -112,14 +112,36 @@ fn skipped(past: &Past, request: &Request) -> u32 {
 }
 
 impl Engine {
-    /// Whether a repeated READ that would wait for the end of its client's own message is a late
-    /// copy. Its client may wait for what is behind it before it ends the message, and a responder
-    /// with so little depth would not answer it either (IBTA vol. 1, 9.7.5.1.1).
-    pub(super) fn is_late_inside(&self, id: ClientId, psn: ClientPsn, packets: u32) -> bool {
-        let own = id.own_server_qp();
-        let depth = self.directory.server_qp(own).map_or(0, |connection| connection.depth);
-        let inside = self.clients.get(id).is_some_and(|client| client.in_message);
-        inside && self.servers.past_reads.is_past(own, psn.add(packets), usize::from(depth))
+    /// Gives up a repeated READ that waits for the end of its client's own message and is a late
+    /// copy: its client may wait for what is behind it before it ends the message, and a responder
+    /// with so little depth would not answer it either (IBTA vol. 1, 9.7.5.1.1). `false` if there is
+    /// none.
+    pub(super) fn end_late_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
+        let Some(&server) = self.servers.get(id) else { return false };
+        let depth = self.directory.server_qp(id).map_or(0, |connection| connection.depth);
+        let inside = server.in_message == Some(id.owner());
+        let mut slot = server.waiting_own.head().filter(|_| inside);
+        while let Some(index) = slot
+            && let Some(&ServerSlot { request, token, .. }) = self.servers.slots.get(index)
+        {
+            let end = request.origin.psn.add(request.packets);
+            let repeated = request.origin.psn.is_before(request.origin.floor);
+            let late = request.kind == Kind::Read
+                && repeated
+                && server.recalled != Some(index)
+                && !self.is_read_again(id, &request)
+                && self.servers.past_reads.is_past(id, end, usize::from(depth));
+            if late && let Some(server) = self.servers.states.get_mut(id.index()) {
+                self.servers.slots.unlink(&mut server.waiting_own, index);
+                self.servers.slots.remove(index);
+                self.counters.repeats_returned += 1;
+                out.push(Action::Release(token));
+                self.complete(&request, Outcome::Unanswered, out);
+                return true;
+            }
+            slot = self.servers.slots.next(index);
+        }
+        false
     }
 
     /// Whether the client repeats this inside its own message, and the server remembers it.

@@ -110,9 +110,6 @@ impl Engine {
         }
         // It waits for nothing: what it reads was complete when it was answered first.
         let (way, target) = self.route_repeat(id, &shape);
-        if target == id.own_server_qp() && self.is_late_inside(id, psn, shape.packets) {
-            return self.drop_frame(frame, DropReason::DuplicateUnknown, out);
-        }
         let Some(slot) = self.open_slot(id, layout, &shape, way) else {
             return self.drop_frame(frame, DropReason::TableFull, out);
         };

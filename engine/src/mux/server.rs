@@ -550,6 +550,7 @@ impl Engine {
             } else {
                 self.fill_step(now, id, out)
                     || self.give_up_again_step(now, id, out)
+                    || self.end_late_step(id, out)
                     || self.finish_step(now, id, out)
                     || self.repair_step(id, out)
                     || self.return_step(id, out)
