@@ -149,7 +149,8 @@ pub struct Counters {
     /// Repeated READs that went out under their old PSN, inside a message of their client.
     pub reads_inside_messages: u64,
     /// Repeated READs that came back from a server queue pair that hosts no more, unanswered: their
-    /// clients ask again.
+    /// clients ask again. Also those that were given up as late copies, inside a message of their
+    /// client.
     pub repeats_returned: u64,
     /// Messages that were not whole yet, given up because the table of requests was full
     /// or the last packet did not come.

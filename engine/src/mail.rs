@@ -154,4 +154,7 @@ pub enum Resumed {
     Wanted,
     /// It is sent again; its outcome will be told.
     Sent,
+    /// It did not run where it was bound and never will, and its bytes are gone: it goes elsewhere
+    /// when its client has sent it again.
+    Unbound,
 }

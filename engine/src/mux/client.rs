@@ -138,6 +138,9 @@ pub(crate) enum State {
     Unsettled,
     /// Another engine bound it, it may not have run, and its bytes are gone.
     Missing,
+    /// It came back from a lost host without its bytes, which its client is to send again. It is
+    /// not handed over before.
+    Wanted,
     /// It was complete before this engine went on.
     Past,
     /// It passed untouched, before the connection was translated.
@@ -154,6 +157,16 @@ impl State {
     /// Whether the request is at its server queue pair, or on its way there.
     pub(crate) fn is_out(self) -> bool {
         matches!(self, State::Issued | State::Unsettled | State::Missing)
+    }
+
+    /// Whether its client is to send it again.
+    pub(crate) fn awaits_client(self) -> bool {
+        matches!(self, State::Missing | State::Wanted)
+    }
+
+    /// Whether the request is still to be handed over.
+    pub(crate) fn is_held(self) -> bool {
+        matches!(self, State::Held(_) | State::Wanted)
     }
 }
 

@@ -286,6 +286,7 @@ impl Engine {
         };
         let whole = client.assembly.is_none_or(|assembly| assembly.first != slot)
             || !self.config.keeps(Rule::MessageIsWhole);
+        let whole = whole && !self.wants_bytes(id, slot);
         let halted = client.halted.is_some_and(|halted| !record.psn.is_before(halted));
         whole && !(halted && self.config.keeps(Rule::RefusalHalts))
     }
@@ -352,7 +353,7 @@ impl Engine {
         let previous = self.clients.slots.previous(slot);
         let previous = previous.and_then(|previous| self.clients.slots.get(previous));
         self.clients.slots.get(slot).is_some_and(|record| !record.opcode.starts_message())
-            && previous.is_none_or(|previous| !matches!(previous.state, State::Held(_)))
+            && previous.is_none_or(|previous| !previous.state.is_held())
     }
 
     /// The held packet behind this one that continues a message that was handed over so far.
@@ -371,7 +372,7 @@ impl Engine {
         let mut next = self.clients.slots.next(slot);
         while let Some(index) = next {
             let record = self.clients.slots.get(index)?;
-            if matches!(record.state, State::Held(_)) {
+            if record.state.is_held() {
                 break;
             }
             next = self.clients.slots.next(index);

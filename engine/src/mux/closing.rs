@@ -8,11 +8,11 @@
 //! the same one by itself).
 
 use super::client::{State, Way};
-use super::server::{Source, Teardown};
+use super::server::{ServerQp, ServerSlot, Source, Teardown};
 use crate::engine::Engine;
 use crate::frame::Side;
 use crate::ids::{ClientId, ServerQpId, ShardId};
-use crate::mail::{Completion, Kind, Mail, Outcome, Request, SlotRef};
+use crate::mail::{Completion, Kind, Mail, Outcome, Request, Resumed, SlotRef};
 use crate::out::{Action, Out};
 use crate::rules::Rule;
 use crate::time::Nanos;
@@ -34,7 +34,8 @@ pub(crate) enum Hosting {
 /// What is known of a server queue pair that is given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Loss {
-    /// It is in the error state: what is not acknowledged has not run and never will.
+    /// It is in the error state, or inside a message whose rest nobody has: what is not
+    /// acknowledged has not run and never will.
     Refusing,
     /// It does not answer: what is bound may have run.
     Silent {
@@ -190,11 +191,11 @@ impl Engine {
     }
 
     /// One of the requests that were handed over is held again.
-    fn hold_again(&mut self, id: ClientId) {
+    pub(super) fn hold_again(&mut self, id: ClientId) {
         let Some(&client) = self.clients.get(id) else { return };
         let mut first = client.queue.head();
         while let Some(index) = first
-            && self.clients.slots.get(index).is_some_and(|r| !matches!(r.state, State::Held(_)))
+            && self.clients.slots.get(index).is_some_and(|record| !record.state.is_held())
         {
             first = self.clients.slots.next(index);
         }
@@ -214,7 +215,7 @@ impl Engine {
             && let Some(record) = self.clients.slots.get(index)
         {
             if record.opcode.starts_message() {
-                returned = matches!(record.state, State::Held(_));
+                returned = record.state.is_held();
             }
             at = self.clients.slots.next(index);
         }
@@ -422,11 +423,12 @@ impl Engine {
             });
         }
         if record.source != Source::Frame && fate == Some(Outcome::Returned) {
-            // There is nothing that could be sent elsewhere.
-            fate = Some(Outcome::Lost);
+            fate = Some(fate_without_bytes(server, &record));
         }
         if request.starts_message {
-            server.message_returned = (fate == Some(Outcome::Returned)).then_some(request.client);
+            let unrun = [Outcome::Returned, Outcome::Resumed(Resumed::Unbound)];
+            let returned = fate.is_some_and(|fate| unrun.contains(&fate));
+            server.message_returned = returned.then_some(request.client);
         }
         if fate == Some(Outcome::Returned) {
             self.give_back(&request, record.token, out);
@@ -443,12 +445,7 @@ impl Engine {
 
 /// What becomes of a bound request of a lost server queue pair. `None` if its client was told
 /// already.
-fn bound_fate(
-    server: &super::server::ServerQp,
-    request: &Request,
-    psn: ServerPsn,
-    done: bool,
-) -> Option<Outcome> {
+fn bound_fate(server: &ServerQp, request: &Request, psn: ServerPsn, done: bool) -> Option<Outcome> {
     if done {
         return None;
     }
@@ -462,4 +459,16 @@ fn bound_fate(
         _ if request.mapped && never_ran && first_returned => Outcome::Returned,
         _ => Outcome::Lost,
     })
+}
+
+/// What becomes of one that could go elsewhere, but whose frame went with an engine: its client
+/// sends it again if it has not run. A READ may have been answered in part.
+fn fate_without_bytes(server: &ServerQp, record: &ServerSlot) -> Outcome {
+    let known = matches!(record.source, Source::Made(_) | Source::Missing(_));
+    let never_ran =
+        server.loss == Some(Loss::Refusing) && !record.psn.is_before(server.acknowledged);
+    match known && never_ran {
+        true => Outcome::Resumed(Resumed::Unbound),
+        false => Outcome::Lost,
+    }
 }

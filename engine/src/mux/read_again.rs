@@ -22,14 +22,22 @@ use crate::frame::Frame;
 use crate::ids::{ClientId, ServerQpId};
 use crate::journal::{Extent, OwnRead, PAST_READS, PastRead};
 use crate::mail::{Kind, Outcome, Request};
-use crate::out::Out;
+use crate::out::{Action, Out};
 use crate::policy::Access;
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Ecn, Layout, NakCode, Opcode, RethRepr, ServerPsn, Syndrome};
 
 /// The last READs and atomics of each server queue pair, in the order of their PSNs.
-pub(crate) struct PastReads(Box<[([Option<PastRead>; PAST_READS], usize)]>);
+pub(crate) struct PastReads(Box<[([Option<Past>; PAST_READS], usize)]>);
+
+/// A READ or an atomic that was bound.
+#[derive(Clone, Copy)]
+struct Past {
+    known: PastRead,
+    /// Of one of the owner's, the PSN behind it.
+    end: Option<ClientPsn>,
+}
 
 impl PastReads {
     pub(super) fn new(connections_max: usize) -> PastReads {
@@ -37,11 +45,11 @@ impl PastReads {
     }
 
     /// A READ or an atomic was bound.
-    pub(super) fn note(&mut self, id: ServerQpId, past: PastRead) {
+    pub(super) fn note(&mut self, id: ServerQpId, known: PastRead, end: Option<ClientPsn>) {
         if let Some((ring, next)) = self.0.get_mut(id.index())
             && let Some(oldest) = ring.get_mut(*next % PAST_READS)
         {
-            *oldest = Some(past);
+            *oldest = Some(Past { known, end });
             *next = (*next + 1) % PAST_READS;
         }
     }
@@ -57,13 +65,23 @@ impl PastReads {
     fn narrow(&mut self, id: ServerQpId, asked: OwnRead) {
         let Some((ring, _)) = self.0.get_mut(id.index()) else { return };
         for past in ring.iter_mut().flatten() {
-            if let Some(read) = past.read.as_mut()
+            if let Some(read) = past.known.read.as_mut()
                 && skipped(read, asked.psn) < read.packets
             {
-                past.server_psn = past.server_psn.add(skipped(read, asked.psn));
+                past.known.server_psn = past.known.server_psn.add(skipped(read, asked.psn));
                 *read = asked;
             }
         }
+    }
+
+    /// Whether the owner has had so many READs and atomics done behind this PSN that it cannot wait
+    /// for the one before it: it has at most `depth` outstanding. One that it repeated counts once,
+    /// wherever the repeat began.
+    fn is_past(&self, id: ServerQpId, end: ClientPsn, depth: usize) -> bool {
+        let Some((ring, _)) = self.0.get(id.index()) else { return false };
+        let ends = || ring.iter().filter_map(|past| past.as_ref()?.end).filter(|one| one.is_after(end));
+        let is_new = |(i, one): &(usize, ClientPsn)| !ends().take(*i).any(|other| other == *one);
+        depth > 0 && ends().enumerate().filter(is_new).count() >= depth
     }
 
     /// The READ among the last `depth` that this one repeats, wholly or from a later packet of
@@ -73,7 +91,7 @@ impl PastReads {
         let (ring, next) = self.0.get(request.server_qp.index())?;
         let newest_first = (1..=depth.min(PAST_READS)).map(|back| *next + PAST_READS - back);
         let mut newest_first = newest_first.filter_map(|at| *ring.get(at % PAST_READS)?);
-        newest_first.find_map(|PastRead { server_psn, read }| {
+        newest_first.find_map(|Past { known: PastRead { server_psn, read }, .. }| {
             let read = read?;
             let skipped = skipped(&read, request.origin.psn);
             let start = read.extent.start.wrapping_add(u64::from(skipped) * u64::from(path_mtu));
@@ -111,7 +129,8 @@ impl Engine {
         let read = access.filter(|_| kind == Kind::Read);
         let read = read.map(|access| own_read(psn, packets, &access));
         let server_psn = ServerPsn::from_wire(psn.to_wire());
-        self.servers.past_reads.note(id.own_server_qp(), PastRead { server_psn, read });
+        let known = PastRead { server_psn, read };
+        self.servers.past_reads.note(id.own_server_qp(), known, Some(psn.add(packets)));
     }
 
     /// A request passes again.
@@ -122,6 +141,38 @@ impl Engine {
             let asked = own_read(ClientPsn::from_wire(layout.psn), packets, &access);
             self.servers.past_reads.narrow(id.own_server_qp(), asked);
         }
+    }
+
+    /// Gives up a repeated READ that waits for the end of its client's own message and is a late
+    /// copy: its client may wait for what is behind it before it ends the message, and a responder
+    /// with so little depth would not answer it either (IBTA vol. 1, 9.7.5.1.1). `false` if there is
+    /// none.
+    pub(super) fn end_late_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
+        let Some(&server) = self.servers.get(id) else { return false };
+        let depth = self.directory.server_qp(id).map_or(0, |connection| connection.depth);
+        let inside = server.in_message == Some(id.owner());
+        let mut slot = server.waiting_own.head().filter(|_| inside);
+        while let Some(index) = slot
+            && let Some(&ServerSlot { request, token, .. }) = self.servers.slots.get(index)
+        {
+            let end = request.origin.psn.add(request.packets);
+            let repeated = request.origin.psn.is_before(request.origin.floor);
+            let late = request.kind == Kind::Read
+                && repeated
+                && server.recalled != Some(index)
+                && !self.is_read_again(id, &request)
+                && self.servers.past_reads.is_past(id, end, usize::from(depth));
+            if late && let Some(server) = self.servers.states.get_mut(id.index()) {
+                self.servers.slots.unlink(&mut server.waiting_own, index);
+                self.servers.slots.remove(index);
+                self.counters.repeats_returned += 1;
+                out.push(Action::Release(token));
+                self.complete(&request, Outcome::Unanswered, out);
+                return true;
+            }
+            slot = self.servers.slots.next(index);
+        }
+        false
     }
 
     /// Whether the client repeats this inside its own message, and the server remembers it.

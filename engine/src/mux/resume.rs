@@ -55,6 +55,23 @@ pub(crate) struct ResumedServer {
     pub(crate) kept: Queue,
     /// Requests whose place a zero-length WRITE is to take.
     pub(crate) voids: u32,
+    /// What comes from then on was said when nothing was on its way any more that an engine before
+    /// had sent.
+    pub(crate) quiet_from: Nanos,
+    pub(crate) cut: Cut,
+}
+
+/// Whether it is known how far a server queue pair is inside a message whose rest nobody has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cut {
+    No,
+    /// It is asked.
+    Asked,
+    /// Everything before `end` is done. Whether nothing from there on ever will be.
+    Found {
+        end: ServerPsn,
+        exact: bool,
+    },
 }
 
 /// One client that goes on.
@@ -83,7 +100,7 @@ impl Resumes {
         Resumes { clients: Box::new([]), servers: Box::new([]), bindings: Box::new([]) }
     }
 
-    fn new(connections_max: usize, until: Nanos) -> Resumes {
+    fn new(connections_max: usize, until: Nanos, quiet_from: Nanos) -> Resumes {
         let client = ResumedClient {
             unsettled: 0,
             orphans: Queue::EMPTY,
@@ -99,6 +116,8 @@ impl Resumes {
             until,
             kept: Queue::EMPTY,
             voids: 0,
+            quiet_from,
+            cut: Cut::No,
         };
         Resumes {
             clients: vec![client; connections_max].into(),
@@ -167,7 +186,9 @@ impl Engine {
         let mut engine = Engine::new(config, policy, directory, shard, shards)?;
         let connections = engine.directory.len();
         let until = now.after(engine.config.resume_wait_ns);
-        engine.resumes = Resumes::new(connections, until);
+        // Until then what was sent before may arrive, and be answered as late.
+        let quiet_from = now.after(engine.config.packet_lifetime_ns.saturating_mul(2));
+        engine.resumes = Resumes::new(connections, until, quiet_from);
         let strangers = journal.clients().any(|(id, _)| id.index() >= connections)
             || journal.servers().any(|(id, _)| id.index() >= connections);
         if strangers {
@@ -325,7 +346,10 @@ impl Engine {
             server.carried = true;
         }
         server.in_message = known.in_message;
-        known.past_reads.iter().for_each(|past| self.servers.past_reads.note(id, *past));
+        for past in &known.past_reads {
+            let end = past.read.map(|read| read.psn.add(read.packets));
+            self.servers.past_reads.note(id, *past, end);
+        }
         let Some(server) = self.servers.get_mut(id) else { return };
         if known.gone {
             server.hosting = Hosting::Gone;

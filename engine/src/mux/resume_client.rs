@@ -3,6 +3,7 @@
 //! an older message count than one before.
 
 use super::client::{ClientSlot, Gap, Service, State};
+use super::client_request::Shape;
 use super::generate::Answer;
 use super::record::origin_of;
 use crate::counters::DropReason;
@@ -57,8 +58,9 @@ impl Engine {
         while let Some(index) = slot {
             let record = self.clients.slots.get(index)?;
             if record.psn == psn {
-                let wants = matches!(record.state, State::Missing | State::Unsettled);
-                return (wants && record.kind == Kind::Plain).then_some(index);
+                let missing = matches!(record.state, State::Missing | State::Unsettled);
+                let wants = missing && record.kind == Kind::Plain;
+                return (wants || record.state == State::Wanted).then_some(index);
             }
             slot = self.clients.slots.next(index);
         }
@@ -74,10 +76,50 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
+        if self.clients.slots.get(slot).is_some_and(|record| record.state == State::Wanted) {
+            return self.take_returned(id, slot, frame, layout, out);
+        }
         match self.bound_request(id, slot) {
             Some(request) => self.hand_over(now, request, frame, layout, out),
             None => self.drop_frame(frame, DropReason::DuplicateInProgress, out),
         }
+    }
+
+    /// A request that came back without its bytes has them again: it is handed over in its turn.
+    fn take_returned(
+        &mut self,
+        id: ClientId,
+        slot: u32,
+        frame: &Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let shape = self.shape(id, frame, layout);
+        let record = self.clients.slots.get_mut(slot).filter(|record| {
+            let fits =
+                |shape: &Shape| shape.packets == record.packets && shape.access == record.access;
+            layout.opcode == record.opcode && shape.as_ref().is_some_and(fits)
+        });
+        let Some(record) = record else {
+            return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
+        };
+        let token = frame.token();
+        record.state = State::Held(token);
+        out.push(Action::Hold(token));
+        self.clients.work.push(id.0);
+    }
+
+    /// Whether a packet of the message that begins with `slot` came back without its bytes and has
+    /// not come again: what other server queue pairs are given is whole.
+    pub(super) fn wants_bytes(&self, id: ClientId, slot: u32) -> bool {
+        let mut next = Some(slot).filter(|_| self.resumes.client(id).is_some());
+        while let Some(record) = next.and_then(|index| self.clients.slots.get(index)) {
+            if record.state == State::Wanted || record.ends_message {
+                return record.state == State::Wanted;
+            }
+            next = next.and_then(|index| self.clients.slots.next(index));
+        }
+        false
     }
 
     /// The message that names a request which is bound already.
@@ -152,8 +194,9 @@ impl Engine {
         };
         self.clients.slots.pop_front(&mut resumed.orphans);
         let Some(client) = self.clients.states.get_mut(id.index()) else { return false };
-        if record.state == State::Past && record.kind == Kind::Read {
-            // Its data is gone; reading again changes nothing.
+        if record.state == State::Past && record.kind == Kind::Read || record.state == State::Wanted
+        {
+            // Its data is gone; reading again changes nothing. Or it did not run.
             client.open = client.open.saturating_sub(1);
             self.clients.slots.remove(slot);
             return false;
@@ -189,7 +232,7 @@ impl Engine {
         }
         let head = client.queue.head().and_then(|slot| self.clients.slots.get(slot)).copied();
         let psn = match head {
-            Some(record) if record.state == State::Missing => record.psn,
+            Some(record) if record.state.awaits_client() => record.psn,
             None if !resumed.orphans.is_empty() => client.expected,
             _ => return false,
         };
@@ -230,7 +273,7 @@ impl Engine {
             let Some(&client) = self.clients.get(id) else { continue };
             let head = client.queue.head().and_then(|slot| self.clients.slots.get(slot));
             let waits = match head {
-                Some(record) => record.state == State::Missing && resumed.asked == Some(record.psn),
+                Some(record) => record.state.awaits_client() && resumed.asked == Some(record.psn),
                 None => !resumed.orphans.is_empty() && resumed.asked == Some(client.expected),
             };
             if waits {

@@ -9,7 +9,7 @@
 use super::client::State;
 use super::closing::Loss;
 use super::generate;
-use super::resume::Phase;
+use super::resume::{Cut, Phase};
 use super::rewrite::{Become, rewrite};
 use super::server::{ServerSlot, Source};
 use crate::counters::{DropReason, GeneratedKind};
@@ -118,7 +118,8 @@ impl Engine {
         let end = resumed.done;
         let patience = resumed.rounds >= ROUNDS_MAX && resumed.heard || now >= resumed.until;
         if end == server.next || patience || !self.config.keeps(Rule::ServerIsAsked) {
-            resumed.phase = Phase::Settling { end, exact: end == server.next };
+            let exact = end == server.next || resumed.heard && resumed.cut == Cut::Asked;
+            resumed.phase = Phase::Settling { end, exact };
             return true;
         }
         if !core::mem::take(&mut resumed.due) {
@@ -162,7 +163,7 @@ impl Engine {
     ) -> bool {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
         let Some(slot) = self.servers.slots.pop_front(&mut server.open) else {
-            self.finish_settling(now, id, end);
+            self.finish_settling(now, id, end, exact);
             return true;
         };
         let Some(record) = self.servers.slots.get_mut(slot) else { return true };
@@ -192,7 +193,7 @@ impl Engine {
         true
     }
 
-    fn finish_settling(&mut self, now: Nanos, id: ServerQpId, end: ServerPsn) {
+    fn finish_settling(&mut self, now: Nanos, id: ServerQpId, end: ServerPsn, exact: bool) {
         self.servers.work.push(id.0);
         let (Some(server), Some(resumed)) = (self.servers.get_mut(id), self.resumes.server_mut(id))
         else {
@@ -200,6 +201,9 @@ impl Engine {
         };
         resumed.phase = Phase::Over;
         resumed.done = end;
+        if resumed.cut == Cut::Asked {
+            resumed.cut = Cut::Found { end, exact };
+        }
         server.open = core::mem::replace(&mut resumed.kept, super::slab::Queue::EMPTY);
         server.acknowledged = end;
         server.deadline = Nanos::NEVER;
@@ -341,11 +345,7 @@ impl Engine {
         before: Option<ServerSlot>,
         out: &mut Out,
     ) -> bool {
-        let until = now.after(self.config.packet_lifetime_ns);
         let behind = self.servers.slots.next(slot);
-        if let Some(resumed) = self.resumes.server_mut(id) {
-            resumed.voids -= 1;
-        }
         let Some(record) = self.servers.slots.get_mut(slot) else { return false };
         let request = record.request;
         let has_begun = !request.starts_message
@@ -353,6 +353,14 @@ impl Engine {
                 before.source != Source::Filler
                     || before.psn.add(before.request.packets) != record.psn
             });
+        if has_begun {
+            let psn = record.psn;
+            return before.is_none() && self.give_up_cut(now, id, psn);
+        }
+        if let Some(resumed) = self.resumes.server_mut(id) {
+            resumed.voids = resumed.voids.saturating_sub(1);
+        }
+        let Some(record) = self.servers.slots.get_mut(slot) else { return false };
         record.source = Source::Filler;
         // A plain acknowledgement completes it now.
         record.request.kind = Kind::Plain;
@@ -360,10 +368,6 @@ impl Engine {
             && let Some(server) = self.servers.states.get_mut(id.index())
         {
             server.open_reads = server.open_reads.saturating_sub(1);
-        }
-        if has_begun {
-            self.lose_server(id, Loss::Silent { until });
-            return true;
         }
         let (server_qp, psn) = (id, record.psn);
         if self.config.records && self.config.keeps(Rule::FillIsRecorded) {
@@ -381,6 +385,48 @@ impl Engine {
         let next = behind.and_then(|behind| self.next_of(behind, request.client));
         if let Some(next) = next.filter(|_| self.config.keeps(Rule::FillTakesTheRest)) {
             self.cut(id, next, out);
+        }
+        true
+    }
+
+    /// The server queue pair is inside a message whose rest, from `psn` on, nobody has: nothing may
+    /// take its place, so nothing behind it can run. `false` if that is still to be waited for.
+    ///
+    /// An engine before may have sent the rest and what follows it, and late copies may run as long
+    /// as they are in the network. This one has sent nothing from `psn` on: its bytes are not here,
+    /// and nothing behind it is sent before it. So once all copies are gone, a server queue pair
+    /// that expects `psn` expects it for ever, and what is bound behind it can go elsewhere:
+    /// whatever is left of that arrives out of sequence and is not executed (IBTA vol. 1,
+    /// 9.7.5.1.3). Copies are gone one lifetime of a packet after this engine began, and another
+    /// one later so is every answer from before that time. It is asked then, and what it says is
+    /// for good: a NAK names what it expects, an acknowledgement of a duplicate the newest WRITE or
+    /// SEND that it has done (C9-105), and `psn` is one. One that says nothing may have run it all.
+    fn give_up_cut(&mut self, now: Nanos, id: ServerQpId, psn: ServerPsn) -> bool {
+        let (timeout, patience) = (self.config.server_timeout_ns, self.config.resume_wait_ns);
+        let until = now.after(self.config.packet_lifetime_ns);
+        let (Some(server), Some(resumed)) = (self.servers.get_mut(id), self.resumes.server_mut(id))
+        else {
+            return false;
+        };
+        match resumed.cut {
+            Cut::Found { end, exact } if end == psn => {
+                let loss = if exact { Loss::Refusing } else { Loss::Silent { until } };
+                self.lose_server(id, loss);
+            }
+            _ if now < resumed.quiet_from => {
+                server.deadline = server.deadline.min(resumed.quiet_from);
+                self.earliest = self.earliest.min(server.deadline);
+                return false;
+            }
+            _ => {
+                resumed.cut = Cut::Asked;
+                resumed.phase = Phase::Asking;
+                (resumed.done, resumed.heard) = (psn, false);
+                (resumed.rounds, resumed.due) = (0, true);
+                resumed.until = now.after(patience);
+                server.deadline = now.after(timeout);
+                self.earliest = self.earliest.min(server.deadline);
+            }
         }
         true
     }
@@ -456,7 +502,7 @@ impl Engine {
     /// News of a request that was restored.
     pub(super) fn on_resumed(&mut self, completion: &Completion, slot: u32, news: Resumed) {
         let id = completion.client;
-        if news == Resumed::Done {
+        if matches!(news, Resumed::Done | Resumed::Unbound) {
             self.leave_slot(id, slot);
         }
         let Some(record) = self.clients.slots.get_mut(slot) else { return };
@@ -465,7 +511,14 @@ impl Engine {
             Resumed::Done => State::Past,
             Resumed::Wanted => State::Missing,
             Resumed::Sent => State::Issued,
+            Resumed::Unbound => State::Wanted,
         };
+        let old = record.target;
+        if news == Resumed::Unbound {
+            self.counters.returned += 1;
+            self.directory.places.set_leaving(old);
+            self.hold_again(id);
+        }
         if settled {
             self.note_settled(id);
         }

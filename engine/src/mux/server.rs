@@ -471,7 +471,9 @@ impl Engine {
             // One that was steered cannot be asked for again as its client asked for it.
             let access = request.access.filter(|_| !self.is_steered(slot));
             let past = read_again::past_read(&Request { access, ..request }, psn);
-            self.servers.past_reads.note(id, past);
+            let end = request.origin.psn.add(request.packets);
+            let end = (request.client == id.owner()).then_some(end);
+            self.servers.past_reads.note(id, past, end);
         }
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         if server.open.is_empty() {
@@ -541,6 +543,7 @@ impl Engine {
             } else {
                 self.fill_step(now, id, out)
                     || self.give_up_again_step(now, id, out)
+                    || self.end_late_step(id, out)
                     || self.finish_step(now, id, out)
                     || self.repair_step(id, out)
                     || self.return_step(id, out)

@@ -90,7 +90,7 @@ pub(super) fn draw(seed: u64, shape: &Shape) -> Plan {
     };
     // Chance of its own, so that whatever else a seed decides stays as it is.
     let mut apart = Dice::new(seed, 5, 0);
-    if apart.chance(80) {
+    if apart.chance(120) {
         learn::draw(&mut plan, &mut apart);
     }
     if shape.loss.is_none() {
@@ -105,7 +105,7 @@ pub(super) fn draw(seed: u64, shape: &Shape) -> Plan {
         crash::draw(&mut plan, &mut apart);
     }
     if shape.loss.is_none() {
-        rare::draw(&mut plan, seed);
+        rare::draw(&mut plan, seed, shape.clients.is_none());
     }
     plan
 }
@@ -162,7 +162,7 @@ fn end_hosts(plan: &mut Plan, dice: &mut Dice) {
 }
 
 /// The engine gives a silent server queue pair up, and until then no client does so.
-fn give_up_in_time(plan: &mut Plan) {
+pub(super) fn give_up_in_time(plan: &mut Plan) {
     plan.engine.server_retries_max = 20;
     // 20 timeouts that grow to 64 times 40 us are 41 ms, and two may be given up one after the
     // other. Who notices nothing times out after 134 ms, others go on for 30 times 17 ms.

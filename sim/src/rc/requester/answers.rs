@@ -137,7 +137,10 @@ impl Requester {
         let Some(index) = self.clear_before(now, index) else { return };
         let flight = &mut self.flights[index];
         if offset > flight.answered {
-            self.break_faithful("I-C1", now, offset);
+            // An answer that was under way when its beginning was thrown away goes on where it was.
+            if flight.discarded == 0 || offset < flight.discarded {
+                self.break_faithful("I-C1", now, offset);
+            }
             if self.config.waits_at_holes {
                 self.stats.holes_waited += 1;
             } else {
@@ -218,7 +221,9 @@ impl Requester {
     }
 
     fn imply_nak(&mut self, now: u64, rule: &'static str) {
-        if self.answers_are_faithful() {
+        // One that threw away what it had may be told of what follows.
+        let discarded = self.flights.front().is_some_and(|flight| flight.discarded > 0);
+        if self.answers_are_faithful() && !discarded {
             let psn = self.flights.front().map_or(self.next_psn, |flight| flight.psn);
             self.break_rule(rule, now, || format!("PSN {psn} was passed over"));
         }

@@ -42,6 +42,8 @@ pub(super) struct Flight {
     pub(super) sent_at: u64,
     /// PSNs answered: packets acknowledged or READ packets received.
     pub(super) answered: u32,
+    /// READ packets that had been received when it was asked for anew from its start, at most.
+    pub(super) discarded: u32,
     /// Offsets in PSNs from which a READ was asked for.
     pub(super) asked: Vec<u32>,
     /// What has been received of a READ.
@@ -68,6 +70,7 @@ impl Flight {
             number,
             sent_at: now,
             answered: 0,
+            discarded: 0,
             asked: Vec::new(),
             data: Vec::new(),
             original: 0,

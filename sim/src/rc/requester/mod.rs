@@ -266,6 +266,7 @@ impl Requester {
         if self.config.restart_reads {
             let reads = self.flights.iter_mut().skip(index).filter(|f| f.kind == Kind::Read);
             for flight in reads.filter(|flight| !flight.is_done()) {
+                flight.discarded = flight.discarded.max(flight.answered);
                 flight.answered = 0;
                 flight.data.clear();
             }
