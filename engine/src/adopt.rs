@@ -40,7 +40,8 @@ impl Engine {
                 }
             }
             NotRc::UnknownRcOpcode { target, .. }
-                if self.is_translated(now, target) && self.config.keeps(Rule::UnknownOpcodeStops) =>
+                if self.is_translated(now, target)
+                    && self.config.keeps(Rule::UnknownOpcodeStops) =>
             {
                 return self.drop_frame(frame, DropReason::UnknownOpcode, out);
             }
@@ -154,6 +155,14 @@ impl Engine {
         });
         self.watches.tell_learnt(id, learnt.id, newest);
         self.counters.learnt += 1;
+    }
+
+    /// A connection is translated from now on. However long it is idle, its two ends would no
+    /// longer understand each other if it was given up.
+    pub(crate) fn keep_learnt(&mut self, id: ClientId) {
+        if let (Some(name), Some(learner)) = (self.watches.learnt(id), self.learner.as_mut()) {
+            learner.pin(name, true);
+        }
     }
 
     /// A connection was torn down, or its queue pair numbers belong to another one now. Its

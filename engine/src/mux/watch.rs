@@ -95,6 +95,10 @@ impl Watches {
         }
     }
 
+    pub(crate) fn learnt(&self, id: ClientId) -> Option<ConnectionId> {
+        self.get(id).learnt
+    }
+
     /// The connection has ended, though packets of it may still come until then.
     pub(crate) fn end(&mut self, id: ClientId, until: Nanos) {
         if let Some(watch) = self.get_mut(id) {
@@ -271,17 +275,10 @@ impl Engine {
         }
         self.servers.past_reads.reset(id.own_server_qp());
         if let Some(watch) = self.watches.get_mut(id) {
-            *watch = Watch {
-                synced: false,
-                reads: 0,
-                answers: 0,
-                must_answer: false,
-                ready_at: None,
-                draining_since: None,
-                start: None,
-                asked: None,
-                ..*watch
-            };
+            (watch.synced, watch.must_answer) = (false, false);
+            (watch.reads, watch.answers) = (0, 0);
+            (watch.ready_at, watch.draining_since) = (None, None);
+            (watch.start, watch.asked) = (None, None);
         }
     }
 
@@ -498,10 +495,7 @@ impl Engine {
             watch.start = Some(first);
         }
         self.counters.flips += 1;
-        // What its two ends no longer have in common must not be given up.
-        if let (Some(name), Some(learner)) = (watch.learnt, self.learner.as_mut()) {
-            learner.pin(name, true);
-        }
+        self.keep_learnt(id);
     }
 
     /// A client repeats an atomic that nobody here has seen the answer of. From before the flip,
