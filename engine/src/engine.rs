@@ -53,6 +53,8 @@ pub enum BuildError {
     LearningShards,
     /// What is known of servers' memory is known on one shard.
     KeysShards,
+    /// No record says yet what a request was steered to, or what took an atomic's place.
+    KeysRecords,
     /// An engine that learns connections cannot go on where another was.
     ResumeLearning,
     /// The journal has connections that the directory has not.
@@ -74,6 +76,9 @@ impl fmt::Display for BuildError {
             BuildError::Config(error) => write!(f, "configuration: {error}"),
             BuildError::Policy(error) => write!(f, "policy: {error}"),
             BuildError::Directory(error) => error.fmt(f),
+            BuildError::KeysRecords => {
+                f.write_str("where requests are steered or atomics replaced, no log can be kept")
+            }
             BuildError::KeysShards => f.write_str(
                 "READs are mapped, requests steered and atomics replaced on one shard only",
             ),
@@ -95,6 +100,22 @@ impl fmt::Display for BuildError {
 }
 
 impl core::error::Error for BuildError {}
+
+/// Whether an engine can be built so.
+fn check(config: &Config, policy: &Policy, shards: u8) -> Result<(), BuildError> {
+    config.check().map_err(BuildError::Config)?;
+    policy.check().map_err(BuildError::Policy)?;
+    if policy.trust.learns() && shards > 1 {
+        return Err(BuildError::LearningShards);
+    }
+    if policy.knows_memory() && shards > 1 {
+        return Err(BuildError::KeysShards);
+    }
+    if config.records && policy.changes_requests() {
+        return Err(BuildError::KeysRecords);
+    }
+    Ok(())
+}
 
 /// What became of one server queue pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -164,15 +185,8 @@ impl Engine {
         shard: ShardId,
         shards: u8,
     ) -> Result<Engine, BuildError> {
-        config.check().map_err(BuildError::Config)?;
-        policy.check().map_err(BuildError::Policy)?;
+        check(&config, &policy, shards)?;
         let learns = policy.trust.learns();
-        if learns && shards > 1 {
-            return Err(BuildError::LearningShards);
-        }
-        if policy.knows_memory() && shards > 1 {
-            return Err(BuildError::KeysShards);
-        }
         let spare = if learns { config.connections_max as usize } else { 0 };
         let connections_max = directory.len().max(spare);
         let mut directory = directory;

@@ -98,16 +98,14 @@ rules! {
     StrayWriteWaits => "stray-write-waits",
     /// An answer that contradicts what is known of a word ends that.
     ContradictionEndsWord => "contradiction-ends-word",
-    /// A request waits until it is known where its list ends.
-    EndIsConfirmed => "end-is-confirmed",
-    /// A request is only steered from a node of the version that its client means.
-    SteeredVersionFits => "steered-version-fits",
     /// What a steered request finds is told as if it were where its client had aimed.
     SteeredAnswerIsTranslated => "steered-answer-is-translated",
-    /// Nothing is appended to itself.
-    NotOntoItself => "not-onto-itself",
     /// What comes late of a translated connection that has ended is not forwarded.
     LateIsNotForwarded => "late-is-not-forwarded",
+    /// A late copy of a READ does not keep its client from ending its message.
+    LateReadIsGivenUp => "late-read-is-given-up",
+    /// A message that a crash cut for good is given up once nothing can end it.
+    CutMessageIsGivenUp => "cut-message-is-given-up",
     /// A frame with a wrong ICRC is not taken.
     CorruptIsDropped => "corrupt-is-dropped",
     /// PSNs towards a server queue pair follow each other without holes (IBTA vol. 1, 9.7.2).

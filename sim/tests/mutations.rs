@@ -9,11 +9,14 @@ use std::path::PathBuf;
 mod direct;
 
 use qpmux_engine::{Config, Rule};
+use qpmux_sim::apps::{Middlebox, Plan, run};
 use qpmux_sim::torture::{Script, Size, first_crash_without, first_script_without, first_without};
 
 /// Runs in which it has to show, if it does not in a script.
 const SEEDS_QUICK: u64 = 6_000;
 const SEEDS_FULL: u64 = 20_000;
+/// Runs of applications.
+const APPLICATIONS: u64 = 400;
 
 fn scripts() -> Vec<Script> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
@@ -27,8 +30,22 @@ fn scripts() -> Vec<Script> {
 fn direct_test(rule: Rule) -> Option<(fn(&Config) -> bool, &'static str)> {
     match rule {
         Rule::SpanBelowHalf => Some((direct::span_stays_below_half, "I-S10")),
+        Rule::ContradictionEndsWord => Some((direct::a_contradicted_word_is_left_alone, "A6")),
         Rule::ReturnedBytesMatch => Some((direct::returned_bytes_are_the_same, "I-S2")),
         _ => None,
+    }
+}
+
+/// What a drawn run of an application says of an engine that breaks a rule, if anything.
+fn application(rule: Rule, seed: u64) -> Option<&'static str> {
+    let mut plan = Plan::draw(seed).expect("every seed has a plan");
+    let Middlebox::Engine(setup) = &mut plan.middlebox else { return None };
+    setup.config.without = Some(rule);
+    let result = std::panic::catch_unwind(|| run(&plan, &mut |_| {}).expect("it can be run"));
+    match result {
+        Ok(outcome) if outcome.is_good() => None,
+        Ok(_) => Some("application"),
+        Err(_) => Some("assertion"),
     }
 }
 
@@ -46,8 +63,11 @@ fn noticed(rule: Rule, scripts: &[Script], seeds: u64) -> Option<(String, &'stat
     if let Some(failure) = first_without(rule, 0..seeds) {
         return Some((format!("seed {}", failure.seed), failure.rule));
     }
-    let (name, failure) = first_crash_without(rule, Size::Quick)?;
-    Some((name, failure.rule))
+    if let Some((name, failure)) = first_crash_without(rule, Size::Quick) {
+        return Some((name, failure.rule));
+    }
+    (0..APPLICATIONS)
+        .find_map(|seed| Some((format!("application {seed}"), application(rule, seed)?)))
 }
 
 #[test]

@@ -89,7 +89,8 @@ fn a_false_table_is_told() {
     assert!(row("`a.rs::known`", &all, "torture").is_empty());
     let other = |switch: &str| {
         let rows = format!(
-            "| A | b | `a.rs::known` | {all} | torture |\n| B | b | `a.rs::known` | {switch} | torture |"
+            "| A | b | `a.rs::known` | {all} | torture |\n\
+             | B | b | `a.rs::known` | {switch} | torture |"
         );
         complaints(&rows, |_| Some("fn known() {}".to_owned()))
     };

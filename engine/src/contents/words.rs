@@ -387,7 +387,7 @@ impl Words {
 
     fn index(&self, domain: DomainId, address: u64) -> Option<usize> {
         let mask = self.granules.len().checked_sub(1)?;
-        let hash = mix(address / GRANULE ^ u64::from(domain.0) << 48) as usize;
+        let hash = mix((address / GRANULE) ^ (u64::from(domain.0) << 48)) as usize;
         Some(hash & mask)
     }
 

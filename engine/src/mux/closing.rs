@@ -378,38 +378,47 @@ impl Engine {
             }
             return true;
         }
-        let bound = slots.pop_front(&mut server.open);
-        if let Some(slot) = bound {
-            self.end_write(id, slot);
+        match slots.pop_front(&mut server.open) {
+            Some(slot) => self.abandon_bound(id, slot, out),
+            None => self.abandon_waiting_step(id, out),
         }
+    }
+
+    /// The same for one that is not bound yet.
+    fn abandon_waiting_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
         let slots = &mut self.servers.slots;
-        if bound.is_none() && server.recalled.is_some() {
+        if server.recalled.is_some() {
             // Its frame is on its way here, and cannot be given up before.
             return false;
         }
         // The rest of a message that waits as a whole goes back behind its first packet.
-        let slot = bound
-            .or_else(|| slots.pop_front(&mut server.waiting_own))
+        let slot = slots
+            .pop_front(&mut server.waiting_own)
             .or_else(|| slots.pop_front(&mut server.waiting_guests))
             .or_else(|| slots.pop_front(&mut server.waiting_rest));
         let Some(slot) = slot else { return false };
         let Some(&record) = slots.get(slot) else { return false };
         slots.remove(slot);
-        let (request, told) = (record.request, self.acknowledged(slot));
-        let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
-        if bound.is_none() {
-            // The rest of a message follows its first packet.
-            let cut = server.in_message == Some(request.client)
-                && server.message_returned != Some(request.client);
-            if request.starts_message || !cut {
-                self.turn_away(&request, record.token, out);
-                return true;
-            }
-            out.push(Action::Release(record.token));
-            self.complete(&request, Outcome::Lost, out);
+        let request = record.request;
+        // The rest of a message follows its first packet.
+        let cut = server.in_message == Some(request.client)
+            && server.message_returned != Some(request.client);
+        if request.starts_message || !cut {
+            self.turn_away(&request, record.token, out);
             return true;
         }
+        out.push(Action::Release(record.token));
+        self.complete(&request, Outcome::Lost, out);
+        true
+    }
+
+    fn abandon_bound(&mut self, id: ServerQpId, slot: u32, out: &mut Out) -> bool {
+        self.end_write(id, slot);
+        let Some(&record) = self.servers.slots.get(slot) else { return false };
+        self.servers.slots.remove(slot);
+        let (request, told) = (record.request, self.acknowledged(slot));
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
         server.open_mapped = server.open_mapped.saturating_sub(u32::from(request.mapped));
         let mut fate = bound_fate(server, &request, record.psn, record.done);
         if fate == Some(Outcome::Lost)

@@ -79,7 +79,8 @@ impl PastReads {
     /// wherever the repeat began.
     fn is_past(&self, id: ServerQpId, end: ClientPsn, depth: usize) -> bool {
         let Some((ring, _)) = self.0.get(id.index()) else { return false };
-        let ends = || ring.iter().filter_map(|past| past.as_ref()?.end).filter(|one| one.is_after(end));
+        let ends =
+            || ring.iter().filter_map(|past| past.as_ref()?.end).filter(|one| one.is_after(end));
         let is_new = |(i, one): &(usize, ClientPsn)| !ends().take(*i).any(|other| other == *one);
         depth > 0 && ends().enumerate().filter(is_new).count() >= depth
     }
@@ -145,8 +146,8 @@ impl Engine {
 
     /// Gives up a repeated READ that waits for the end of its client's own message and is a late
     /// copy: its client may wait for what is behind it before it ends the message, and a responder
-    /// with so little depth would not answer it either (IBTA vol. 1, 9.7.5.1.1). `false` if there is
-    /// none.
+    /// with so little depth would not answer it either (IBTA vol. 1, 9.7.5.1.1). `false` if there
+    /// is none.
     pub(super) fn end_late_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(&server) = self.servers.get(id) else { return false };
         let depth = self.directory.server_qp(id).map_or(0, |connection| connection.depth);
@@ -158,6 +159,7 @@ impl Engine {
             let end = request.origin.psn.add(request.packets);
             let repeated = request.origin.psn.is_before(request.origin.floor);
             let late = request.kind == Kind::Read
+                && self.config.keeps(Rule::LateReadIsGivenUp)
                 && repeated
                 && server.recalled != Some(index)
                 && !self.is_read_again(id, &request)

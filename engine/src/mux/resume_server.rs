@@ -402,6 +402,9 @@ impl Engine {
     /// for good: a NAK names what it expects, an acknowledgement of a duplicate the newest WRITE or
     /// SEND that it has done (C9-105), and `psn` is one. One that says nothing may have run it all.
     fn give_up_cut(&mut self, now: Nanos, id: ServerQpId, psn: ServerPsn) -> bool {
+        if !self.config.keeps(Rule::CutMessageIsGivenUp) {
+            return false;
+        }
         let (timeout, patience) = (self.config.server_timeout_ns, self.config.resume_wait_ns);
         let until = now.after(self.config.packet_lifetime_ns);
         let (Some(server), Some(resumed)) = (self.servers.get_mut(id), self.resumes.server_mut(id))

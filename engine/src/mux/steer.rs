@@ -8,7 +8,6 @@ use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::journal::Operands;
 use crate::mail::{Kind, Request};
 use crate::policy::{Access, Fit, Map, Steer};
-use crate::rules::Rule;
 use crate::wire::{Layout, Opcode, icrc};
 
 /// Bytes of the word that a node begins with.
@@ -86,10 +85,9 @@ impl Engine {
         list.busy = true;
         let steered = |_: &u64| self.policy.steer != Steer::None;
         let (Some(end), Some(new)) = (list.end.filter(steered), turn.node) else { return };
-        let onto_itself = end == new && self.config.keeps(Rule::NotOntoItself);
         let Some((old, last)) = self.superseded(domain, key, turn.start, end) else { return };
-        let fits = old.version == append.version || !self.config.keeps(Rule::SteeredVersionFits);
-        let Some(superseded) = old.next.filter(|_| fits && !onto_itself) else { return };
+        let fits = old.version == append.version && end != new;
+        let Some(superseded) = old.next.filter(|_| fits) else { return };
         if !self.may_reach(request, end) {
             return;
         }

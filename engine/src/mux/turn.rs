@@ -79,7 +79,7 @@ impl Engine {
     pub(super) fn waits_for_list(&self, id: ServerQpId, request: &Request) -> bool {
         let Some(key) = request.key.filter(|_| self.steers(request)) else { return false };
         let Some(domain) = self.memory_at(id) else { return false };
-        self.lists.is_busy(domain, key, id) && self.config.keeps(Rule::EndIsConfirmed)
+        self.lists.is_busy(domain, key, id)
     }
 
     /// Decides what a request becomes that is bound at `psn`, and makes its frame that. The
@@ -108,7 +108,7 @@ impl Engine {
         if request.kind == Kind::Atomic {
             self.replace(now, id, psn, &request, &mut turn);
         }
-        self.note_words(now, id, psn, &request, &turn, frame, layout);
+        self.note_words(now, (id, psn), &request, &turn, frame, layout);
         self.turns.set(slot, turn);
         if matches!(turn.told, Told::Had(_))
             && let Some(record) = self.servers.slots.get_mut(slot)
@@ -218,8 +218,7 @@ impl Engine {
     fn note_words(
         &mut self,
         now: Nanos,
-        id: ServerQpId,
-        psn: ServerPsn,
+        (id, psn): (ServerQpId, ServerPsn),
         request: &Request,
         turn: &Turn,
         frame: &Frame<'_>,

@@ -190,9 +190,15 @@ impl fmt::Display for PolicyError {
 impl core::error::Error for PolicyError {}
 
 impl Policy {
+    /// Whether requests become others on their way.
+    pub(crate) fn changes_requests(&self) -> bool {
+        let steers = self.steer != Steer::None && !self.in_place;
+        steers || self.atomics == Atomics::Replace
+    }
+
     /// Whether what the engine does depends on what it knows of servers' memory.
     pub(crate) fn knows_memory(&self) -> bool {
-        self.map == Map::All || self.steer != Steer::None || self.atomics == Atomics::Replace
+        self.map == Map::All || self.changes_requests()
     }
 
     /// Checks that the choices go together.

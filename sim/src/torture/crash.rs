@@ -290,7 +290,7 @@ impl Sequence {
         plan.crashes = vec![Crash { after: u64::MAX >> 1, ..Crash::default() }];
         let Some(base) = sum.take(execute(&plan)) else { return sum };
         // Behind a client that is given up: about when what it has left is filled.
-        let behind = (self.turn / 5 % 3 > 0).then_some(4 + self.turn as u64 % 11);
+        let behind = (!(self.turn / 5).is_multiple_of(3)).then_some(4 + self.turn as u64 % 11);
         let second = [None, Some(1), behind, Some(4), Some(9)][self.turn % 5];
         for first in (1..=base.actions + BEYOND).flat_map(Crash::all) {
             let silent = (self.turn % 5 == 2).then_some((self.turn / 5 % 2) as u32);

@@ -92,8 +92,8 @@ fn know_memory(plan: &mut Plan, dice: &mut Dice) {
 /// Clients of a crowd.
 const CROWD: usize = 24;
 
-/// There is room for few of many connections. They end early, while guests' requests are under way on
-/// their server queue pairs, and others wait for their room.
+/// There is room for few of many connections. They end early, while guests' requests are under way
+/// on their server queue pairs, and others wait for their room.
 fn crowd(plan: &mut Plan, dice: &mut Dice) {
     let (Some(learning), Some(chance)) = (plan.learning.as_mut(), plan.chance.as_mut()) else {
         return;
@@ -122,8 +122,8 @@ fn crowd(plan: &mut Plan, dice: &mut Dice) {
 /// Some clients' windows end inside their messages, and answers of the READs before them are lost:
 /// those are repeated inside. The clients never host: a guest's request that comes between may make
 /// the READ wait for the message's end, which the window does not let through. They are in a
-/// partition of their own, and then the READs stay at home; or the one that hosts falls silent, with
-/// READs that have gone there, and there are others to host. Whether there are such clients.
+/// partition of their own, and then the READs stay at home; or the one that hosts falls silent,
+/// with READs that have gone there, and there are others to host. Whether there are such clients.
 fn narrow(plan: &mut Plan, dice: &mut Dice) -> bool {
     let moves = plan.may_move() || plan.learning.is_some() || !plan.crashes.is_empty();
     if plan.innocents_notice_nothing || moves {

@@ -1,5 +1,5 @@
-//! Situations that no run of torture comes to: requests of 2^22 packets, and a client that sends
-//! something else under a PSN that it has used.
+//! Situations that no run of torture comes to: requests of 2^22 packets, a client that sends
+//! something else under a PSN that it has used, and a word that is changed past the engine.
 
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
@@ -7,10 +7,13 @@ use std::rc::Rc;
 
 use qpmux_engine::journal::Journal;
 use qpmux_engine::policy::{
-    Connection, Directory, Endpoint, Grant, KeyMap, Map, Order, PathFacts, Policy, Profile, Region,
-    Rights, Start, TrustBy,
+    AddressKey, AtomicKey, Atomics, Connection, Directory, Endpoint, Grant, KeyMap, Map, Order,
+    PathFacts, Policy, Profile, Region, Rights, Start, TrustBy,
 };
-use qpmux_engine::wire::{Classified, ClientPsn, Extension, Msn, Opcode, Psn, RethRepr, classify};
+use qpmux_engine::wire::{
+    AethRepr, AtomicAckEthRepr, AtomicEthRepr, Classified, ClientPsn, Extension, Msn, Opcode, Psn,
+    RethRepr, Syndrome, classify,
+};
 use qpmux_engine::{Config, DomainId, Nanos, ServerQpId, ShardId, Side};
 use qpmux_sim::host::Host;
 use qpmux_sim::rc::{Link, Packet};
@@ -59,6 +62,7 @@ fn policy() -> Policy {
         order: Order::Fenced,
         profile: Profile::keyless(),
         message_packets_max: u32::MAX,
+        ..Policy::default()
     }
 }
 
@@ -98,7 +102,7 @@ pub(crate) fn span_stays_below_half(config: &Config) -> bool {
 /// Whether an engine that goes on takes back the bytes of a WRITE, and not those of another one
 /// under its PSN.
 pub(crate) fn returned_bytes_are_the_same(config: &Config) -> bool {
-    let config = Config { records: true, ..config.clone() };
+    let config = Config { records: true, ..*config };
     let log: Rc<RefCell<Vec<u8>>> = Rc::default();
     let sink = Rc::clone(&log);
     let mut host = Host::new(&config, &policy(), &directory(), 1)
@@ -117,4 +121,59 @@ pub(crate) fn returned_bytes_are_the_same(config: &Config) -> bool {
     let another = host.open().0;
     write(&mut host, 16);
     (bound, another, host.open().0) == (1, 0, 1)
+}
+
+/// Whether a compare-and-swap stays one after an answer has contradicted what was known of its
+/// word: somebody writes it past the engine.
+pub(crate) fn a_contradicted_word_is_left_alone(config: &Config) -> bool {
+    let word = AddressKey { opcode: Opcode::CompareSwap, len: 8, unit: 8 };
+    let policy = Policy {
+        key_map: KeyMap::Modulo,
+        atomics: Atomics::Replace,
+        profile: Profile::new(Vec::new(), AtomicKey::None).with_addresses(vec![word]),
+        ..policy()
+    };
+    let mut host = Host::new(config, &policy, &directory(), 1).unwrap();
+    // The first is asked, as nothing is known yet; the second fails, and finds what nobody wrote.
+    let asked = [(0, 5, Some(0)), (9, 6, Some(7)), (5, 8, None)];
+    let forms: Vec<Option<Opcode>> = (0..)
+        .zip(asked)
+        .map(|(psn, (compare, swap, original))| {
+            let form = swap_word(&mut host, psn, compare, swap);
+            if let Some(original) = original {
+                answer_word(&mut host, psn, original);
+            }
+            form
+        })
+        .collect();
+    forms == [Some(Opcode::CompareSwap); 3]
+}
+
+/// What a client's compare-and-swap goes to the server as.
+fn swap_word(host: &mut Host, psn: u32, compare: u64, swap: u64) -> Option<Opcode> {
+    let eth = AtomicEthRepr { virtual_address: 64, remote_key: KEY, swap_or_add: swap, compare };
+    let (opcode, extension) = (Opcode::CompareSwap, Extension::AtomicEth(eth));
+    let packet = Packet { opcode, psn: Psn::new(psn), ack_request: true, extension, payload: &[] };
+    let mut frame = [0; 512];
+    let len = link(1).emit(&packet, 0, &mut frame).unwrap();
+    let mut form = None;
+    let now = Nanos(1000 * u64::from(psn + 1));
+    host.offer(0, Side::Client, now, &frame[..len], &mut |side, frame| {
+        if let (Side::Server, Ok(Classified::Rc(layout))) = (side, classify(frame)) {
+            form = Some(layout.opcode);
+        }
+    });
+    form
+}
+
+/// The first server queue pair answers an atomic.
+fn answer_word(host: &mut Host, psn: u32, original: u64) {
+    let aeth = AethRepr { syndrome: Syndrome::Ack { credits: 31 }, msn: Msn::new(psn + 1) };
+    let extension = Extension::AtomicAck(aeth, AtomicAckEthRepr { original });
+    let opcode = Opcode::AtomicAcknowledge;
+    let packet = Packet { opcode, psn: Psn::new(psn), ack_request: false, extension, payload: &[] };
+    let mut frame = [0; 512];
+    let len = link(0).reversed().emit(&packet, 0, &mut frame).unwrap();
+    let now = Nanos(1000 * u64::from(psn + 1) + 500);
+    host.offer(0, Side::Server, now, &frame[..len], &mut |_, _| {});
 }
