@@ -289,16 +289,24 @@ impl Sequence {
         // Records are made where a crash is planned, though it never comes.
         plan.crashes = vec![Crash { after: u64::MAX >> 1, ..Crash::default() }];
         let Some(base) = sum.take(execute(&plan)) else { return sum };
-        // Behind a client that is given up: about when what it has left is filled.
-        let behind = (!(self.turn / 5).is_multiple_of(3)).then_some(4 + self.turn as u64 % 11);
-        let second = [None, Some(1), behind, Some(4), Some(9)][self.turn % 5];
+        // Behind a client that is given up: none, or about when what it has left is filled.
+        let behind = 4 + self.turn as u64 % 11;
+        let seconds = match self.turn % 5 {
+            0 => vec![None],
+            1 => vec![Some(1)],
+            2 => vec![None, Some(behind)],
+            3 => vec![Some(4)],
+            _ => vec![Some(9)],
+        };
         for first in (1..=base.actions + BEYOND).flat_map(Crash::all) {
             let silent = (self.turn % 5 == 2).then_some((self.turn / 5 % 2) as u32);
             let silence_ns = self.turn.is_multiple_of(3).then_some(3_000_000);
             let first = Crash { silent, silence_ns: silent.and(silence_ns), ..first };
-            let second = second.map(|after| Crash { after, silent: None, ..first });
-            plan.crashes = [Some(first), second].into_iter().flatten().collect();
-            sum.take(execute(&plan));
+            for second in &seconds {
+                let second = second.map(|after| Crash { after, silent: None, ..first });
+                plan.crashes = [Some(first), second].into_iter().flatten().collect();
+                sum.take(execute(&plan));
+            }
         }
         sum
     }
