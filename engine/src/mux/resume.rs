@@ -371,11 +371,14 @@ impl Engine {
     fn restore_request(&mut self, id: ServerQpId, one: &Restored, index: u32) -> Option<()> {
         let binding = &one.binding;
         let way = Way::from(binding.steer);
+        let source = (one.source)(index);
+        // A plain acknowledgement completes what a zero-length WRITE has the place of.
+        let kind = if source == Source::Filler { Kind::Plain } else { binding.kind() };
         let request = Request {
             client: binding.client,
             slot: one.slot,
             server_qp: id,
-            kind: binding.kind(),
+            kind,
             packets: binding.packets,
             starts_message: binding.opcode.starts_message(),
             ends_message: binding.opcode.ends_message(),
@@ -396,7 +399,6 @@ impl Engine {
                 again: false,
             },
         };
-        let source = (one.source)(index);
         let slot = self.servers.slots.insert(ServerSlot {
             request,
             psn: binding.server_psn,

@@ -105,6 +105,9 @@ pub(super) struct Outlet {
     /// Those that were.
     count: Rc<Cell<u64>>,
     log: Rc<RefCell<Vec<u8>>>,
+    /// Records of server queue pairs given up that a crash has cut off: the next engine does not
+    /// know, and gives them up once more.
+    losses_cut: Rc<Cell<u64>>,
 }
 
 impl Outlet {
@@ -121,6 +124,8 @@ impl Outlet {
         Box::new(move |bytes| {
             if outlet.pass() {
                 outlet.log.borrow_mut().extend_from_slice(bytes);
+            } else if let Ok((Record::Lost { .. }, _)) = Record::decode(bytes) {
+                outlet.losses_cut.set(outlet.losses_cut.get() + 1);
             }
         })
     }
@@ -128,6 +133,10 @@ impl Outlet {
     /// So many actions are let out from now on.
     pub(super) fn begin(&self, crash: Option<&Crash>) {
         self.left.set(crash.map(|crash| crash.after.max(1)));
+    }
+
+    pub(super) fn losses_cut(&self) -> u64 {
+        self.losses_cut.get()
     }
 
     fn is_shut(&self) -> bool {

@@ -209,9 +209,8 @@ pub(super) fn lost_too_many(world: &World<'_>) -> Option<String> {
     let ended =
         |each: &(usize, &Connection)| each.1.responder.has_ended() || offends(each) || cut(each);
     let may = world.connections.iter().enumerate().filter(ended).count() as u64;
-    // What an engine did when it crashed, and nobody heard of, the next one does again.
-    let counted = may * (1 + world.crashes as u64);
-    (lost > counted).then(|| format!("{lost} server queue pairs were given up, {may} have ended"))
+    let may = may + world.outlet.losses_cut();
+    (lost > may).then(|| format!("{lost} server queue pairs were given up, {may} have ended"))
 }
 
 /// In a run in which a server queue pair ends: who ends badly without having had anything there.
