@@ -13,7 +13,7 @@ use crate::torture::{self, Campaign, Report, Script, Shape, Size};
 /// Run the engine among clients and servers that lose, double, delay and damage packets.
 #[derive(clap::Args, serde::Serialize)]
 #[command(after_help = "Example:\n  qpmux torture --seeds 2000\n  \
-    qpmux torture --seeds 500 --clients 16\n  \
+    qpmux torture --schedules quick\n  \
     qpmux torture --seeds 1000 --clients 16 --server-qps 1 --loss 0.02 --victim 3\n\n\
     A seed decides everything: clients, what they ask for, habits of both ends, limits of the\n\
     engine, and what becomes of every packet. Strict models of both ends judge every packet; at\n\
