@@ -4,7 +4,7 @@
 //! have real memory; what they send to each other passes a tap between clients and servers, and
 //! becomes the capture. Everything follows from the configuration and its seed.
 //!
-//! The network is [`crate::fabric`], what runs on it `crate::apps::clover`.
+//! The network is `crate::fabric`, what runs on it `crate::apps::clover`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
