@@ -228,6 +228,7 @@ impl Engine {
         let id = ids.find(|id| self.is_idle(*id) && self.may_reclaim(now, *id))?;
         self.forget_flows(id);
         self.clients.reset(id);
+        self.forget_contents(id.own_server_qp());
         self.servers.reset(id.own_server_qp());
         self.watches.reset(id);
         self.directory.replace(id, connection);

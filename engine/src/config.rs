@@ -11,8 +11,9 @@ pub struct Config {
     /// client repeats it. Default 256: Linux rxe stops 128 packets beyond the last
     /// acknowledgement (rxe_param.h).
     pub client_window_max: u32,
-    /// Open requests on one shard, all clients together, in packets. 120 bytes each for the
-    /// client's half and, times the number of shards, 152 for the server's. Default 65,536.
+    /// Open requests on one shard, all clients together, in packets. 152 bytes each for the
+    /// client's half and, times the number of shards, 184 for the server's; 88 more where READs
+    /// are mapped, requests steered or atomics replaced. Default 65,536.
     pub requests_max: u32,
     /// READ response packets held on one shard because an earlier answer is missing. 8 bytes
     /// each, and a buffer of the host's. Default 16,384.
@@ -76,13 +77,14 @@ pub struct Config {
     /// 65,536.
     pub addresses_max: u32,
     /// Words of servers' memory of which it is remembered what they hold
-    /// ([`crate::policy::Atomics::Replace`]). 120 bytes each. Default 65,536.
+    /// ([`crate::policy::Atomics::Replace`]). 56 bytes each, and 80 to 160 for finding out what is
+    /// written beside them. Default 65,536.
     pub words_max: u32,
     /// Keys whose lists are remembered ([`crate::policy::Steer`]): with fewer than there are, those
     /// in use. 72 bytes each; in place 72, and 680 for each of `connections_max` queue pairs.
     /// Default 16,384.
     pub lists_max: u32,
-    /// Nodes of lists that are remembered. 104 bytes each; in place 64. Default 65,536.
+    /// Nodes of lists that are remembered. 96 bytes each; in place 64. Default 65,536.
     pub nodes_max: u32,
     /// The rule that this engine breaks.
     #[cfg(feature = "mutations")]

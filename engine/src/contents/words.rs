@@ -257,11 +257,12 @@ impl Words {
         !wrong
     }
 
-    /// Nothing is to be believed of a word any more.
-    pub(crate) fn turn_off(&mut self, domain: DomainId, address: u64) {
-        if let Some(word) = self.words.get_mut(domain, address) {
-            word.holds = Holds::Off;
-        }
+    /// Nothing is to be believed of a word any more. Whether that is news: a word that was written
+    /// on another server queue pair meanwhile is off for that.
+    pub(crate) fn turn_off(&mut self, domain: DomainId, address: u64) -> bool {
+        self.words
+            .get_mut(domain, address)
+            .is_some_and(|word| core::mem::replace(&mut word.holds, Holds::Off) != Holds::Off)
     }
 
     /// A word came back with its bytes turned round: nothing of this server's is replaced any more.
@@ -277,12 +278,13 @@ impl Words {
     }
 
     /// A request that writes a range is bound; what it writes is known where `value_at` says so.
-    /// Returns how many words are off for it: they are written on another server queue pair.
+    /// Returns how many words are off for it: they are written on another server queue pair, and
+    /// such `strays` are looked at.
     pub(crate) fn on_write(
         &mut self,
         range: Range,
         (id, psn): (ServerQpId, ServerPsn),
-        manner: Manner,
+        (manner, strays): (Manner, bool),
         value_at: impl Fn(u64) -> Option<u64>,
     ) -> u32 {
         if self.is_empty() {
@@ -301,9 +303,8 @@ impl Words {
             for address in (first..first.saturating_add(GRANULE)).step_by(WORD as usize) {
                 let touched = address < range.end() && address.saturating_add(WORD) > range.start;
                 if touched {
-                    let value = value_at(address);
-                    off +=
-                        u32::from(self.on_written(range.domain, address, (id, psn), manner, value));
+                    let (at, value) = ((range.domain, address), value_at(address));
+                    off += u32::from(self.on_written(at, (id, psn), (manner, strays), value));
                 }
             }
         }
@@ -313,10 +314,9 @@ impl Words {
     /// A word is written. Whether it is off for that.
     fn on_written(
         &mut self,
-        domain: DomainId,
-        address: u64,
+        (domain, address): (DomainId, u64),
         (id, psn): (ServerQpId, ServerPsn),
-        manner: Manner,
+        (manner, strays): (Manner, bool),
         value: Option<u64>,
     ) -> bool {
         let epoch = self.epoch(id);
@@ -329,6 +329,7 @@ impl Words {
             _ if here => value.map_or(Holds::Unknown, Holds::Known),
             Manner::Fresh => Holds::Unknown,
             Manner::Keyed(place) if place == word.place => Holds::Unknown,
+            Manner::Keyed(_) | Manner::Own if !strays => return false,
             Manner::Keyed(_) | Manner::Own => Holds::Off,
         };
         word.changed = psn;

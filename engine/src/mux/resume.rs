@@ -183,6 +183,9 @@ impl Engine {
         if policy.trust.learns() {
             return Err(BuildError::ResumeLearning);
         }
+        if policy.changes_requests() {
+            return Err(BuildError::KeysRecords);
+        }
         let mut engine = Engine::new(config, policy, directory, shard, shards)?;
         let connections = engine.directory.len();
         let until = now.after(engine.config.resume_wait_ns);

@@ -10,6 +10,7 @@ use super::congestion::Marked;
 use super::read_again::{self, PastReads};
 use super::rewrite::{Become, rewrite};
 use super::slab::{Queue, Slab};
+use super::turn::Turn;
 use super::work::WorkRing;
 use crate::Config;
 use crate::counters::DropReason;
@@ -387,7 +388,7 @@ impl Engine {
 
     fn open_server_slot(&mut self, request: Request, token: Token) -> Option<u32> {
         self.servers.arrivals += 1;
-        self.servers.slots.insert(ServerSlot {
+        let slot = self.servers.slots.insert(ServerSlot {
             request,
             psn: ServerPsn::default(),
             token,
@@ -395,7 +396,10 @@ impl Engine {
             parts: request.parts,
             done: false,
             arrival: self.servers.arrivals,
-        })
+        })?;
+        // What its place was used for before has no part in it: not everything is bound anew.
+        self.turns.set(slot, Turn::default());
+        Some(slot)
     }
 
     fn wait(&mut self, id: ServerQpId, slot: u32) {

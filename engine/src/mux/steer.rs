@@ -173,6 +173,9 @@ impl Engine {
         if let Some(new) = turn.node.and_then(|address| self.lists.node(domain, address)) {
             (new.is_appended, new.key, new.before) = (true, Some(key), before);
         }
+        if let Some(address) = turn.node {
+            self.note_address(id.owner(), address, key);
+        }
         if let Some(list) = self.lists.list(domain, key, id) {
             (list.end, list.end_number) = (turn.node, Some(number));
         }

@@ -82,8 +82,8 @@ impl Engine {
         self.lists.is_busy(domain, key, id)
     }
 
-    /// Decides what a request becomes that is bound at `psn`, and makes its frame that. The
-    /// request as it is at the server, and the frame's new layout.
+    /// Decides what a request becomes that is bound at `psn`, and makes its frame that. The frame's
+    /// new layout; `None` if it stays as it is.
     pub(super) fn turn(
         &mut self,
         now: Nanos,
@@ -252,11 +252,8 @@ impl Engine {
             let bytes = payload.get(at..at.checked_add(8)?)?;
             whole.then(|| order.number(bytes))
         };
-        let keeps = self.config.keeps(Rule::StrayWriteEndsWord);
-        let off = match keeps {
-            true => self.words.on_write(range, (id, psn), manner, value_at),
-            false => 0,
-        };
+        let strays = self.config.keeps(Rule::StrayWriteEndsWord);
+        let off = self.words.on_write(range, (id, psn), (manner, strays), value_at);
         self.counters.words_off += u64::from(off);
         let fills = fills && self.words.is_passed(now);
         if let (true, Some(place), Some(word)) = (fills, place_of(request), payload.get(..8)) {

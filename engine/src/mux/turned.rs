@@ -6,7 +6,7 @@ use super::turn::{Told, Turn, place_of};
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::Frame;
-use crate::ids::ServerQpId;
+use crate::ids::{DomainId, ServerQpId};
 use crate::mail::{Outcome, Request};
 use crate::out::Out;
 use crate::policy::Atomics;
@@ -130,14 +130,21 @@ impl Engine {
         if turn.holds.is_some_and(|holds| holds != original)
             && self.config.keeps(Rule::ContradictionEndsWord)
         {
-            self.counters.words_contradicted += 1;
-            if turn.holds.is_some_and(|holds| holds.swap_bytes() == original) {
-                self.counters.byte_orders_wrong += 1;
-                self.words.on_disorder(domain);
+            if self.words.turn_off(domain, turn.start) {
+                self.on_contradiction(domain, turn.holds, original);
             }
-            return self.words.turn_off(domain, turn.start);
+            return;
         }
         self.words.on_answer(domain, turn.start, (id, record.psn), after);
+    }
+
+    /// Somebody writes a word past the engine, or its server keeps its bytes the other way round.
+    fn on_contradiction(&mut self, domain: DomainId, holds: Option<u64>, original: u64) {
+        self.counters.words_contradicted += 1;
+        if holds.is_some_and(|holds| holds.swap_bytes() == original) {
+            self.counters.byte_orders_wrong += 1;
+            self.words.on_disorder(domain);
+        }
     }
 
     /// Makes the answer of a READ, in hand, the one that its client waits for. `false` if it is
@@ -199,11 +206,8 @@ impl Engine {
         }
         self.counters.steered_back += 1;
         self.close_server_slot(id, slot);
-        match record.source {
-            Source::Frame => self.take_back(request.client, request.slot, record.token, out),
-            // Its client asks again.
-            _ => self.complete(&request, Outcome::Unanswered, out),
-        }
+        debug_assert_eq!(record.source, Source::Frame, "only what has a frame is steered");
+        self.take_back(request.client, request.slot, record.token, out);
     }
 
     /// A request is not open any more: what it wrote, it has written.
@@ -231,7 +235,7 @@ impl Engine {
     }
 
     /// It is not known any more what a server queue pair has done.
-    pub(super) fn forget_contents(&mut self, id: ServerQpId) {
+    pub(crate) fn forget_contents(&mut self, id: ServerQpId) {
         self.words.forget(id);
         self.lists.forget(id);
         if let Some(server) = self.servers.get_mut(id)

@@ -70,8 +70,8 @@ pub enum AtomicKey {
     /// The key last written on the same queue pair: a store that writes a record and then
     /// commits it with a compare-and-swap. If it is known what is at the address, that decides.
     LastWritten,
-    /// The key of what is at the address. An address of which nothing is known is a key by itself,
-    /// and so is what is appended to it.
+    /// The key of what is at the address. An address of which nothing is known is a key by itself;
+    /// what is appended to it has the same key, if it is known where that is ([`ListForm::grids`]).
     OfAddress,
 }
 

@@ -89,14 +89,15 @@ fn policy(rng: &mut Pcg64, clover: bool) -> Result<Policy, ProfileError> {
 }
 
 fn clover_plan(rng: &mut Pcg64, steer: Steer, alone: bool) -> CloverPlan {
-    // Steered, superseded slots do not find their way back; nor do those that follow what the
-    // memory node has appended.
-    let recycles = steer == Steer::None && alone && rng.random();
+    // Steered, superseded slots find their way back only if the engine sees them reported; nor do
+    // those that follow what the memory node has appended.
+    let through_metadata = rng.random();
+    let recycles = (steer == Steer::None || through_metadata) && alone && rng.random();
     CloverPlan {
         workload: pick(rng, &[Ycsb::A, Ycsb::A, Ycsb::B, Ycsb::W]),
         value_len: pick(rng, &[16, 100, 200, 1_000]),
         slots_max: recycles.then(|| rng.random_range(450..600)),
-        through_metadata: rng.random(),
+        through_metadata,
     }
 }
 

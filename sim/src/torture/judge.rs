@@ -43,6 +43,7 @@ pub(super) fn judge(world: &mut World<'_>) {
     judge_ends(world);
     judge_left_out(world);
     judge_rest(world);
+    judge_words(world);
     judge_memory(world);
     judge_receives(world);
     judge_effects(world);
@@ -168,6 +169,15 @@ fn judge_rest(world: &mut World<'_>) {
     if ran != wanted && !unread && world.crashes == 0 {
         let text = || format!("servers ran {ran} messages, {wanted} were asked for");
         world.violations.record("O10", world.now, text);
+    }
+}
+
+/// Nobody writes past the engine: no answer contradicts what it knows of a word.
+fn judge_words(world: &mut World<'_>) {
+    let contradicted = world.counters().words_contradicted;
+    if contradicted > 0 {
+        let text = || format!("{contradicted} words contradict what is known of them");
+        world.violations.record("A6", world.now, text);
     }
 }
 
