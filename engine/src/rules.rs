@@ -162,6 +162,10 @@ rules! {
     FlipBehindWhatPassed => "flip-behind-what-passed",
     /// It flips once some answers have been seen.
     FlipAfterAnswers => "flip-after-answers",
+    /// What an atomic found that passed before the flip is known after it.
+    PassedAtomicIsKnown => "passed-atomic-is-known",
+    /// It flips when an answer that was missed has been seen after all.
+    FlipAfterMissed => "flip-after-missed",
     /// The end of a host's connection is let through when its guests have left.
     TeardownWaits => "teardown-waits",
     /// A request goes where partition, tag and, if it matters, path MTU are its own's.

@@ -1,9 +1,9 @@
 //! The client half: state of the responder that a client sees.
 
 use alloc::boxed::Box;
-use alloc::vec;
 
 use super::assembly::Assembly;
+use super::results::Results;
 use super::slab::{Queue, Slab};
 use super::work::WorkRing;
 use crate::frame::Token;
@@ -86,8 +86,6 @@ pub(crate) struct Client {
     pub(crate) last_key: Option<u64>,
     /// The log says that it is served no longer.
     pub(crate) stop_recorded: bool,
-    /// Where in its ring of results the next atomic's goes.
-    pub(crate) next_result: u8,
 }
 
 impl Client {
@@ -122,7 +120,6 @@ impl Client {
             target: id.own_server_qp(),
             last_key: None,
             stop_recorded: false,
-            next_result: 0,
         }
     }
 }
@@ -213,22 +210,13 @@ pub(crate) struct ClientSlot {
     pub(crate) held: Queue,
 }
 
-/// The result of an atomic, kept for a repeat (IBTA vol. 1, 9.7.5.1.1).
-#[derive(Clone, Copy)]
-pub(crate) struct AtomicResult {
-    pub(crate) psn: ClientPsn,
-    pub(crate) opcode: Opcode,
-    pub(crate) original: u64,
-}
-
 /// All clients of one shard, and what they have open.
 pub(crate) struct Clients {
     pub(crate) states: Box<[Client]>,
     pub(crate) slots: Slab<ClientSlot>,
     /// READ response frames that wait for an earlier answer.
     pub(crate) held: Slab<Token>,
-    results: Box<[Option<AtomicResult>]>,
-    results_per_client: usize,
+    pub(crate) results: Results,
     pub(crate) work: WorkRing,
 }
 
@@ -258,7 +246,6 @@ impl Clients {
             parts: 0,
             held: Queue::EMPTY,
         };
-        let results_per_client = config.atomic_results as usize;
         Clients {
             states: (0..connections_max)
                 .map(|i| {
@@ -269,8 +256,7 @@ impl Clients {
                 .collect(),
             slots: Slab::new(config.requests_max, blank),
             held: Slab::new(config.held_responses_max, Token(0)),
-            results: vec![None; connections_max * results_per_client].into(),
-            results_per_client,
+            results: Results::new(connections_max, config.atomic_results as usize),
             work: WorkRing::new(connections_max),
         }
     }
@@ -288,26 +274,6 @@ impl Clients {
         if let Some(client) = self.states.get_mut(id.index()) {
             *client = Client::watched(id);
         }
-        let first = id.index() * self.results_per_client;
-        if let Some(ring) = self.results.get_mut(first..first + self.results_per_client) {
-            ring.fill(None);
-        }
-    }
-
-    /// The kept result of the atomic at `psn`, if it is still kept.
-    pub(crate) fn result(&self, id: ClientId, psn: ClientPsn) -> Option<AtomicResult> {
-        let first = id.index() * self.results_per_client;
-        let ring = self.results.get(first..first + self.results_per_client)?;
-        ring.iter().flatten().find(|result| result.psn == psn).copied()
-    }
-
-    /// Keeps a result, in place of the oldest.
-    pub(crate) fn keep_result(&mut self, id: ClientId, result: AtomicResult) {
-        let Some(client) = self.states.get_mut(id.index()) else { return };
-        let at = usize::from(client.next_result) % self.results_per_client;
-        client.next_result = ((at + 1) % self.results_per_client) as u8;
-        if let Some(cell) = self.results.get_mut(id.index() * self.results_per_client + at) {
-            *cell = Some(result);
-        }
+        self.results.reset(id);
     }
 }

@@ -1,7 +1,8 @@
 //! Answers leave in the client's order, whatever the order in which they came.
 
-use super::client::{AtomicResult, ClientSlot, Gap, Service, State, Way};
+use super::client::{ClientSlot, Gap, Service, State, Way};
 use super::generate::Answer;
+use super::results::AtomicResult;
 use super::rewrite::{Become, rewrite};
 use crate::counters::DropReason;
 use crate::engine::Engine;
@@ -295,7 +296,7 @@ impl Engine {
 
     pub(super) fn keep_atomic(&mut self, id: ClientId, record: &ClientSlot) {
         let ClientSlot { psn, opcode, original, .. } = *record;
-        self.clients.keep_result(id, AtomicResult { psn, opcode, original });
+        self.clients.results.keep(id, AtomicResult { psn, opcode, original });
     }
 
     /// The answer is on its way: the request is complete.

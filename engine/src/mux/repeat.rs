@@ -57,7 +57,8 @@ impl Engine {
         out: &mut Out,
     ) {
         let psn = ClientPsn::from_wire(layout.psn);
-        let found = self.clients.result(id, psn).filter(|result| result.opcode == layout.opcode);
+        let found =
+            self.clients.results.get(id, psn).filter(|result| result.opcode == layout.opcode);
         let Some(result) = found else {
             if self.ask_again(id, frame, layout, out) {
                 return;

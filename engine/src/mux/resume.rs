@@ -7,8 +7,9 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::client::{AtomicResult, Client, ClientSlot, Service, State, Way};
+use super::client::{Client, ClientSlot, Service, State, Way};
 use super::closing::{Hosting, Loss};
+use super::results::AtomicResult;
 use super::server::{ServerSlot, Source};
 use super::slab::Queue;
 use crate::Config;
@@ -271,7 +272,7 @@ impl Engine {
         }
         for value in &known.values {
             let (psn, opcode, original) = (value.psn, value.opcode, value.original);
-            self.clients.keep_result(id, AtomicResult { psn, opcode, original });
+            self.clients.results.keep(id, AtomicResult { psn, opcode, original });
         }
         for open in &known.open {
             let slot = self.clients.slots.insert(restored_slot(&open.binding, open.value));

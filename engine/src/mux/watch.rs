@@ -5,59 +5,56 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use super::client::{AtomicResult, ClientSlot, Service, State};
+use super::client::{ClientSlot, State};
 use crate::connections::ConnectionId;
 use crate::counters::DropReason;
 use crate::engine::Engine;
-use crate::frame::{Frame, Side};
+use crate::frame::Frame;
 use crate::ids::ClientId;
 use crate::mail::Kind;
-use crate::out::{Action, Out};
+use crate::out::Out;
 use crate::policy::PathFacts;
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Ethernet, Layout, Opcode, Syndrome};
 
-/// Answers seen in order before a connection may flip: what was outstanding when watching began
-/// has then been answered as well.
-const ANSWERS_MIN: u32 = 4;
-
 /// What is known of a connection that is only watched.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Watch {
     /// `expected` of the client is the PSN of its next request.
-    synced: bool,
-    request_seen: bool,
-    response_seen: bool,
+    pub(super) synced: bool,
+    pub(super) request_seen: bool,
+    pub(super) response_seen: bool,
     /// Payload of a packet with more to follow: the path MTU. 0 while none was seen.
-    mtu_exact: u16,
+    pub(super) mtu_exact: u16,
     /// Longest payload otherwise.
-    mtu_at_least: u16,
+    pub(super) mtu_at_least: u16,
     /// READs and atomics outstanding, and the most that were.
-    reads: u16,
-    reads_max: u16,
-    answers: u32,
+    pub(super) reads: u16,
+    pub(super) reads_max: u16,
+    pub(super) answers: u32,
     /// The newest request must be answered.
-    must_answer: bool,
+    pub(super) must_answer: bool,
     /// When the connection could have flipped first, had nothing been outstanding.
-    ready_at: Option<Nanos>,
+    pub(super) ready_at: Option<Nanos>,
     /// Since when its requests are held for the flip.
-    draining_since: Option<Nanos>,
+    pub(super) draining_since: Option<Nanos>,
     /// Its server queue pair is in the error state.
-    dead: bool,
+    pub(super) dead: bool,
     /// The highest PSN that passed. A copy of it may still be on its way to the server.
-    passed: Option<ClientPsn>,
+    pub(super) passed: Option<ClientPsn>,
     /// The newest of the outstanding requests that had passed before they were watched: their
     /// client may have got the answers, and be further than what it repeats says.
-    repeated: Option<ClientPsn>,
+    pub(super) repeated: Option<ClientPsn>,
+    /// An answer from this PSN on was never seen here. The client cannot do without, so it will ask
+    /// again: watching goes on from there, that the answer be known before the flip.
+    pub(super) missed: Option<ClientPsn>,
     /// The first PSN after the flip.
-    start: Option<ClientPsn>,
-    /// An atomic from before the flip whose answer is not known: its server was asked again.
-    asked: Option<(ClientPsn, Opcode)>,
+    pub(super) start: Option<ClientPsn>,
     /// The connection has ended, and until then packets of it may still come.
-    ended: Option<Nanos>,
+    pub(super) ended: Option<Nanos>,
     /// What the learner calls it.
-    learnt: Option<ConnectionId>,
+    pub(super) learnt: Option<ConnectionId>,
 }
 
 /// One record per connection.
@@ -68,11 +65,11 @@ impl Watches {
         Watches(vec![Watch::default(); connections].into())
     }
 
-    fn get(&self, id: ClientId) -> Watch {
+    pub(super) fn get(&self, id: ClientId) -> Watch {
         self.0.get(id.index()).copied().unwrap_or_default()
     }
 
-    fn get_mut(&mut self, id: ClientId) -> Option<&mut Watch> {
+    pub(super) fn get_mut(&mut self, id: ClientId) -> Option<&mut Watch> {
         self.0.get_mut(id.index())
     }
 
@@ -144,7 +141,7 @@ impl Engine {
         self.note_request_facts(id, frame.bytes(), layout);
         self.note_passing(now, frame, layout);
         let psn = ClientPsn::from_wire(layout.psn);
-        if !self.watches.get(id).synced && layout.opcode.starts_message() {
+        if self.may_sync(id, psn, layout.opcode) {
             self.sync(id, psn);
         }
         let expected = self.clients.get(id).map_or(psn, |client| client.expected);
@@ -158,7 +155,7 @@ impl Engine {
         if psn != expected || !self.watches.get(id).synced {
             // A repeat, or beyond a gap: the two ends settle that between them.
             self.note_passed_again(id, frame, layout);
-            return self.pass_request(id, psn, frame, out);
+            return self.pass_request(id, frame, layout, out);
         }
         if self.watches.is_draining(id) {
             return self.on_next(now, id, frame, layout, out);
@@ -175,14 +172,25 @@ impl Engine {
             return self.on_next(now, id, frame, layout, out);
         }
         self.watch_request(id, frame, layout);
-        self.pass_request(id, psn, frame, out);
+        self.pass_request(id, frame, layout, out);
     }
 
-    fn pass_request(&mut self, id: ClientId, psn: ClientPsn, frame: &mut Frame<'_>, out: &mut Out) {
-        if let Some(watch) = self.watches.get_mut(id)
-            && watch.passed.is_none_or(|passed| psn.is_after(passed))
-        {
-            watch.passed = Some(psn);
+    fn pass_request(
+        &mut self,
+        id: ClientId,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let psn = ClientPsn::from_wire(layout.psn);
+        if let Some(watch) = self.watches.get_mut(id) {
+            let fresh = watch.passed.is_none_or(|passed| psn.is_after(passed));
+            if fresh {
+                watch.passed = Some(psn);
+            }
+            if layout.opcode.is_atomic() && self.config.keeps(Rule::PassedAtomicIsKnown) {
+                self.clients.results.expect(id, psn, layout.opcode, fresh);
+            }
         }
         self.pass(frame, out);
     }
@@ -205,6 +213,9 @@ impl Engine {
             // It answers a request that did not pass here.
             self.unsync(id);
         }
+        if let Some(ack) = layout.atomic_ack(frame.bytes()) {
+            self.clients.results.fulfil(id, psn, ack.original);
+        }
         if self.watches.get(id).synced {
             self.watch_answer(id, frame.bytes(), layout, psn);
         }
@@ -214,36 +225,6 @@ impl Engine {
             self.flip(id);
             self.clients.work.push(id.0);
         }
-    }
-
-    /// Gives up draining after the configured time: what was held passes, in order. One step.
-    pub(crate) fn undrain_step(&mut self, now: Nanos, id: ClientId, out: &mut Out) -> bool {
-        let deadline = self.watches.drain_deadline(id, self.config.flip_wait_ns);
-        if deadline.is_none_or(|deadline| now < deadline) {
-            return false;
-        }
-        let held = self.clients.get(id).and_then(|client| client.first_held);
-        let Some(slot) = held else {
-            if let Some(watch) = self.watches.get_mut(id) {
-                watch.draining_since = None;
-                watch.ready_at = None;
-            }
-            return false;
-        };
-        let next = self.next_held(slot);
-        if let Some(record) = self.clients.slots.get_mut(slot)
-            && let State::Held(token) = record.state
-        {
-            record.state = State::Passed;
-            self.note_passed_read(id, slot);
-            out.push(Action::Send(token, Side::Server));
-            out.push(Action::Release(token));
-        }
-        if let Some(client) = self.clients.get_mut(id) {
-            client.first_held = next;
-            client.assembly = None;
-        }
-        true
     }
 
     /// The PSN of the oldest request that is held for the flip.
@@ -258,13 +239,32 @@ impl Engine {
         self.clients.slots.get(slot).map(|record| record.psn)
     }
 
+    /// Whether what is outstanding is known from this request on.
+    fn may_sync(&self, id: ClientId, psn: ClientPsn, opcode: Opcode) -> bool {
+        let watch = self.watches.get(id);
+        let is_asked_again = watch.missed.is_none_or(|missed| !psn.is_after(missed))
+            || !self.config.keeps(Rule::FlipAfterMissed);
+        !watch.synced && opcode.starts_message() && is_asked_again
+    }
+
     fn sync(&mut self, id: ClientId, psn: ClientPsn) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.expected = psn;
         client.completed_end = psn;
         client.in_message = false;
         if let Some(watch) = self.watches.get_mut(id) {
-            watch.synced = true;
+            (watch.synced, watch.missed) = (true, None);
+        }
+    }
+
+    /// An answer from `psn` on was not seen here, and what is outstanding is no longer known.
+    fn miss_answer(&mut self, id: ClientId, psn: ClientPsn) {
+        if self.watches.is_draining(id) {
+            return;
+        }
+        self.unsync(id);
+        if let Some(watch) = self.watches.get_mut(id) {
+            watch.missed = Some(psn);
         }
     }
 
@@ -278,7 +278,7 @@ impl Engine {
             (watch.synced, watch.must_answer) = (false, false);
             (watch.reads, watch.answers) = (0, 0);
             (watch.ready_at, watch.draining_since) = (None, None);
-            (watch.start, watch.asked) = (None, None);
+            watch.start = None;
         }
     }
 
@@ -358,6 +358,7 @@ impl Engine {
                 return;
             }
         };
+        let answers_atomic = layout.opcode == Opcode::AtomicAcknowledge;
         while let Some(slot) = self.passed_head(id) {
             let Some(record) = self.clients.slots.get_mut(slot) else { return };
             let record_end = record.psn.add(record.packets);
@@ -371,17 +372,12 @@ impl Engine {
                         record.state = State::Ready;
                     }
                 }
-                Kind::Atomic if psn == record.psn => {
-                    let Some(ack) = layout.atomic_ack(bytes) else { return };
-                    record.original = ack.original;
+                Kind::Atomic if psn == record.psn && answers_atomic => {
                     record.state = State::Ready;
                 }
-                // An answer was not seen here: what is outstanding is no longer known.
                 Kind::Read | Kind::Atomic if psn.is_after(record.psn.add(record.parts)) => {
-                    if !self.watches.is_draining(id) {
-                        self.unsync(id);
-                    }
-                    return;
+                    let missed = record.psn.add(record.parts);
+                    return self.miss_answer(id, missed);
                 }
                 _ => return,
             }
@@ -396,10 +392,6 @@ impl Engine {
     fn close_passed(&mut self, id: ClientId, slot: u32, record: &ClientSlot) {
         self.remove_passed(id, slot);
         self.observe_access(id, id.own_server_qp(), record.access);
-        if record.kind == Kind::Atomic {
-            let (psn, opcode, original) = (record.psn, record.opcode, record.original);
-            self.clients.keep_result(id, AtomicResult { psn, opcode, original });
-        }
         if let Some(client) = self.clients.get_mut(id) {
             client.completed_end = record.psn.add(record.packets);
             if record.kind == Kind::Plain {
@@ -413,132 +405,12 @@ impl Engine {
     }
 
     /// The path MTU as far as it is known: from packets, else as configured, else a bound.
-    fn known_mtu(&self, watch: &Watch) -> u16 {
+    pub(super) fn known_mtu(&self, watch: &Watch) -> u16 {
         match (watch.mtu_exact, self.config.path_mtu) {
             (0, None) => watch.mtu_at_least,
             (0, Some(configured)) => configured.max(watch.mtu_at_least),
             (exact, _) => exact,
         }
-    }
-
-    /// Whether all that the flip needs is known. What passed beyond a gap has a PSN that is given
-    /// out anew after the flip, and may reach the server late, in the place of the new one.
-    fn is_flippable(&self, id: ClientId, layout: &Layout) -> bool {
-        let watch = self.watches.get(id);
-        let psn = ClientPsn::from_wire(layout.psn);
-        let mtu = self.known_mtu(&watch).next_power_of_two();
-        watch.request_seen
-            && watch.response_seen
-            && !watch.dead
-            && (watch.passed.is_none_or(|passed| psn.is_after(passed))
-                || !self.config.keeps(Rule::FlipBehindWhatPassed))
-            && watch.ended.is_none()
-            && (watch.answers >= ANSWERS_MIN || !self.config.keeps(Rule::FlipAfterAnswers))
-            && (watch.mtu_exact > 0 || self.config.path_mtu.is_some())
-            && (256..=4096).contains(&mtu)
-            && layout.opcode.starts_message()
-            && self.clients.get(id).is_some_and(|client| !client.in_message)
-    }
-
-    /// Whether the connection flips with this request, which nothing is outstanding before.
-    fn may_flip(&mut self, now: Nanos, id: ClientId, layout: &Layout) -> bool {
-        if !self.is_flippable(id, layout) {
-            return false;
-        }
-        let quiet = self.clients.get(id).is_some_and(|client| client.queue.is_empty());
-        if !quiet && let Some(watch) = self.watches.get_mut(id) {
-            watch.ready_at.get_or_insert(now);
-        }
-        quiet || !self.config.keeps(Rule::FlipWaitsForQuiet)
-    }
-
-    /// Whether to hold requests until all before them are answered: the client never pauses. Only
-    /// behind a request that must be answered, else the answer may never come.
-    fn should_drain(&self, now: Nanos, id: ClientId, layout: &Layout) -> bool {
-        let watch = self.watches.get(id);
-        let patience = self.config.flip_wait_ns;
-        watch.must_answer
-            && watch.ready_at.is_some_and(|since| now >= since.after(patience))
-            && self.is_flippable(id, layout)
-    }
-
-    /// Nothing is outstanding on the connection: from now on it is translated.
-    fn flip(&mut self, id: ClientId) {
-        let watch = self.watches.get(id);
-        let mtu = self.known_mtu(&watch).next_power_of_two();
-        let depth = self.config.depth.unwrap_or(watch.reads_max);
-        if let Some(connection) = self.directory.client_mut(id) {
-            connection.path_mtu = mtu;
-            connection.depth = connection.depth.max(depth);
-        }
-        let Some(client) = self.clients.states.get_mut(id.index()) else { return };
-        client.service = Service::Active;
-        // What was held meanwhile was counted from an older number.
-        let first = match client.queue.head() {
-            Some(slot) => self.clients.slots.get(slot).map_or(client.expected, |r| r.psn),
-            None => client.expected,
-        };
-        client.accepted_msn = client.completed_msn;
-        let mut slot = client.queue.head();
-        while let Some(index) = slot {
-            let Some(record) = self.clients.slots.get_mut(index) else { break };
-            client.accepted_msn = client.accepted_msn.add(u32::from(record.ends_message));
-            record.msn = client.accepted_msn;
-            slot = self.clients.slots.next(index);
-        }
-        client.completed_end = first;
-        if let Some(server) = self.servers.get_mut(id.own_server_qp()) {
-            server.start(first);
-        }
-        if let Some(watch) = self.watches.get_mut(id) {
-            watch.draining_since = None;
-            watch.start = Some(first);
-        }
-        self.counters.flips += 1;
-        self.keep_learnt(id);
-    }
-
-    /// A client repeats an atomic that nobody here has seen the answer of. From before the flip,
-    /// its server is asked again under the same PSN. Whether it was.
-    pub(super) fn ask_again(
-        &mut self,
-        id: ClientId,
-        frame: &Frame<'_>,
-        layout: &Layout,
-        out: &mut Out,
-    ) -> bool {
-        let psn = ClientPsn::from_wire(layout.psn);
-        let Some(watch) = self.watches.get_mut(id) else { return false };
-        if watch.start.is_none_or(|start| !psn.is_before(start)) {
-            return false;
-        }
-        watch.asked = Some((psn, layout.opcode));
-        self.pass(frame, out);
-        true
-    }
-
-    /// A server answers an atomic from before the flip: what it found is kept, and told when the
-    /// client asks for it the next time, behind whatever is told by then. Whether it was one.
-    pub(super) fn take_old_answer(
-        &mut self,
-        id: ClientId,
-        frame: &Frame<'_>,
-        layout: &Layout,
-        out: &mut Out,
-    ) -> bool {
-        let psn = ClientPsn::from_wire(layout.psn);
-        let Some(watch) = self.watches.get_mut(id) else { return false };
-        let (Some((asked, opcode)), Some(ack)) = (watch.asked, layout.atomic_ack(frame.bytes()))
-        else {
-            return false;
-        };
-        if asked != psn {
-            return false;
-        }
-        watch.asked = None;
-        self.clients.keep_result(id, AtomicResult { psn, opcode, original: ack.original });
-        self.drop_frame(frame, DropReason::Consumed, out);
-        true
     }
 
     fn note_request_facts(&mut self, id: ClientId, bytes: &[u8], layout: &Layout) {

@@ -32,7 +32,10 @@ impl Requester {
             }
             let oldest = self.oldest_unanswered();
             let flight = &self.flights[index];
-            let offset = offset.max(flight.answered);
+            // One that asks for the whole of a READ again never asks for a part of it, also if its
+            // beginning has come meanwhile.
+            let whole = self.config.restart_reads && flight.kind == Kind::Read;
+            let offset = if whole { offset } else { offset.max(flight.answered) };
             let answerable = flight.kind == Kind::Acknowledged;
             if flight.is_done() || (answerable && offset >= flight.psns) {
                 self.cursor = (index + 1, 0);

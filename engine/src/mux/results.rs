@@ -1,0 +1,104 @@
+//! What atomics found, kept for clients that ask again (IBTA vol. 1, 9.7.5.1.1): also of those that
+//! passed before the connection was translated.
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use crate::ids::ClientId;
+use crate::wire::{ClientPsn, Opcode};
+
+/// The result of an atomic.
+#[derive(Clone, Copy)]
+pub(crate) struct AtomicResult {
+    pub(crate) psn: ClientPsn,
+    pub(crate) opcode: Opcode,
+    pub(crate) original: u64,
+}
+
+/// An atomic that a client may ask for again.
+#[derive(Clone, Copy)]
+struct Cell {
+    psn: ClientPsn,
+    opcode: Opcode,
+    /// `None` until its server has answered.
+    original: Option<u64>,
+}
+
+/// The newest atomics of each client, as many as one may have outstanding.
+pub(crate) struct Results {
+    cells: Box<[Option<Cell>]>,
+    /// Where in a client's ring the next one goes.
+    next: Box<[u8]>,
+    per_client: usize,
+}
+
+impl Results {
+    /// `per_client` is at most 255.
+    pub(crate) fn new(connections: usize, per_client: usize) -> Results {
+        Results {
+            cells: vec![None; connections * per_client].into(),
+            next: vec![0; connections].into(),
+            per_client,
+        }
+    }
+
+    /// Forgets all of a client.
+    pub(crate) fn reset(&mut self, id: ClientId) {
+        self.ring_mut(id).fill(None);
+        if let Some(next) = self.next.get_mut(id.index()) {
+            *next = 0;
+        }
+    }
+
+    /// The result of the atomic at `psn`, if it is known, and still kept.
+    pub(crate) fn get(&self, id: ClientId, psn: ClientPsn) -> Option<AtomicResult> {
+        let first = id.index() * self.per_client;
+        let ring = self.cells.get(first..first + self.per_client)?;
+        let cell = ring.iter().flatten().find(|cell| cell.psn == psn)?;
+        let original = cell.original?;
+        Some(AtomicResult { psn, opcode: cell.opcode, original })
+    }
+
+    /// Keeps a result.
+    pub(crate) fn keep(&mut self, id: ClientId, result: AtomicResult) {
+        let AtomicResult { psn, opcode, original } = result;
+        self.put(id, Cell { psn, opcode, original: Some(original) });
+    }
+
+    /// The server is asked: what it answers will be the result. `fresh` where it has not been asked
+    /// before, and what is kept under this PSN is of an older round.
+    pub(crate) fn expect(&mut self, id: ClientId, psn: ClientPsn, opcode: Opcode, fresh: bool) {
+        let known = self.ring_mut(id).iter().flatten().any(|cell| cell.psn == psn);
+        if fresh || !known {
+            self.put(id, Cell { psn, opcode, original: None });
+        }
+    }
+
+    /// Takes the answer of a server that was asked. Whether it was, and is answered first now.
+    pub(crate) fn fulfil(&mut self, id: ClientId, psn: ClientPsn, original: u64) -> bool {
+        let waiting = |cell: &&mut Cell| cell.psn == psn && cell.original.is_none();
+        let cell = self.ring_mut(id).iter_mut().flatten().find(waiting);
+        cell.map(|cell| cell.original = Some(original)).is_some()
+    }
+
+    /// In place of what has the same PSN, else of the oldest.
+    fn put(&mut self, id: ClientId, cell: Cell) {
+        let same = |kept: &&mut Cell| kept.psn == cell.psn;
+        if let Some(kept) = self.ring_mut(id).iter_mut().flatten().find(same) {
+            *kept = cell;
+            return;
+        }
+        let per_client = self.per_client;
+        let Some(next) = self.next.get_mut(id.index()) else { return };
+        let at = usize::from(*next) % per_client;
+        *next = ((at + 1) % per_client) as u8;
+        if let Some(place) = self.ring_mut(id).get_mut(at) {
+            *place = Some(cell);
+        }
+    }
+
+    fn ring_mut(&mut self, id: ClientId) -> &mut [Option<Cell>] {
+        let first = id.index() * self.per_client;
+        self.cells.get_mut(first..first + self.per_client).unwrap_or_default()
+    }
+}
