@@ -144,37 +144,61 @@ impl Engine {
         }
     }
 
-    /// Gives up a repeated READ that waits for the end of its client's own message and is a late
-    /// copy: its client may wait for what is behind it before it ends the message, and a responder
-    /// with so little depth would not answer it either (IBTA vol. 1, 9.7.5.1.1). `false` if there
-    /// is none.
-    pub(super) fn end_late_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
-        let Some(&server) = self.servers.get(id) else { return false };
-        let depth = self.directory.server_qp(id).map_or(0, |connection| connection.depth);
-        let inside = server.in_message == Some(id.owner());
-        let mut slot = server.waiting_own.head().filter(|_| inside);
-        while let Some(index) = slot
-            && let Some(&ServerSlot { request, token, .. }) = self.servers.slots.get(index)
-        {
-            let end = request.origin.psn.add(request.packets);
-            let repeated = request.origin.psn.is_before(request.origin.floor);
-            let late = request.kind == Kind::Read
-                && self.config.keeps(Rule::LateReadIsGivenUp)
-                && repeated
-                && server.recalled != Some(index)
-                && !self.is_read_again(id, &request)
-                && self.servers.past_reads.is_past(id, end, usize::from(depth));
-            if late && let Some(server) = self.servers.states.get_mut(id.index()) {
-                self.servers.slots.unlink(&mut server.waiting_own, index);
-                self.servers.slots.remove(index);
-                self.counters.repeats_returned += 1;
-                out.push(Action::Release(token));
-                self.complete(&request, Outcome::Unanswered, out);
-                return true;
-            }
-            slot = self.servers.slots.next(index);
+    /// Gives up a repeated READ that waits for the end of its client's own message. `false` if there
+    /// is none, or it may still be wanted.
+    ///
+    /// One that is a late copy: its client may wait for what is behind it before it ends the message,
+    /// and a responder with so little depth would not answer it either (IBTA vol. 1, 9.7.5.1.1). And
+    /// one for which the message has not gone on for a time: what is behind it is then answered, and
+    /// tells a client that still wants the READ to ask again (IBTA vol. 1, 9.7.5).
+    pub(super) fn end_late_step(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
+        if !self.config.keeps(Rule::LateReadIsGivenUp) {
+            return false;
         }
-        false
+        let stalled = self.stalled_reads(id).next();
+        let late = self.stalled_reads(id).find(|(_, request)| self.is_late(id, request));
+        let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
+        if stalled.is_none() {
+            server.stalled_until = Nanos::NEVER;
+        } else if server.stalled_until == Nanos::NEVER {
+            server.stalled_until = now.after(server.round_trip.timeout_ns(floor, cap, 0));
+            self.earliest = self.earliest.min(server.stalled_until);
+        }
+        let over = stalled.filter(|_| server.stalled_until <= now);
+        let Some((slot, request)) = late.or(over) else { return false };
+        self.servers.slots.unlink(&mut server.waiting_own, slot);
+        let token = self.servers.slots.get(slot).map(|record| record.token);
+        self.servers.slots.remove(slot);
+        self.counters.repeats_returned += 1;
+        if let Some(token) = token {
+            out.push(Action::Release(token));
+        }
+        self.complete(&request, Outcome::Unanswered, out);
+        true
+    }
+
+    /// The repeated READs that wait for the end of their client's own message, by slot.
+    fn stalled_reads(&self, id: ServerQpId) -> impl Iterator<Item = (u32, Request)> {
+        let server = self.servers.get(id).filter(|server| server.in_message == Some(id.owner()));
+        let mut next = server.and_then(|server| server.waiting_own.head());
+        let recalled = server.and_then(|server| server.recalled);
+        let waiting = core::iter::from_fn(move || {
+            let slot = next?;
+            next = self.servers.slots.next(slot);
+            Some((slot, self.servers.slots.get(slot)?.request))
+        });
+        waiting.filter(move |(slot, request)| {
+            let repeated = request.origin.psn.is_before(request.origin.floor);
+            let stays = recalled != Some(*slot) && !self.is_read_again(id, request);
+            request.kind == Kind::Read && repeated && stays
+        })
+    }
+
+    fn is_late(&self, id: ServerQpId, request: &Request) -> bool {
+        let depth = self.directory.server_qp(id).map_or(0, |connection| connection.depth);
+        let end = request.origin.psn.add(request.packets);
+        self.servers.past_reads.is_past(id, end, usize::from(depth))
     }
 
     /// Whether the client repeats this inside its own message, and the server remembers it.
@@ -223,8 +247,12 @@ impl Engine {
         let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
         let id = request.server_qp;
         let Some((psn, read)) = self.past_read(id, &request) else { return };
-        while let Some(old) = self.find_again(id, psn) {
+        // The answer to both is the same, and would be taken for the first one's.
+        while let Some(old) = self.find_again(id, psn)
+            && let Some(&ServerSlot { request, .. }) = self.servers.slots.get(old)
+        {
             self.end_read_again(id, old);
+            self.complete(&request, Outcome::Unanswered, out);
         }
         let skipped = skipped(&read, request.origin.psn);
         let Some(record) = self.servers.slots.get_mut(slot) else { return };
@@ -267,19 +295,19 @@ impl Engine {
         self.earliest = self.earliest.min(server.again_until);
     }
 
-    /// When a READ that was sent under its old PSN is given up; `None` if there is none.
+    /// When a READ that a client repeated inside its own message is given up; `None` if there is
+    /// none.
     pub(crate) fn again_deadline(&self, id: ServerQpId) -> Option<Nanos> {
         let server = self.servers.get(id)?;
-        (!server.again.is_empty()).then_some(server.again_until)
+        let again = (!server.again.is_empty()).then_some(server.again_until);
+        let stalled = Some(server.stalled_until).filter(|until| *until != Nanos::NEVER);
+        again.into_iter().chain(stalled).min()
     }
 
     /// Gives one up that was not answered in time. `false` if there is none.
     pub(super) fn give_up_again_step(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
-        if self.again_deadline(id).is_none_or(|until| now < until) {
-            return false;
-        }
-        let slot = self.servers.get(id).and_then(|server| server.again.head());
-        let Some(slot) = slot else { return false };
+        let due = self.servers.get(id).filter(|server| server.again_until <= now);
+        let Some(slot) = due.and_then(|server| server.again.head()) else { return false };
         let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return false };
         self.end_read_again(id, slot);
         self.complete(&request, Outcome::Unanswered, out);

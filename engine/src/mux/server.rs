@@ -65,6 +65,9 @@ pub(crate) struct ServerQp {
     pub(crate) again: Queue,
     /// When they are given up.
     pub(crate) again_until: Nanos,
+    /// When the READs are given up that wait for the end of their client's own message, unless it
+    /// goes on. `Nanos::NEVER` if there are none.
+    pub(crate) stalled_until: Nanos,
     /// The client whose message is bound without its last packet. Nobody else may be bound:
     /// messages do not interleave (IBTA vol. 1, 9.7.4.1.2).
     pub(crate) in_message: Option<ClientId>,
@@ -125,6 +128,7 @@ impl ServerQp {
             waiting_rest: Queue::EMPTY,
             again: Queue::EMPTY,
             again_until: Nanos::NEVER,
+            stalled_until: Nanos::NEVER,
             in_message: None,
             recalled: None,
             repair: None,
@@ -491,6 +495,7 @@ impl Engine {
         server.next = psn.add(request.packets + hole);
         server.count_open(id, &request);
         server.in_message = (!request.ends_message).then_some(request.client);
+        server.stalled_until = Nanos::NEVER;
         server.carried = true;
         server.hosted |= request.client != id.owner();
         if layout.ecn == Ecn::Ce {
@@ -547,7 +552,7 @@ impl Engine {
             } else {
                 self.fill_step(now, id, out)
                     || self.give_up_again_step(now, id, out)
-                    || self.end_late_step(id, out)
+                    || self.end_late_step(now, id, out)
                     || self.finish_step(now, id, out)
                     || self.repair_step(id, out)
                     || self.return_step(id, out)
