@@ -147,10 +147,10 @@ impl Engine {
     /// Gives up a repeated READ that waits for the end of its client's own message. `false` if there
     /// is none, or it may still be wanted.
     ///
-    /// One that is a late copy: its client may wait for what is behind it before it ends the message,
-    /// and a responder with so little depth would not answer it either (IBTA vol. 1, 9.7.5.1.1). And
-    /// one for which the message has not gone on for a time: what is behind it is then answered, and
-    /// tells a client that still wants the READ to ask again (IBTA vol. 1, 9.7.5).
+    /// One that is a late copy: its client may wait for what is behind it before it ends the
+    /// message, and a responder with so little depth would not answer it either (IBTA vol. 1,
+    /// 9.7.5.1.1). And one for which the message has not gone on for a time: what is behind it is
+    /// then answered, which tells a client that still wants it to ask again (IBTA vol. 1, 9.7.5).
     pub(super) fn end_late_step(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
         if !self.config.keeps(Rule::LateReadIsGivenUp) {
             return false;
