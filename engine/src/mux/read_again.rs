@@ -144,8 +144,8 @@ impl Engine {
         }
     }
 
-    /// Gives up a repeated READ that waits for the end of its client's own message. `false` if there
-    /// is none, or it may still be wanted.
+    /// Gives up a repeated READ that waits for the end of its client's own message. `false` if
+    /// there is none, or it may still be wanted.
     ///
     /// One that is a late copy: its client may wait for what is behind it before it ends the
     /// message, and a responder with so little depth would not answer it either (IBTA vol. 1,
