@@ -102,6 +102,8 @@ rules! {
     SteeredAnswerIsTranslated => "steered-answer-is-translated",
     /// What comes late of a translated connection that has ended is not forwarded.
     LateIsNotForwarded => "late-is-not-forwarded",
+    /// A message of which not all has come begins when nothing of its client is on its way elsewhere.
+    MessageBeginsAlone => "message-begins-alone",
     /// A late copy of a READ does not keep its client from ending its message.
     LateReadIsGivenUp => "late-read-is-given-up",
     /// A message that a crash cut for good is given up once nothing can end it.
@@ -164,8 +166,8 @@ rules! {
     FlipAfterAnswers => "flip-after-answers",
     /// What an atomic found that passed before the flip is known after it.
     PassedAtomicIsKnown => "passed-atomic-is-known",
-    /// It flips when an answer that was missed has been seen after all.
-    FlipAfterMissed => "flip-after-missed",
+    /// It flips when every atomic that passed has been seen answered.
+    FlipAfterAtomics => "flip-after-atomics",
     /// The end of a host's connection is let through when its guests have left.
     TeardownWaits => "teardown-waits",
     /// A request goes where partition, tag and, if it matters, path MTU are its own's.

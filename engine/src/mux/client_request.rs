@@ -264,6 +264,9 @@ impl Engine {
             _ if record.exclusive && self.is_host(id.own_server_qp()) => false,
             _ if matches!(record.way, Way::Alone(_)) => false,
             Order::Fenced => record.target == target,
+            Order::Keyed if !record.ends_message && record.way == Way::Own => {
+                !self.has_elsewhere(id, slot)
+            }
             Order::Keyed => {
                 // Of a READ without a key nobody knows what it must not overtake.
                 let stray = self.policy.map == Map::All && record.of_key.is_none();
@@ -275,6 +278,21 @@ impl Engine {
         in_order
             && !self.is_split(id, slot, record.way, record.target)
             && self.may_enter(id, &record)
+    }
+
+    /// Whether a request before this one is on its way to another server queue pair than its client's
+    /// own. If it came back, it would have to go to that one as well, where it cannot go into a
+    /// message that has begun; and the client may wait for it before it sends the rest.
+    fn has_elsewhere(&self, id: ClientId, slot: u32) -> bool {
+        let mut before = self.clients.get(id).and_then(|client| client.queue.head());
+        while let Some(index) = before.filter(|index| *index != slot) {
+            let target = self.clients.slots.get(index).map(|record| record.target);
+            if target != Some(id.own_server_qp()) {
+                return self.config.keeps(Rule::MessageBeginsAlone);
+            }
+            before = self.clients.slots.next(index);
+        }
+        false
     }
 
     /// Whether nothing about a request itself speaks against handing it over: its message is

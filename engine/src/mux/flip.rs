@@ -45,7 +45,27 @@ impl Engine {
         if !quiet && let Some(watch) = self.watches.get_mut(id) {
             watch.ready_at.get_or_insert(now);
         }
-        quiet || !self.config.keeps(Rule::FlipWaitsForQuiet)
+        quiet && self.has_settled(id) || !self.config.keeps(Rule::FlipWaitsForQuiet)
+    }
+
+    /// Whether all that passed is answered. Of an atomic that was lost sight of, whose answer never
+    /// came here, only its server knows what it found, and guests will make that forget it: the
+    /// client asks again before long, and then the answer passes.
+    pub(super) fn has_settled(&self, id: ClientId) -> bool {
+        let lost = self.clients.results.count_awaited(id) > 0;
+        self.passed_head(id).is_none() && !(lost && self.config.keeps(Rule::FlipAfterAtomics))
+    }
+
+    /// Whether atomics are unanswered that are not among the requests outstanding.
+    fn has_lost_atomics(&self, id: ClientId) -> bool {
+        let mut known = 0;
+        let mut slot = self.clients.get(id).and_then(|client| client.queue.head());
+        while let Some(index) = slot {
+            let record = self.clients.slots.get(index);
+            known += usize::from(record.is_some_and(|record| record.kind == Kind::Atomic));
+            slot = self.clients.slots.next(index);
+        }
+        self.clients.results.count_awaited(id) > known
     }
 
     /// Whether to hold requests until all before them are answered: the client never pauses. Only
@@ -56,6 +76,7 @@ impl Engine {
         watch.must_answer
             && watch.ready_at.is_some_and(|since| now >= since.after(patience))
             && self.is_flippable(id, layout)
+            && !self.has_lost_atomics(id)
     }
 
     /// Nothing is outstanding on the connection: from now on it is translated.

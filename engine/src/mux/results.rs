@@ -74,6 +74,13 @@ impl Results {
         }
     }
 
+    /// Atomics whose servers were asked and have not answered.
+    pub(crate) fn count_awaited(&self, id: ClientId) -> usize {
+        let first = id.index() * self.per_client;
+        let ring = self.cells.get(first..first + self.per_client).unwrap_or_default();
+        ring.iter().flatten().filter(|cell| cell.original.is_none()).count()
+    }
+
     /// Takes the answer of a server that was asked. Whether it was, and is answered first now.
     pub(crate) fn fulfil(&mut self, id: ClientId, psn: ClientPsn, original: u64) -> bool {
         let waiting = |cell: &&mut Cell| cell.psn == psn && cell.original.is_none();

@@ -284,7 +284,8 @@ impl Engine {
         out: &mut Out,
     ) {
         self.advance(id, psn);
-        self.run_server(now, id, out);
+        // Nothing is asked for again that was lost of the answers before: it hears nothing more.
+        while out.has_room() && self.finish_step(now, id, out) {}
         if let Some(record) = self.servers.slots.get(slot) {
             let request = record.request;
             let part = psn.offset_from(record.psn);

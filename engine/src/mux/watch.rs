@@ -46,9 +46,6 @@ pub(crate) struct Watch {
     /// The newest of the outstanding requests that had passed before they were watched: their
     /// client may have got the answers, and be further than what it repeats says.
     pub(super) repeated: Option<ClientPsn>,
-    /// An answer from this PSN on was never seen here. The client cannot do without, so it will ask
-    /// again: watching goes on from there, that the answer be known before the flip.
-    pub(super) missed: Option<ClientPsn>,
     /// The first PSN after the flip.
     pub(super) start: Option<ClientPsn>,
     /// The connection has ended, and until then packets of it may still come.
@@ -141,7 +138,7 @@ impl Engine {
         self.note_request_facts(id, frame.bytes(), layout);
         self.note_passing(now, frame, layout);
         let psn = ClientPsn::from_wire(layout.psn);
-        if self.may_sync(id, psn, layout.opcode) {
+        if !self.watches.get(id).synced && layout.opcode.starts_message() {
             self.sync(id, psn);
         }
         let expected = self.clients.get(id).map_or(psn, |client| client.expected);
@@ -221,7 +218,7 @@ impl Engine {
         }
         self.pass(frame, out);
         let watch = self.watches.get(id);
-        if watch.draining_since.is_some() && !watch.dead && self.passed_head(id).is_none() {
+        if watch.draining_since.is_some() && !watch.dead && self.has_settled(id) {
             self.flip(id);
             self.clients.work.push(id.0);
         }
@@ -239,32 +236,13 @@ impl Engine {
         self.clients.slots.get(slot).map(|record| record.psn)
     }
 
-    /// Whether what is outstanding is known from this request on.
-    fn may_sync(&self, id: ClientId, psn: ClientPsn, opcode: Opcode) -> bool {
-        let watch = self.watches.get(id);
-        let is_asked_again = watch.missed.is_none_or(|missed| !psn.is_after(missed))
-            || !self.config.keeps(Rule::FlipAfterMissed);
-        !watch.synced && opcode.starts_message() && is_asked_again
-    }
-
     fn sync(&mut self, id: ClientId, psn: ClientPsn) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.expected = psn;
         client.completed_end = psn;
         client.in_message = false;
         if let Some(watch) = self.watches.get_mut(id) {
-            (watch.synced, watch.missed) = (true, None);
-        }
-    }
-
-    /// An answer from `psn` on was not seen here, and what is outstanding is no longer known.
-    fn miss_answer(&mut self, id: ClientId, psn: ClientPsn) {
-        if self.watches.is_draining(id) {
-            return;
-        }
-        self.unsync(id);
-        if let Some(watch) = self.watches.get_mut(id) {
-            watch.missed = Some(psn);
+            watch.synced = true;
         }
     }
 
@@ -283,7 +261,7 @@ impl Engine {
     }
 
     /// The oldest request that passed and is not answered.
-    fn passed_head(&self, id: ClientId) -> Option<u32> {
+    pub(super) fn passed_head(&self, id: ClientId) -> Option<u32> {
         let slot = self.clients.get(id)?.queue.head()?;
         let passed = matches!(self.clients.slots.get(slot)?.state, State::Passed | State::Ready);
         passed.then_some(slot)
@@ -375,9 +353,12 @@ impl Engine {
                 Kind::Atomic if psn == record.psn && answers_atomic => {
                     record.state = State::Ready;
                 }
+                // An answer was not seen here: what is outstanding is no longer known.
                 Kind::Read | Kind::Atomic if psn.is_after(record.psn.add(record.parts)) => {
-                    let missed = record.psn.add(record.parts);
-                    return self.miss_answer(id, missed);
+                    if !self.watches.is_draining(id) {
+                        self.unsync(id);
+                    }
+                    return;
                 }
                 _ => return,
             }

@@ -42,7 +42,7 @@ pub(super) fn is_marked(frame: &[u8]) -> bool {
 }
 
 /// What a packet asks for: all from behind its BTH on.
-fn content(layout: &Layout, frame: &[u8]) -> u64 {
+pub(super) fn content(layout: &Layout, frame: &[u8]) -> u64 {
     let said = frame.get(usize::from(layout.bth) + BthRepr::LEN..usize::from(layout.icrc));
     digest(said.unwrap_or(&[])) ^ u64::from(layout.opcode.to_byte())
 }

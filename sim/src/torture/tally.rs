@@ -4,7 +4,7 @@ use qpmux_engine::wire::{Classified, Layout, NakCode, Opcode, Syndrome, classify
 use qpmux_engine::{Counters, DeclineReason, DropReason, GeneratedKind, Side};
 
 use super::faults::What;
-use super::notices::is_marked;
+use super::notices::{content, is_marked};
 use crate::rc::{RequesterStats, ResponderStats};
 
 /// What was seen where the middlebox's packets come and go.
@@ -50,7 +50,7 @@ impl Seen {
         let came_layout = layout(came)?;
         let mut told = None;
         let mut several = false;
-        let mut carried = false;
+        let mut carried = None;
         for (to, frame) in sent {
             let Some(layout) = layout(frame) else { continue };
             if *to == Side::Client {
@@ -58,17 +58,18 @@ impl Seen {
                 told = Some(layout.dest_qp);
                 self.note_answer(&layout, frame);
             }
+            let same = match layout.opcode.is_request() {
+                true => content(&layout, frame) == content(&came_layout, came),
+                false => layout.payload(frame) == came_layout.payload(came),
+            };
             let forwarded = *to != side
                 && layout.opcode == came_layout.opcode
-                && layout.payload(frame) == came_layout.payload(came)
+                && same
                 && layout.opcode != Opcode::Acknowledge
                 && layout.opcode != Opcode::AtomicAcknowledge;
-            if forwarded && is_marked(came) && !carried {
-                carried = true;
-                if !is_marked(frame) {
-                    return Some(format!("{} lost its mark", layout.opcode.name()));
-                }
-                self.marks_carried += 1;
+            if forwarded && is_marked(came) {
+                // What waited behind it may look the same.
+                carried = Some(carried == Some(true) || is_marked(frame));
             }
             if side == Side::Client && *to == Side::Client {
                 self.repeated_atomics += u64::from(layout.opcode == Opcode::AtomicAcknowledge);
@@ -77,7 +78,8 @@ impl Seen {
             }
         }
         self.several_clients += u64::from(side == Side::Server && several);
-        None
+        self.marks_carried += u64::from(carried == Some(true));
+        (carried == Some(false)).then(|| format!("{} lost its mark", came_layout.opcode.name()))
     }
 
     fn note_answer(&mut self, layout: &Layout, frame: &[u8]) {
