@@ -172,7 +172,8 @@ impl PolicySettings {
         }
         if self.map != Map::None && self.trust == Trust::Configured && regions == 0 {
             let expected = "\"observed\", or there must be a [[region]]: with neither, it is never \
-                certain that a server queue pair takes another client's request, and none is mapped";
+                certain that a server queue pair takes another client's request, and nothing is \
+                mapped";
             return wrong_value("policy.trust", &"configured", expected);
         }
         Ok(())
