@@ -17,8 +17,8 @@ type Page = Box<[u8; PAGE_LEN]>;
 
 /// Sparse byte memory over the whole 64-bit address space; untouched bytes read as zero.
 ///
-/// An atomic's operands are numbers, big-endian on the wire, that a responder stores as words in its
-/// own order, usually little-endian, while the payload of a WRITE is stored byte for byte.
+/// An atomic's operands are numbers, big-endian on the wire, that a responder stores as words in
+/// its own order, usually little-endian, while the payload of a WRITE is stored byte for byte.
 /// Accesses that reach past the last address continue at address zero.
 #[derive(Clone)]
 pub struct Memory {

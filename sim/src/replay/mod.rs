@@ -86,16 +86,7 @@ pub fn replay_modelled(
             report::why_nothing(&script.left_out)
         );
     }
-    let is_server = |ip: &&IpAddr| script.memory.iter().any(|server| server.ip == **ip);
-    if let Some(ip) = setup.big_endian.iter().find(|ip| !is_server(ip)) {
-        anyhow::bail!("--big-endian {ip}: no server has this address");
-    }
-    let directory = match setup.policy.trust {
-        TrustBy::Directory => setup.directory(&script)?,
-        TrustBy::Configuration | TrustBy::Observation => {
-            Directory::empty().with_big_endian(setup.big_endian.clone())
-        }
-    };
+    let directory = directory(setup, &script)?;
     let hosts = directory.hosts().count();
     let other = setup.losses.of.as_deref();
     let recorded = other.map(|o| RecordedLosses::between(&script, capture, o)).transpose()?;
@@ -129,6 +120,19 @@ pub fn replay_modelled(
     }
     let report = ReplayReport::of_model(&done, &left_out, connections, hosts, total as u64);
     Ok(ReplayReport { truncated_tail, ..report })
+}
+
+/// What the engine knows at the start.
+fn directory(setup: &Setup, script: &Script) -> anyhow::Result<Directory> {
+    let is_server = |ip: &&IpAddr| script.memory.iter().any(|server| server.ip == **ip);
+    if let Some(ip) = setup.big_endian.iter().find(|ip| !is_server(ip)) {
+        anyhow::bail!("--big-endian {ip}: no server has this address");
+    }
+    let directory = match setup.policy.trust {
+        TrustBy::Directory => setup.directory(script)?,
+        TrustBy::Configuration | TrustBy::Observation => Directory::empty(),
+    };
+    Ok(directory.with_big_endian(setup.big_endian.clone()))
 }
 
 fn title(capture: &Path, setup: &Setup) -> String {

@@ -90,8 +90,7 @@ impl Setup {
         };
         let connections = script.connections.iter().map(connection).collect();
         let (regions, grants) = (script.regions.clone(), script.grants.clone());
-        let directory = Directory::new(connections, regions, grants, &self.policy)?;
-        Ok(directory.with_big_endian(self.big_endian.clone()))
+        Directory::new(connections, regions, grants, &self.policy)
     }
 
     fn depth_of(&self, connection: &ScriptedConnection) -> u16 {
