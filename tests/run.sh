@@ -137,7 +137,9 @@ lab() {
 if [ "$tier" = lab ]; then
     step "release build" cargo build --locked --release -p qpmux-live
     step "passed untouched" lab
-    step "translated" lab --config tests/lab/writes.toml
+    step "translated" lab --config tests/lab/writes.toml --expect mapped
+    step "READs mapped" lab --config tests/lab/map-all.toml --expect address_hits
+    step "atomics replaced" lab --config tests/lab/replace.toml --expect replaced_atomics
 else
     step "what the tests need" install_needs
     step "formatting" cargo fmt --all --check

@@ -18,6 +18,8 @@ pub struct Report {
     pub totals: Named,
     /// Messages with a key that stayed on their client's own server queue pair, by reason.
     pub declined: Named,
+    /// Atomics that stayed atomics although they are replaced, by reason.
+    pub kept: Named,
     /// Packets that the engine made, by kind.
     pub generated: Named,
     /// Packets that the engine did not pass on, by reason.
@@ -80,6 +82,7 @@ impl Report {
         Report {
             totals: counters.totals().collect(),
             declined: counters.declined_by_name().collect(),
+            kept: counters.kept_by_name().collect(),
             generated: counters.generated_by_name().collect(),
             drops: counters.drops_by_name().collect(),
             server_qps_used: engine.server_qps().filter(|qp| qp.carried).count(),

@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use qpmux_engine::policy::ByteOrder;
+
 /// Bytes of a page, the unit in which memory is allocated.
 pub const PAGE_LEN: usize = 4096;
 
@@ -15,18 +17,35 @@ type Page = Box<[u8; PAGE_LEN]>;
 
 /// Sparse byte memory over the whole 64-bit address space; untouched bytes read as zero.
 ///
-/// Words are stored little-endian: an atomic's operands are numbers, big-endian on the wire, that a
-/// responder stores in its host's order, while the payload of a WRITE is stored byte for byte.
+/// An atomic's operands are numbers, big-endian on the wire, that a responder stores as words in
+/// its own order, usually little-endian, while the payload of a WRITE is stored byte for byte.
 /// Accesses that reach past the last address continue at address zero.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Memory {
     pages: BTreeMap<u64, Page>,
+    words: ByteOrder,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Memory::with_words(ByteOrder::Little)
+    }
 }
 
 impl Memory {
-    /// Empty memory: every byte is zero.
+    /// Empty memory: every byte is zero. Words are little-endian.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Empty memory whose words have this order.
+    pub fn with_words(words: ByteOrder) -> Self {
+        Memory { pages: BTreeMap::new(), words }
+    }
+
+    /// The order of the bytes of its words.
+    pub fn words(&self) -> ByteOrder {
+        self.words
     }
 
     /// Fills `out` with the bytes from `address` on.
@@ -61,16 +80,16 @@ impl Memory {
         }
     }
 
-    /// The little-endian word at `address`.
+    /// The word at `address`.
     pub fn read_u64(&self, address: u64) -> u64 {
         let mut word = [0; 8];
         self.read(address, &mut word);
-        u64::from_le_bytes(word)
+        self.words.number(&word)
     }
 
-    /// Stores `value` as a little-endian word at `address`.
+    /// Stores `value` as the word at `address`.
     pub fn write_u64(&mut self, address: u64, value: u64) {
-        self.write(address, &value.to_le_bytes());
+        self.write(address, &self.words.bytes(value));
     }
 
     /// Stores `swap` at `address` if the word there is `compare`; the word as it was before.

@@ -79,6 +79,13 @@ def arguments():
         metavar="PERCENT",
         help="lose so many of all frames in every test, at each machine and each way (0.01 to 20)",
     )
+    parser.add_argument(
+        "--expect",
+        metavar="COUNTER",
+        action="append",
+        default=[],
+        help="fail unless the middlebox counted this in some test (may be given several times)",
+    )
     parser.add_argument("--mtu", type=int, default=1500, help="of all interfaces (1500)")
     parser.add_argument(
         "--accelerator",
@@ -216,12 +223,18 @@ def text_of(row):
     )
     if ports:
         words.append(f"passed {row['middlebox']['passed']}")
-    if row["middlebox"].get("mapped"):
-        words.append(f"mapped {row['middlebox']['mapped']}")
+    for name in ("mapped", "address_hits", "replaced_atomics"):
+        if row["middlebox"].get(name):
+            words.append(f"{name} {row['middlebox'][name]}")
     if lost:
         words.append(f"LOST {lost}")
     verdict = "ok" if row["passed"] else "FAILED"
     return f"{row['test']:<28} {verdict:<7} {row['seconds']:6.2f} s  {', '.join(words)}"
+
+
+def sum_of(rows, counter):
+    """What the middlebox counted under this name, in all tests."""
+    return sum(row["middlebox"].get(counter, 0) for row in rows)
 
 
 def main():
@@ -247,14 +260,18 @@ def main():
             print("    " + line.strip().replace("\n", "\n    "), file=out)
         if "kept" in rows[-1]:
             print(f"    captures and logs: {rows[-1]['kept']}", file=out, flush=True)
+    missed = [name for name in options.expect if not sum_of(rows, name)]
+    for name in missed:
+        print(f"expected: {name} is 0 in every test", file=out)
     failed = sum(not row["passed"] for row in rows)
     total = time.monotonic() - begin
     print(f"{len(rows) - failed} passed, {failed} failed, {total:.1f} s", file=out)
     if options.json:
         summary = {"wire": options.wire, "machines": machines, "kernel": lab.kernel}
         times = {"ready_s": round(lab.start_s, 2), "total_s": round(total, 2)}
-        print(json.dumps({**summary, **times, "failed": failed, "tests": rows}, indent=2))
-    return 1 if failed else 0
+        results = {"failed": failed, "missed": missed, "tests": rows}
+        print(json.dumps({**summary, **times, **results}, indent=2))
+    return 1 if failed or missed else 0
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use qpmux_engine::policy::{KeyMap, Order};
+use qpmux_engine::policy::{Atomics, KeyMap, Order};
 use qpmux_sim::replay::{CLIENTS_PCAP, ReplayReport, SERVER_PCAP, Setup};
 use qpmux_tests::checkers::check;
 use qpmux_tests::{capture, full_tier, root};
@@ -175,6 +175,23 @@ fn every_policy_and_server() {
 }
 
 /// The command gives what its library gives, and says so by its exit status.
+/// WRITEs in the place of atomics store words as their server keeps them.
+#[test]
+fn words_of_servers_in_either_byte_order() {
+    for (name, server) in KEY_VALUE.into_iter().zip(["10.9.0.2", "10.9.0.3"]) {
+        let mut setup = setup(4);
+        setup.policy.atomics = Atomics::Replace;
+        let out = TempDir::new().unwrap();
+        let little = replay(name, &setup, out.path());
+        setup.big_endian = vec![server.parse().unwrap()];
+        let big = replay(name, &setup, out.path());
+        for report in [little, big] {
+            assert!(report.is_good() && report.replaced_atomics > 0, "{name}: {report:?}");
+            assert_eq!(report.words_contradicted, 0, "{name}");
+        }
+    }
+}
+
 #[test]
 fn the_program_gives_the_same() {
     for name in KEY_VALUE {

@@ -30,6 +30,15 @@ fn numbers_out_of_range() {
 }
 
 #[test]
+fn byte_orders_of_no_server() {
+    assert_refused(&["--big-endian", "big"], &["'big'", "--big-endian", "invalid IP address"]);
+    let absent = ["--big-endian", "10.9.0.2,10.9.0.9"];
+    assert_refused(&absent, &["--big-endian 10.9.0.9", "no server has this address"]);
+    let captured = ["--map", "none", "--responses", "captured", "--big-endian", "10.0.0.1"];
+    assert_refused(&captured, &["--big-endian", "--responses model"]);
+}
+
+#[test]
 fn unknown_words() {
     assert_refused(&["--map", "reads"], &["'reads'", "--map", "none, writes"]);
     assert_refused(&["--key-map", "x"], &["'x'", "modulo, hash, rendezvous, by-connection"]);

@@ -37,6 +37,7 @@ pub(crate) fn setup(server_qps: u32) -> Setup {
         ack_every: 1,
         latency: Latency::default(),
         losses: Losses::default(),
+        big_endian: Vec::new(),
     }
 }
 

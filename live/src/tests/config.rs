@@ -4,7 +4,8 @@ use crate::config::Settings;
 
 const PORTS: &str = "[client]\ninterface = 'eth1'\n[server]\ninterface = 'eth2'\n";
 
-fn with(rest: &str) -> Result<Settings, String> {
+/// These settings between two interfaces, if they are good.
+pub(super) fn with(rest: &str) -> Result<Settings, String> {
     let text = |error| format!("{:#}", anyhow::Error::new(error));
     let settings = Settings::parse(&format!("{PORTS}{rest}")).map_err(text)?;
     settings.engine().map_err(text)?;
@@ -25,10 +26,65 @@ fn everything_can_be_said() {
         order = 'keyed'\nprofile = 'kv'\n[limits]\nframes = 1000\nframe_len_max = 4096\n\
         requests_max = 100\nheld_responses_max = 100\nserver_timeout_ns = 1000000\n\
         socket_buffer_bytes = 65536\nclient_window_max = 8\nserver_window_max = 8\n\
-        atomic_results = 4\nserver_retries_max = 3\n",
+        atomic_results = 4\nserver_retries_max = 3\naddresses_max = 10\nwords_max = 10\n\
+        lists_max = 10\nnodes_max = 10\ngrants_max = 10\ndeclined_keys_max = 10\n[[region]]\n\
+        server = '10.0.0.1'\nrkey = 1\nstart = 0\nlen = 64\nrights = ['read', 'write']\n\
+        [[server_memory]]\nserver = '10.0.0.1'\nbyte_order = 'big'\n[[server_memory]]\n\
+        server = '10.0.0.2'\nbyte_order = 'little'\n",
     )
     .unwrap();
-    with("[policy]\nserver_qps = 'all'\n").unwrap();
+    for policy in [
+        "server_qps = 'all'",
+        "map = 'all'\ntrust = 'observed'\natomics = 'replace'",
+        "map = 'all'\ntrust = 'observed'\nsteer = 'all'\nprofile = 'clover'",
+        "map = 'writes'\ntrust = 'observed'\nsteer = 'writes'\nprofile = 'clover'",
+        "steer = 'all'\nin_place = true\nprofile = 'clover'",
+        "steer = 'none'\nin_place = false\natomics = 'keep'",
+    ] {
+        with(&format!("[policy]\n{policy}\n")).unwrap();
+    }
+}
+
+#[test]
+fn choices_that_contradict_each_other_are_refused_with_key_and_remedy() {
+    let refused = |policy: &str, key: &str, remedy: &str| {
+        let error = with(&format!("[policy]\ntrust = 'observed'\n{policy}\n")).unwrap_err();
+        assert!(error.starts_with(key) && error.contains(remedy), "{policy}: {error}");
+    };
+    let clover = "profile = 'clover'\nsteer = 'all'";
+    refused(&format!("{clover}\nmap = 'all'\nin_place = true"), "policy.in_place", "map none");
+    refused("in_place = true", "policy.in_place", "steer writes or all");
+    refused(clover, "policy.steer", "map writes or all");
+    refused(&format!("{clover}\nmap = 'writes'"), "policy.steer", "map all");
+    refused("atomics = 'replace'", "policy.atomics", "map writes or all");
+    let own = "map = 'all'\nkey_map = 'by-connection'";
+    refused(&format!("{own}\natomics = 'replace'"), "policy.key_map", "by-connection");
+    refused("map = 'all'\nsteer = 'all'", "policy.profile", "[list]");
+    refused(
+        "map = 'all'\n[limits]\naddresses_max = 0",
+        "limits.addresses_max is 0",
+        "1 or more: policy.map",
+    );
+    refused(
+        "map = 'all'\natomics = 'replace'\n[limits]\nwords_max = 0",
+        "limits.words_max is 0",
+        "1 or more: policy.atomics",
+    );
+    for table in ["lists_max", "nodes_max"] {
+        let without = format!("{clover}\nmap = 'all'\n[limits]\n{table} = 0");
+        refused(&without, &format!("limits.{table} is 0"), "1 or more: policy.steer");
+    }
+    let error = with("[policy]\nmap = 'all'\n").unwrap_err();
+    assert!(error.starts_with("policy.trust") && error.contains("[[region]]"), "{error}");
+}
+
+#[test]
+fn a_server_has_one_byte_order() {
+    let table =
+        |order: &str| format!("[[server_memory]]\nserver = '10.0.0.1'\nbyte_order = '{order}'\n");
+    let error = with(&(table("big") + &table("little"))).unwrap_err();
+    assert!(error.contains("server_memory.server is 10.0.0.1"), "{error}");
+    assert!(with(&table("middle")).unwrap_err().contains("`little` or `big`"));
 }
 
 #[test]

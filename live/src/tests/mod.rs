@@ -1,6 +1,7 @@
 //! Tests of the configuration and of the loop over ports in memory.
 
 mod config;
+mod configured;
 mod passing;
 mod translated;
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use qpmux_engine::policy::{Connection, Endpoint, Map, PathFacts, Region, Start};
 use qpmux_engine::wire::{Classified, ClientPsn, Msn, Psn, classify};
-use qpmux_engine::{DomainId, Nanos, ShardId};
+use qpmux_engine::{DomainId, Engine, Nanos, ShardId};
 use qpmux_sim::memory::{EffectLog, Memory, check};
 use qpmux_sim::rc::{Link, Requester, RequesterConfig, Responder, ResponderConfig, Verb, Wire};
 
@@ -16,19 +16,21 @@ const RKEY: u32 = 0x1234;
 const BASE: u64 = 0x10_0000;
 const LENGTH: u64 = 0x10_0000;
 const RECORD: usize = 1_024;
-const CLIENTS: u32 = 4;
+pub(super) const CLIENTS: u32 = 4;
 const VERBS: u64 = 30;
 
 /// Clients and server queue pairs at the two ports of a host.
-struct Bench {
+pub(super) struct Bench {
     host: Host<MemoryPort>,
     client: MemoryPort,
     server: MemoryPort,
     requesters: Vec<Requester>,
     responders: Vec<Responder>,
-    memory: Memory,
+    initial: Memory,
+    pub(super) memory: Memory,
     log: EffectLog,
     completed: u64,
+    now: u64,
     /// Every so many frames one is lost, on either side; 0 is none.
     lose_every: u64,
     travelled: u64,
@@ -72,11 +74,21 @@ fn connection(i: u32) -> Connection {
     }
 }
 
+/// Where the head word of a client's own key is, in a granule of its own.
+pub(super) fn head_of(client: u64) -> u64 {
+    BASE + 64 * client
+}
+
 impl Bench {
-    fn new(lose_every: u64) -> Bench {
+    fn lossy(lose_every: u64) -> Bench {
         let region =
             Region { domain: DomainId(0), remote_key: RKEY, start: BASE, end: BASE + LENGTH };
         let engine = engine(Map::Writes, (0..CLIENTS).map(connection).collect(), vec![region]);
+        Bench { lose_every, ..Bench::new(engine, Memory::new()) }
+    }
+
+    /// Nothing is lost.
+    pub(super) fn new(engine: Engine, initial: Memory) -> Bench {
         let (host, client, server) = host(engine, 1_024);
         let start = |i: u32| Psn::new(1_000 * i);
         let requester = |i| Requester::new(RequesterConfig::new(links(i).0, start(i)));
@@ -89,10 +101,12 @@ impl Bench {
             server,
             requesters: (0..CLIENTS).map(requester).collect(),
             responders: (0..CLIENTS).map(responder).collect(),
-            memory: Memory::new(),
+            memory: initial.clone(),
+            initial,
             log: EffectLog::new(),
             completed: 0,
-            lose_every,
+            now: 0,
+            lose_every: 0,
             travelled: 0,
         }
     }
@@ -111,6 +125,20 @@ impl Bench {
                 requester.post(Verb::Read { address: slot, rkey: RKEY, length: 2_048 });
             }
         }
+    }
+
+    /// Each client WRITEs a record of a key of its own, and swaps the key's head word from what it
+    /// holds to the record's number, which is `number`; then all is complete.
+    pub(super) fn update(&mut self, number: u64) {
+        for (i, requester) in (0..).zip(&mut self.requesters) {
+            let mut record = vec![number as u8; RECORD];
+            record[..8].copy_from_slice(&u64::to_le_bytes(i));
+            let slot = BASE + 0x1000 + (number * u64::from(CLIENTS) + i) * RECORD as u64;
+            requester.post(Verb::write(slot, RKEY, &record));
+            let (address, compare) = (head_of(i), number - 1);
+            requester.post(Verb::CompareSwap { address, rkey: RKEY, compare, swap: number });
+        }
+        self.complete(number * u64::from(CLIENTS) * 2);
     }
 
     fn survives(&mut self) -> bool {
@@ -158,18 +186,28 @@ impl Bench {
         self.survives().then(|| (layout.dest_qp.value() - first) as usize)
     }
 
+    /// Runs until so many verbs are complete.
+    pub(super) fn complete(&mut self, verbs: u64) {
+        let until = self.now + 20_000_000_000;
+        while self.completed < verbs {
+            self.now += 20_000;
+            assert!(self.now < until, "{} completed", self.completed);
+            self.step(self.now);
+        }
+    }
+
     /// Runs until all is complete, and checks what everybody saw.
     fn run(&mut self) -> Report {
         self.post();
-        let mut now = 0;
-        while self.completed < u64::from(CLIENTS) * VERBS {
-            now += 20_000;
-            assert!(now < 20_000_000_000, "{} completed", self.completed);
-            self.step(now);
-        }
+        self.complete(u64::from(CLIENTS) * VERBS);
+        self.finish()
+    }
+
+    /// Nothing is left to do but to wait; checks what everybody saw.
+    pub(super) fn finish(&mut self) -> Report {
         for _ in 0..500 {
-            now += 1_000_000;
-            self.step(now);
+            self.now += 1_000_000;
+            self.step(self.now);
         }
         for requester in &self.requesters {
             assert!(requester.violations().is_empty(), "{}", requester.violations());
@@ -177,14 +215,14 @@ impl Bench {
         for responder in &self.responders {
             assert!(responder.violations().is_empty(), "{}", responder.violations());
         }
-        check(&Memory::new(), &self.log, &self.memory).unwrap();
-        Report::of(&mut self.host, Nanos(now))
+        check(&self.initial, &self.log, &self.memory).unwrap();
+        Report::of(&mut self.host, Nanos(self.now))
     }
 }
 
 #[test]
 fn translated_connections_complete_and_leave_nothing_behind() {
-    let report = Bench::new(0).run();
+    let report = Bench::lossy(0).run();
     assert_eq!((report.open.buffers, report.broken), (0, 0));
     assert_eq!((report.open.client_requests, report.open.server_requests), (0, 0));
     assert_eq!(report.totals["requests"], u64::from(CLIENTS) * VERBS);
@@ -196,7 +234,7 @@ fn translated_connections_complete_and_leave_nothing_behind() {
 
 #[test]
 fn what_is_lost_is_repaired_from_kept_buffers() {
-    let report = Bench::new(17).run();
+    let report = Bench::lossy(17).run();
     assert_eq!((report.open.buffers, report.broken), (0, 0));
     assert_eq!(report.totals["completed"], u64::from(CLIENTS) * VERBS);
     assert!(report.generated["repair"] > 0 && report.totals["timeouts"] > 0, "{report:?}");
@@ -204,8 +242,10 @@ fn what_is_lost_is_repaired_from_kept_buffers() {
 
 #[test]
 fn the_report_has_the_names_of_replay() {
-    let report = serde_json::to_value(Bench::new(0).run()).unwrap();
-    for name in ["requests", "completed", "mapped", "passed", "drops", "server_qps_hosting"] {
+    let report = serde_json::to_value(Bench::lossy(0).run()).unwrap();
+    let whole = ["requests", "completed", "mapped", "passed", "drops", "server_qps_hosting"];
+    let known = ["address_hits", "address_misses", "address_evictions", "replaced_atomics", "kept"];
+    for name in whole.into_iter().chain(known) {
         assert!(report.get(name).is_some(), "{name} is missing");
     }
     assert!(report["ports"]["client"]["received"].as_u64() > Some(0));

@@ -1,5 +1,6 @@
 //! `qpmux replay`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use qpmux_engine::Config;
@@ -59,6 +60,10 @@ pub(super) struct Args {
     /// READs and atomics that a server queue pair takes at a time; else what the capture shows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=255))]
     depth: Option<u16>,
+    /// Servers whose adapters keep the words of atomics in big-endian order, in memory and in
+    /// READs of it; all others keep them in little-endian order.
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
+    big_endian: Vec<IpAddr>,
     /// The modelled server acknowledges every N-th request.
     #[arg(long, default_value_t = 1, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -147,6 +152,7 @@ impl Args {
                 execution_ns: self.execution_ns,
             },
             losses: Losses { fraction: self.loss, seed: self.seed, of: self.losses_of.clone() },
+            big_endian: self.big_endian.clone(),
         })
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use qpmux_engine::policy::{Atomics, Policy, Steer};
+use qpmux_engine::policy::{Atomics, ByteOrder, Policy, Steer};
 
 use crate::memory::{Access, Effect, EffectLog, Memory, carry_out, digest};
 use crate::rc::{Completion, Outcome, Status, Verb};
@@ -75,7 +75,7 @@ impl Answers {
                 let before = memory.read_u64(effect.address);
                 carry_out(&mut memory, effect);
                 let Some(deed) = deed_of(effect) else { continue };
-                let deeds = allowed.forms_of(effect, deed, before);
+                let deeds = allowed.forms_of(effect, deed, before, memory.words());
                 let wanted = |deed: &Deed| {
                     let told = self.told.get(deed).copied().unwrap_or(0);
                     told > done.get(deed).copied().unwrap_or(0)
@@ -123,13 +123,19 @@ impl Allowed {
     }
 
     /// What an execution may have been asked for as, the likeliest first.
-    fn forms_of(self, effect: &Effect, deed: Deed, before: u64) -> [Option<Deed>; 3] {
+    fn forms_of(
+        self,
+        effect: &Effect,
+        deed: Deed,
+        before: u64,
+        words: ByteOrder,
+    ) -> [Option<Deed>; 3] {
         let word = match &effect.access {
             Access::Write { data } if self.replace => <[u8; 8]>::try_from(&data[..]).ok(),
             _ => None,
         };
         let address = effect.address;
-        let atomics = word.map(u64::from_le_bytes).map(|swap| {
+        let atomics = word.map(|word| words.number(&word)).map(|swap| {
             let add = swap.wrapping_sub(before);
             let compare = before;
             (

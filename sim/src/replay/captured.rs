@@ -39,6 +39,11 @@ pub fn replay_captured(
              --loss and --losses-of go with --responses model only"
         );
     }
+    if !setup.big_endian.is_empty() {
+        anyhow::bail!(
+            "--big-endian goes with --responses model only: captured packets stay as they are"
+        );
+    }
     let mut reader = CaptureReader::open(capture)?;
     let mut writers = out.map(|dir| Writers::create(dir, capture)).transpose()?;
     let mut host = Host::new(&setup.engine, &setup.policy, &no_connections(&setup.policy)?, 1)?;

@@ -11,7 +11,7 @@ pub(super) struct Answered<'a> {
     pub(super) verb: &'a Verb,
     /// Bytes of a READ's response before these.
     pub(super) offset: u64,
-    /// Bytes that a READ brought; for an atomic the word before, as it was in memory.
+    /// Bytes that a READ brought; for an atomic the word before, big-endian.
     pub(super) data: &'a [u8],
 }
 
@@ -237,8 +237,7 @@ impl Messages {
             }
             Verb::CompareSwap { .. } | Verb::FetchAdd { .. } => {
                 if let Some(ack) = layout.atomic_ack(frame) {
-                    // In memory the word is in the server's order, which is little-endian.
-                    complete(message, since, 0, &ack.original.to_le_bytes(), &mut answered);
+                    complete(message, since, 0, &ack.original.to_be_bytes(), &mut answered);
                 }
             }
             Verb::Write { .. } | Verb::Send { .. } if part + 1 == message.packets => {

@@ -21,6 +21,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use qpmux_engine::connections;
@@ -74,8 +75,9 @@ pub fn replay_modelled(
     let first = first_pass::first_pass(capture, learner, &setup.connections, &mut |bytes| {
         progress(Progress::Read(1, bytes));
     })?;
-    let script =
-        second_pass::second_pass(capture, &first, &mut |bytes| progress(Progress::Read(2, bytes)))?;
+    let script = second_pass::second_pass(capture, &first, &setup.big_endian, &mut |bytes| {
+        progress(Progress::Read(2, bytes));
+    })?;
     drop(first);
     if script.connections.is_empty() {
         anyhow::bail!(
@@ -84,10 +86,7 @@ pub fn replay_modelled(
             report::why_nothing(&script.left_out)
         );
     }
-    let directory = match setup.policy.trust {
-        TrustBy::Directory => setup.directory(&script)?,
-        TrustBy::Configuration | TrustBy::Observation => Directory::empty(),
-    };
+    let directory = directory(setup, &script)?;
     let hosts = directory.hosts().count();
     let other = setup.losses.of.as_deref();
     let recorded = other.map(|o| RecordedLosses::between(&script, capture, o)).transpose()?;
@@ -121,6 +120,19 @@ pub fn replay_modelled(
     }
     let report = ReplayReport::of_model(&done, &left_out, connections, hosts, total as u64);
     Ok(ReplayReport { truncated_tail, ..report })
+}
+
+/// What the engine knows at the start.
+fn directory(setup: &Setup, script: &Script) -> anyhow::Result<Directory> {
+    let is_server = |ip: &&IpAddr| script.memory.iter().any(|server| server.ip == **ip);
+    if let Some(ip) = setup.big_endian.iter().find(|ip| !is_server(ip)) {
+        anyhow::bail!("--big-endian {ip}: no server has this address");
+    }
+    let directory = match setup.policy.trust {
+        TrustBy::Directory => setup.directory(script)?,
+        TrustBy::Configuration | TrustBy::Observation => Directory::empty(),
+    };
+    Ok(directory.with_big_endian(setup.big_endian.clone()))
 }
 
 fn title(capture: &Path, setup: &Setup) -> String {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 
-use qpmux_engine::policy::{Endpoint, Grant, PathFacts, Region, Rights};
+use qpmux_engine::policy::{ByteOrder, Endpoint, Grant, PathFacts, Region, Rights};
 use qpmux_engine::wire::{Ethernet, Layout, Msn, Psn};
 use qpmux_engine::{DomainId, ServerQpId};
 use qpmux_traces::{CaptureError, CaptureReader, CapturedPacket};
@@ -23,14 +23,16 @@ struct Reading {
     messages: Messages,
 }
 
-/// Reads the workload of the capture's connections. `progress` is told bytes read.
+/// Reads the workload of the capture's connections. Servers in `big_endian` keep words in that
+/// order. `progress` is told bytes read.
 pub(super) fn second_pass(
     path: &Path,
     first: &FirstPass,
+    big_endian: &[IpAddr],
     progress: &mut dyn FnMut(u64),
 ) -> Result<Script, CaptureError> {
     let mut reader = CaptureReader::open(path)?;
-    let mut pass = SecondPass::new(first);
+    let mut pass = SecondPass::new(first, big_endian);
     loop {
         progress(reader.bytes_read());
         let Some(packet) = reader.next_packet()? else { break };
@@ -51,14 +53,18 @@ struct SecondPass<'a> {
 }
 
 impl<'a> SecondPass<'a> {
-    fn new(first: &'a FirstPass) -> SecondPass<'a> {
+    fn new(first: &'a FirstPass, big_endian: &[IpAddr]) -> SecondPass<'a> {
         let reading =
             |&mtu| Reading { request: None, response: None, messages: Messages::new(mtu) };
+        let memory = |ip| match big_endian.contains(&ip) {
+            true => InferredMemory::with_words(ByteOrder::Big),
+            false => InferredMemory::default(),
+        };
         let servers: BTreeSet<IpAddr> = first.connections.iter().map(|c| c.server.ip).collect();
         SecondPass {
             first,
             readings: first.path_mtu.iter().map(reading).collect(),
-            memories: servers.iter().map(|&ip| (ip, InferredMemory::default())).collect(),
+            memories: servers.iter().map(|&ip| (ip, memory(ip))).collect(),
             rights: BTreeMap::new(),
             hulls: BTreeMap::new(),
             // One domain per server: nothing in a capture tells protection domains apart.
@@ -192,6 +198,10 @@ struct InferredMemory {
 }
 
 impl InferredMemory {
+    fn with_words(words: ByteOrder) -> InferredMemory {
+        InferredMemory { initial: Memory::with_words(words), ..InferredMemory::default() }
+    }
+
     fn on_write(&mut self, verb: &Verb) {
         match verb {
             Verb::Write { address, data, .. } => {
@@ -211,7 +221,8 @@ impl InferredMemory {
                 self.settle(address, answered.data);
             }
             Verb::CompareSwap { address, .. } | Verb::FetchAdd { address, .. } => {
-                self.settle(*address, answered.data);
+                let word = ByteOrder::Big.number(answered.data);
+                self.settle(*address, &self.initial.words().bytes(word));
             }
             Verb::Write { .. } | Verb::Send { .. } => {}
         }

@@ -64,6 +64,9 @@ pub struct Setup {
     pub latency: Latency,
     /// Packets that are lost between them.
     pub losses: Losses,
+    /// Servers whose adapters keep the words of atomics in big-endian order: so do the modelled
+    /// ones, and the engine is told.
+    pub big_endian: Vec<IpAddr>,
 }
 
 impl Setup {
@@ -86,7 +89,8 @@ impl Setup {
             shard: ShardId(self.shard(&c.client, &c.server, c.request.source_port)),
         };
         let connections = script.connections.iter().map(connection).collect();
-        Directory::new(connections, script.regions.clone(), script.grants.clone(), &self.policy)
+        let (regions, grants) = (script.regions.clone(), script.grants.clone());
+        Directory::new(connections, regions, grants, &self.policy)
     }
 
     fn depth_of(&self, connection: &ScriptedConnection) -> u16 {

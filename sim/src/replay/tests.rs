@@ -145,7 +145,7 @@ fn what_was_agreed_upon_counts_before_what_is_seen() -> anyhow::Result<()> {
     assert_eq!((connection.evidence, connection.client.qpn), (Evidence::Cm, QPNS[0]));
     assert_eq!(passes.first.path_mtu, [2048]);
     assert_eq!(passes.first.left_out.former_connections, 0);
-    let script = second_pass(&passes.capture, &passes.first, &mut |_| {})?;
+    let script = second_pass(&passes.capture, &passes.first, &[], &mut |_| {})?;
     let [played] = &script.connections[..] else { anyhow::bail!("one connection") };
     assert_eq!((played.start_psn, played.path_mtu, played.depth), (Psn::new(100), 2048, 9));
     assert_eq!(played.verbs.len(), 3);
@@ -172,7 +172,7 @@ fn of_connections_with_one_number_the_last_is_replayed() -> anyhow::Result<()> {
     assert_eq!(first.owner(flow, second), Owner::Connection(0, true));
     assert_eq!(first.owner(back, second + 1), Owner::Connection(0, false));
     assert_eq!(first.owner((CLIENT, SERVER, Qpn::new(3)), 1), Owner::Nobody);
-    let script = second_pass(&passes.capture, first, &mut |_| {})?;
+    let script = second_pass(&passes.capture, first, &[], &mut |_| {})?;
     assert_eq!(script.connections.len(), 1);
     Ok(())
 }
@@ -186,7 +186,7 @@ fn the_operators_list_is_believed() -> anyhow::Result<()> {
     let passes = passes(&frames, known)?;
     let [connection] = passes.first.connections[..] else { anyhow::bail!("one connection") };
     assert_eq!(connection.evidence, Evidence::Configured);
-    let script = second_pass(&passes.capture, &passes.first, &mut |_| {})?;
+    let script = second_pass(&passes.capture, &passes.first, &[], &mut |_| {})?;
     assert_eq!(script.connections.len(), 1);
     Ok(())
 }

@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use qpmux_engine::policy::{self, ConfiguredRegion, Directory, Policy, Rights, TrustBy};
+use qpmux_engine::policy::{ConfiguredRegion, Directory, PolicyError, Rights};
 use qpmux_engine::{BURST_MAX, BuildError, Config, Engine, ShardId};
-use qpmux_workloads::{ProfileError, load_profile};
+use qpmux_workloads::ProfileError;
 use serde::Deserialize;
+
+mod policy;
+
+pub use policy::PolicySettings;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,14 @@ pub enum ConfigError {
         found: String,
         /// What it must be.
         expected: String,
+    },
+    /// Choices that contradict each other.
+    #[error("{key}: {error}")]
+    Contradiction {
+        /// Table and key of one of them.
+        key: &'static str,
+        /// What does not go together, and what would.
+        error: PolicyError,
     },
     /// The application profile cannot be used.
     #[error("policy.profile")]
@@ -52,6 +63,9 @@ pub struct Settings {
     /// Server memory that may be reached through other queue pairs than a client's own.
     #[serde(default)]
     pub region: Vec<RegionSettings>,
+    /// What memory is like at a server, if not as usual.
+    #[serde(default)]
+    pub server_memory: Vec<ServerMemory>,
     /// What traffic does not show.
     #[serde(default)]
     pub network: Network,
@@ -66,83 +80,6 @@ pub struct Settings {
 pub struct PortSettings {
     /// Name of the network interface.
     pub interface: String,
-}
-
-/// What the engine does. The defaults pass everything untouched.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PolicySettings {
-    map: Map,
-    key_map: KeyMap,
-    server_qps: ServerQps,
-    trust: Trust,
-    order: Order,
-    profile: String,
-    /// Longest message that is mapped, in packets: a WRITE up to 8, a READ by its response.
-    message_packets_max: u32,
-}
-
-impl Default for PolicySettings {
-    fn default() -> Self {
-        PolicySettings {
-            map: Map::None,
-            key_map: KeyMap::Modulo,
-            server_qps: ServerQps::All(All::All),
-            trust: Trust::Configured,
-            order: Order::Fenced,
-            profile: "kv".to_owned(),
-            message_packets_max: 1,
-        }
-    }
-}
-
-/// As `--map` of `qpmux replay`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Map {
-    None,
-    Writes,
-}
-
-/// As `--key-map` of `qpmux replay`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum KeyMap {
-    Modulo,
-    Hash,
-    Rendezvous,
-    ByConnection,
-}
-
-/// How it becomes certain that a server queue pair accepts a request.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Trust {
-    /// From the `[[region]]` tables.
-    Configured,
-    /// From what was answered positively so far.
-    Observed,
-}
-
-/// As `--order` of `qpmux replay`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Order {
-    Fenced,
-    Keyed,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged, expecting = "must be a number from 1 on, or \"all\"")]
-enum ServerQps {
-    All(All),
-    Number(NonZeroU32),
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum All {
-    All,
 }
 
 /// A range of a server's memory that all its queue pairs, of one protection domain, may reach.
@@ -189,6 +126,22 @@ impl RegionSettings {
     }
 }
 
+/// What memory is like at one server.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerMemory {
+    server: IpAddr,
+    byte_order: ByteOrder,
+}
+
+/// In which order a server's adapter keeps the bytes of an atomic's word.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum ByteOrder {
+    Little,
+    Big,
+}
+
 /// What the operator knows of the network, and traffic does not show.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -219,6 +172,12 @@ pub struct Limits {
     client_window_max: u32,
     server_window_max: u32,
     atomic_results: u32,
+    addresses_max: u32,
+    words_max: u32,
+    lists_max: u32,
+    nodes_max: u32,
+    grants_max: u32,
+    declined_keys_max: u32,
     server_timeout_ns: u64,
     server_timeout_max_ns: u64,
     server_retries_max: u32,
@@ -241,6 +200,12 @@ impl Default for Limits {
             client_window_max: engine.client_window_max,
             server_window_max: engine.server_window_max,
             atomic_results: engine.atomic_results,
+            addresses_max: engine.addresses_max,
+            words_max: engine.words_max,
+            lists_max: engine.lists_max,
+            nodes_max: engine.nodes_max,
+            grants_max: engine.grants_max,
+            declined_keys_max: engine.declined_keys_max,
             server_timeout_ns: engine.server_timeout_ns,
             server_timeout_max_ns: engine.server_timeout_max_ns,
             server_retries_max: engine.server_retries_max,
@@ -255,6 +220,11 @@ impl Default for Limits {
 const FRAME_LEN_MAX: usize = 9_216;
 /// Most buffers.
 const FRAMES_MAX: u32 = 1 << 24;
+
+/// The error of a key whose value cannot be.
+fn wrong_value(key: &'static str, found: &dyn ToString, expected: &str) -> Result<(), ConfigError> {
+    Err(ConfigError::Value { key, found: found.to_string(), expected: expected.to_owned() })
+}
 
 impl Settings {
     /// Reads a file.
@@ -276,25 +246,28 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let value = |key, found: &dyn ToString, expected: &str| {
-            Err(ConfigError::Value { key, found: found.to_string(), expected: expected.to_owned() })
-        };
         if self.client.interface == self.server.interface {
             let expected = "another interface than client.interface";
-            return value("server.interface", &self.server.interface, expected);
+            return wrong_value("server.interface", &self.server.interface, expected);
         }
         let limits = &self.limits;
         if !(1_518..=FRAME_LEN_MAX).contains(&limits.frame_len_max) {
-            return value("limits.frame_len_max", &limits.frame_len_max, "1,518 to 9,216");
+            return wrong_value("limits.frame_len_max", &limits.frame_len_max, "1,518 to 9,216");
         }
         if !(1 << 16..=1 << 30).contains(&limits.socket_buffer_bytes) {
-            let expected = "65,536 to 1,073,741,824";
-            return value("limits.socket_buffer_bytes", &limits.socket_buffer_bytes, expected);
+            let (key, expected) = ("limits.socket_buffer_bytes", "65,536 to 1,073,741,824");
+            return wrong_value(key, &limits.socket_buffer_bytes, expected);
         }
         if !(4 * BURST_MAX as u32..=FRAMES_MAX).contains(&self.frames()) {
-            return value("limits.frames", &self.frames(), "256 to 16,777,216");
+            return wrong_value("limits.frames", &self.frames(), "256 to 16,777,216");
         }
-        Ok(())
+        let mut servers: Vec<IpAddr> = self.server_memory.iter().map(|each| each.server).collect();
+        servers.sort_unstable();
+        if let Some(twice) = servers.windows(2).find(|pair| pair[0] == pair[1]) {
+            let expected = "in one [[server_memory]] only";
+            return wrong_value("server_memory.server", &twice[0], expected);
+        }
+        self.policy.check(limits, self.region.len())
     }
 
     /// Number of buffers.
@@ -317,37 +290,6 @@ impl Settings {
         self.limits.socket_buffer_bytes
     }
 
-    fn policy(&self) -> Result<Policy, ConfigError> {
-        let policy = &self.policy;
-        Ok(Policy {
-            map: match policy.map {
-                Map::None => policy::Map::None,
-                Map::Writes => policy::Map::Writes,
-            },
-            key_map: match policy.key_map {
-                KeyMap::Modulo => policy::KeyMap::Modulo,
-                KeyMap::Hash => policy::KeyMap::Hash,
-                KeyMap::Rendezvous => policy::KeyMap::Rendezvous,
-                KeyMap::ByConnection => policy::KeyMap::ByConnection,
-            },
-            server_qps: match policy.server_qps {
-                ServerQps::All(All::All) => 0,
-                ServerQps::Number(number) => number.get(),
-            },
-            order: match policy.order {
-                Order::Fenced => policy::Order::Fenced,
-                Order::Keyed => policy::Order::Keyed,
-            },
-            profile: load_profile(&policy.profile)?,
-            trust: match policy.trust {
-                Trust::Configured => TrustBy::Configuration,
-                Trust::Observed => TrustBy::Observation,
-            },
-            message_packets_max: policy.message_packets_max,
-            ..Policy::default()
-        })
-    }
-
     /// Floor and cap of the time to wait for a server's answer before a request is sent again.
     #[must_use]
     pub fn server_timeouts(&self) -> (Duration, Duration) {
@@ -363,6 +305,12 @@ impl Settings {
             requests_max: limits.requests_max,
             held_responses_max: limits.held_responses_max,
             atomic_results: limits.atomic_results,
+            addresses_max: limits.addresses_max,
+            words_max: limits.words_max,
+            lists_max: limits.lists_max,
+            nodes_max: limits.nodes_max,
+            grants_max: limits.grants_max,
+            declined_keys_max: limits.declined_keys_max,
             server_window_max: limits.server_window_max,
             server_timeout_ns: limits.server_timeout_ns,
             server_timeout_max_ns: limits.server_timeout_max_ns,
@@ -381,11 +329,15 @@ impl Settings {
     /// The engine of this configuration. It knows no connection: it learns.
     ///
     /// # Errors
-    /// When the profile cannot be read, or a limit is out of its range.
+    /// When choices contradict each other, the profile cannot be read, or a limit is out of its
+    /// range.
     pub fn engine(&self) -> Result<Engine, ConfigError> {
-        let policy = self.policy()?;
+        let policy = self.policy.policy()?;
         let regions = self.region.iter().map(RegionSettings::region);
-        let directory = Directory::empty().with_regions(regions.collect::<Result<_, _>>()?);
+        let big = self.server_memory.iter().filter(|each| each.byte_order == ByteOrder::Big);
+        let directory = Directory::empty()
+            .with_regions(regions.collect::<Result<_, _>>()?)
+            .with_big_endian(big.map(|each| each.server).collect());
         Ok(Engine::new(self.engine_config(), policy, directory, ShardId(0), 1)?)
     }
 }
