@@ -5,7 +5,7 @@
 use qpmux_engine::Config;
 use qpmux_engine::policy::{Atomics, Map, Order, Policy, Steer};
 use qpmux_sim::apps::{
-    App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Outcome, Plan, Release, engine_config,
+    Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Outcome, Plan, Release, engine_config,
     run,
 };
 use qpmux_workloads::keys::{KeyDistribution, Ycsb};
@@ -36,7 +36,7 @@ fn locks(map: Map, atomics: Atomics, of_lock: LockPlan) -> Plan {
 const GUARDED: LockPlan = LockPlan { release: Release::Write, hold_ns: 1_000, guarded: true };
 
 fn plan(app: App, policy: Policy) -> Plan {
-    let setup = EngineSetup { policy, config: engine_config(TIMEOUT), shards: 1 };
+    let setup = EngineSetup { policy, config: engine_config(TIMEOUT), shards: 1, big_endian: false };
     Plan {
         app,
         load: Load {
@@ -53,6 +53,7 @@ fn plan(app: App, policy: Policy) -> Plan {
         retries: 64,
         around: 0,
         meddling_ns: None,
+        adversity: Adversity::default(),
     }
 }
 

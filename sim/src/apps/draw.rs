@@ -7,7 +7,10 @@ use qpmux_workloads::{ProfileError, load_profile};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
-use super::plan::{App, CloverPlan, Load, LockPlan, Middlebox, Plan, Release, engine_config};
+use super::plan::{
+    Adversity, App, CloverPlan, Load, LockPlan, Middlebox, Plan, Release, engine_config,
+};
+use super::wrong;
 use crate::fabric::EngineSetup;
 
 /// Stream of chance of what is drawn: no run has it.
@@ -27,30 +30,63 @@ impl Plan {
         let clover = rng.random_ratio(2, 3);
         let load = load(&mut rng);
         let mut policy = policy(&mut rng, clover)?;
-        let replaces = policy.atomics == Atomics::Replace;
-        // That is sound only if nobody goes past the engine.
-        let alone = replaces || rng.random_ratio(2, 3);
-        let app = if clover {
-            App::Clover(clover_plan(&mut rng, policy.steer, alone))
+        let alone = rng.random_ratio(2, 3);
+        let mut app = if clover {
+            App::Clover(clover_plan(&mut rng, &policy, alone))
         } else {
             App::Lock(lock_plan(&mut rng, &mut policy))
         };
-        let setup = EngineSetup {
-            policy,
-            config: if rng.random_ratio(1, 3) { tiny(&mut rng) } else { engine_config(TIMEOUT) },
-            shards: 1,
-        };
-        Ok(Plan {
+        let is_wrong = rng.random_ratio(1, 6);
+        if is_wrong {
+            policy.profile = wrong::profile(&mut rng, &policy, clover)?;
+            if let App::Clover(plan) = &mut app {
+                // Nobody knows then which slots the reports should name.
+                plan.slots_max = None;
+            }
+        }
+        let many = !alone && rng.random();
+        let mut plan = Plan {
             app,
             load,
             seed,
-            middlebox: Middlebox::Engine(Box::new(setup)),
             loss: pick(&mut rng, &[0.0, 0.0, 0.001, 0.01, 0.05]),
             timeout: TIMEOUT,
             retries: RETRIES,
             around: if alone { 0 } else { rng.random_range(0..=load.threads / 2) },
-            meddling_ns: (!alone && rng.random()).then(|| rng.random_range(5_000..50_000)),
-        })
+            meddling_ns: many.then(|| rng.random_range(5_000..50_000)),
+            adversity: faults(&mut rng),
+            middlebox: Middlebox::None,
+        };
+        let mut setup = setup(&mut rng, policy);
+        plan.adversity.big_endian = rng.random_ratio(1, 4);
+        let misled = rng.random_ratio(1, 5);
+        setup.big_endian = plan.adversity.big_endian != misled;
+        plan.adversity.strangers = rng.random_ratio(1, 3);
+        excuse(&mut rng, &mut plan, &setup.policy, misled);
+        plan.middlebox = Middlebox::Engine(Box::new(setup));
+        Ok(plan)
+    }
+}
+
+/// Says of which keys updates may be lost, and keeps whoever may make them be lost to those.
+fn excuse(rng: &mut Pcg64, plan: &mut Plan, policy: &Policy, misled: bool) {
+    let replaces = policy.atomics == Atomics::Replace;
+    let alone = plan.around == 0 && plan.meddling_ns.is_none();
+    let adversity = &mut plan.adversity;
+    if replaces && !alone {
+        let some = rng.random_range(1..=plan.load.keys.div_ceil(2));
+        (adversity.outside_keys, adversity.unsound_keys) = (Some(some), some);
+    }
+    if replaces && misled {
+        adversity.unsound_keys = u64::MAX;
+        if let App::Lock(lock) = &mut plan.app {
+            // A COMPARE_SWAP of what was stored the other way round would fail for ever.
+            lock.release = Release::Write;
+        }
+    }
+    // One client at a time races with nobody.
+    if policy.in_place && !(alone && plan.load.threads == 1) {
+        adversity.unsound_keys = u64::MAX;
     }
 }
 
@@ -65,12 +101,21 @@ fn load(rng: &mut Pcg64) -> Load {
         threads: machines * rng.random_range(1..=4),
         keys: rng.random_range(1..=24),
         distribution: KeyDistribution::Zipf { theta: pick(rng, &[0.0, 0.99, 1.5]) },
-        operations: rng.random_range(100..=1_500),
+        operations: rng.random_range(50..=800),
     }
+}
+
+/// What happens to packets, besides losses.
+fn faults(rng: &mut Pcg64) -> Adversity {
+    let mut rate = || if rng.random_ratio(1, 2) { 0 } else { pick(rng, &[500, 5_000, 20_000]) };
+    let (doubled, delayed, damaged, marked) = (rate(), rate(), rate(), rate());
+    let delay_max_ns = pick(rng, &[2_000, 20_000, 200_000]);
+    Adversity { doubled, delayed, damaged, marked, delay_max_ns, ..Adversity::default() }
 }
 
 /// Any policy that can be, and promises what the application needs.
 fn policy(rng: &mut Pcg64, clover: bool) -> Result<Policy, ProfileError> {
+    let in_place = clover && rng.random_ratio(1, 8);
     loop {
         let policy = Policy {
             map: pick(rng, &[Map::None, Map::Writes, Map::All, Map::All]),
@@ -80,6 +125,7 @@ fn policy(rng: &mut Pcg64, clover: bool) -> Result<Policy, ProfileError> {
             profile: load_profile(if clover { "clover" } else { "lock-table" })?,
             steer: pick(rng, &[Steer::None, Steer::Writes, Steer::All, Steer::All]),
             atomics: pick(rng, &[Atomics::Keep, Atomics::Replace]),
+            in_place,
             ..Policy::default()
         };
         if policy.check().is_ok() {
@@ -88,11 +134,22 @@ fn policy(rng: &mut Pcg64, clover: bool) -> Result<Policy, ProfileError> {
     }
 }
 
-fn clover_plan(rng: &mut Pcg64, steer: Steer, alone: bool) -> CloverPlan {
+fn setup(rng: &mut Pcg64, policy: Policy) -> EngineSetup {
+    let config = if rng.random_ratio(1, 3) { tiny(rng) } else { engine_config(TIMEOUT) };
+    // What is known of memory is known on one shard.
+    let plain = policy.map != Map::All
+        && policy.steer == Steer::None
+        && policy.atomics == Atomics::Keep;
+    let shards = if plain { pick(rng, &[1, 2, 4]) } else { 1 };
+    EngineSetup { policy, config, shards, big_endian: false }
+}
+
+fn clover_plan(rng: &mut Pcg64, policy: &Policy, alone: bool) -> CloverPlan {
     // Steered, superseded slots find their way back only if the engine sees them reported; nor do
     // those that follow what the memory node has appended.
     let through_metadata = rng.random();
-    let recycles = (steer == Steer::None || through_metadata) && alone && rng.random();
+    let reported = policy.steer == Steer::None || through_metadata && !policy.in_place;
+    let recycles = reported && alone && rng.random();
     CloverPlan {
         workload: pick(rng, &[Ycsb::A, Ycsb::A, Ycsb::B, Ycsb::W]),
         value_len: pick(rng, &[16, 100, 200, 1_000]),

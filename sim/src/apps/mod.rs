@@ -30,11 +30,13 @@ mod draw;
 mod lock;
 mod plan;
 mod report;
+mod wrong;
 
 pub use crate::fabric::{EngineError, EngineSetup};
+pub(crate) use crate::fabric::Traffic;
 pub(crate) use plan::check_workload;
 pub use plan::{
-    App, CloverPlan, Load, LockPlan, Middlebox, Plan, PlanError, Release, engine_config,
+    Adversity, App, CloverPlan, Load, LockPlan, Middlebox, Plan, PlanError, Release, engine_config,
 };
 pub use report::{Garbage, Latencies, LatencyReport, Outcome};
 
@@ -44,12 +46,20 @@ pub use report::{Garbage, Latencies, LatencyReport, Outcome};
 /// When there is no such run: see [`PlanError`].
 pub fn run(plan: &Plan, progress: &mut dyn FnMut(u64)) -> Result<Outcome, PlanError> {
     let started = std::time::Instant::now();
-    let mut outcome = match &plan.app {
-        App::Clover(clover) => clover::run(plan, clover, progress)?,
-        App::Lock(lock) => lock::run(plan, lock, progress)?,
-    };
+    let (mut outcome, _) = run_counted(plan, progress)?;
     outcome.wall_s = started.elapsed().as_secs_f64();
     Ok(outcome)
+}
+
+/// The same, without the time that it took, and with what passed.
+pub(crate) fn run_counted(
+    plan: &Plan,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(Outcome, Traffic), PlanError> {
+    match &plan.app {
+        App::Clover(clover) => clover::run(plan, clover, progress),
+        App::Lock(lock) => lock::run(plan, lock, progress),
+    }
 }
 
 /// Events without an operation's end after which a run counts as one that never ends.

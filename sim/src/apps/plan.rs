@@ -5,7 +5,9 @@ use qpmux_engine::policy::PolicyError;
 use qpmux_workloads::clover::{ConfigError, Layout, SlotClass};
 use qpmux_workloads::keys::{KeyDistribution, KeyError, Ycsb};
 
-use crate::fabric::{EngineError, EngineSetup, Habits};
+use crate::fabric::{EngineError, EngineSetup, Habits, Weather};
+use crate::faults::Rates;
+use crate::rc::Wire;
 
 /// Most client machines: so many have an address in the network.
 pub(crate) const MACHINES_MAX: u16 = 200;
@@ -16,6 +18,8 @@ pub(crate) const KEYS_MAX: u64 = Layout::SHORTCUTS_MAX - 1;
 /// Fewest bytes of a value: its key and what tells it from all others.
 const VALUE_LEN_MIN: u16 = 16;
 
+/// What rates of faults are counted by.
+const MILLION: f64 = 1e6;
 /// Code of the clients' timeout that the engine's defaults are for.
 const USUAL_TIMEOUT: u8 = 14;
 
@@ -41,6 +45,35 @@ pub struct Plan {
     /// Mean time in ns between changes that the memory node makes by itself: it appends a version,
     /// or takes a free lock for a while. `None`: it makes none.
     pub meddling_ns: Option<u64>,
+    /// What else is not as the engine would have it.
+    pub adversity: Adversity,
+}
+
+/// What is not as an engine would have it, besides losses. By default all is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adversity {
+    /// Packets, of a million on each part of the way, that come twice.
+    pub doubled: u64,
+    /// Packets of a million that come late.
+    pub delayed: u64,
+    /// Packets of a million with one wrong bit.
+    pub damaged: u64,
+    /// Packets of a million that are marked for congestion (RFC 3168).
+    pub marked: u64,
+    /// Longest delay, ns, of what is late or comes again.
+    pub delay_max_ns: u64,
+    /// The memory node's adapter keeps the words of atomics in big-endian order, and so do all who
+    /// write such words.
+    pub big_endian: bool,
+    /// Whoever goes past the engine, the memory node included, uses only so many keys or locks, the
+    /// first ones. `None`: all.
+    pub outside_keys: Option<u64>,
+    /// Threads that go past the middlebox do pass it, but as connections that it does not know.
+    pub strangers: bool,
+    /// Of so many keys or locks, the first ones, no more is judged than holds where updates may be
+    /// lost: those whose words are written past an engine that replaces atomics, or which is wrong
+    /// about the order of their bytes, and all where it steers in place.
+    pub unsound_keys: u64,
 }
 
 /// An application and what is special about it.
@@ -202,7 +235,34 @@ impl Plan {
 
     /// How adapters behave.
     pub(super) fn habits(&self) -> Habits {
-        Habits { lossy: self.loss > 0.0, timeout: self.timeout, retries: self.retries }
+        let Adversity { doubled, delayed, damaged, .. } = self.adversity;
+        let wire = Wire {
+            may_lose: self.loss > 0.0 || damaged > 0,
+            may_reorder: doubled + delayed > 0,
+            may_corrupt: damaged > 0,
+        };
+        Habits { wire, timeout: self.timeout, retries: self.retries }
+    }
+
+    /// What happens to packets.
+    pub(super) fn weather(&self) -> Weather {
+        let Adversity { doubled, delayed, damaged, marked, delay_max_ns, .. } = self.adversity;
+        let rates = Rates {
+            drop: (self.loss * MILLION).ceil() as u64,
+            double: doubled,
+            delay: delayed,
+            corrupt: damaged,
+            mark: marked,
+            delay_max: delay_max_ns.max(1),
+            budget: u64::MAX,
+            ..Rates::default()
+        };
+        Weather { rates, seed: self.seed }
+    }
+
+    /// Keys or locks, the first ones, that are used past the engine.
+    pub(super) fn outside_keys(&self) -> u64 {
+        self.adversity.outside_keys.unwrap_or(self.load.keys).clamp(1, self.load.keys)
     }
 
     /// Whether a thread's packets pass the middlebox.

@@ -8,7 +8,7 @@ use super::output::print;
 use super::policy::{PolicyArgs, parse_fraction};
 use super::progress::Progress;
 use crate::apps::{
-    self, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release, engine_config,
+    self, Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release, engine_config,
 };
 
 /// Run an application through the engine, on an ideal network, and check what it promises.
@@ -146,6 +146,7 @@ impl Args {
             policy: self.policy.policy(profile),
             config: engine_config(self.timeout),
             shards: self.shards,
+            big_endian: false,
         };
         Ok(Plan {
             app,
@@ -170,6 +171,7 @@ impl Args {
             retries: self.retries,
             around: self.around,
             meddling_ns: self.meddling_ns,
+            adversity: Adversity::default(),
         })
     }
 

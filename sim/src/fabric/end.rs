@@ -81,8 +81,8 @@ pub(crate) struct Between<'a> {
 /// How all adapters behave.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Habits {
-    /// Packets may be lost.
-    pub(crate) lossy: bool,
+    /// What may happen to packets.
+    pub(crate) wire: Wire,
     /// Local ACK timeout, code (4.096 us * 2^t).
     pub(crate) timeout: u8,
     /// Retries before a queue pair gives up.
@@ -91,7 +91,7 @@ pub(crate) struct Habits {
 
 impl Habits {
     /// As Clover sets its adapters (clover source), on a network that loses nothing.
-    pub(crate) const FAITHFUL: Self = Self { lossy: false, timeout: 14, retries: 7 };
+    pub(crate) const FAITHFUL: Self = Self { wire: Wire::FAITHFUL, timeout: 14, retries: 7 };
 }
 
 /// Two queue pairs that belong together.
@@ -119,7 +119,7 @@ impl<A: Copy> Connection<A> {
             Link {
                 path: path(&hosts[of[own]], &hosts[of[peer]], qpns),
                 migration_request: true,
-                wire: Wire { may_lose: habits.lossy, ..Wire::FAITHFUL },
+                wire: habits.wire,
                 ..Link::new(hosts[of[own]].address, qpns[own], hosts[of[peer]].address, qpns[peer])
             }
         };

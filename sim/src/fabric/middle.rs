@@ -45,6 +45,8 @@ pub struct EngineSetup {
     pub config: Config,
     /// Number of engines that share the connections, at least 1.
     pub shards: u8,
+    /// It is told that the first known connection's server keeps words in big-endian order.
+    pub big_endian: bool,
 }
 
 /// Why there can be no engine.
@@ -161,7 +163,10 @@ fn directory<A>(
         regions.iter().map(move |r| Grant { server_qp, remote_key: r.rkey, rights: Rights::ALL })
     });
     let grants = grants.collect();
-    Directory::new(known, regions.iter().map(region).collect(), grants, &setup.policy)
+    let big_endian = if setup.big_endian { servers.first().copied() } else { None };
+    let regions = regions.iter().map(region).collect();
+    let directory = Directory::new(known, regions, grants, &setup.policy)?;
+    Ok(directory.with_big_endian(big_endian.into_iter().collect()))
 }
 
 /// What an operator would know of a connection.

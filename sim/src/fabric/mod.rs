@@ -13,9 +13,10 @@ use std::collections::VecDeque;
 use qpmux_engine::{Counters, ServerQpReport};
 use qpmux_traces::CaptureError;
 
-use crate::chance::Chance;
+use crate::dice::Dice;
+use crate::faults::{Fate, Faults, Leg, Rates, What, damage, mark};
 use crate::memory::{Effect, Memory};
-use crate::rc::{Completion, Region, Verb, Violations};
+use crate::rc::{Completion, Region, RequesterStats, ResponderStats, Verb, Violations};
 use clock::Clock;
 use end::Connection;
 pub(crate) use end::{Arrived, Between, Habits, Host};
@@ -28,8 +29,8 @@ const TO_MIDDLE_NS: u64 = 500;
 const FROM_MIDDLE_NS: u64 = 500;
 /// From request to answer inside an adapter, ns.
 const EXECUTION_NS: u64 = 500;
-/// Keeps the streams of losses apart from those that choose keys.
-const LOSSES: u64 = 1 << 40;
+/// Streams of chance that faults have.
+const FAULTS: u64 = 8;
 /// Frames of one packet fit.
 const FRAME_BYTES: usize = 2_048;
 
@@ -57,12 +58,36 @@ pub(crate) enum Happening<A, N> {
     Due(N),
 }
 
+/// What may happen to packets, on every leg of every connection alike.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Weather {
+    pub(crate) rates: Rates,
+    pub(crate) seed: u64,
+}
+
+/// What passed so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) requests: u64,
+    /// Packets by leg, in the order of [`Leg::ALL`].
+    pub(crate) packets: [u64; 4],
+    /// By kind, in the order of [`What::ALL`].
+    pub(crate) faults: [u64; What::ALL.len()],
+    pub(crate) counters: Counters,
+    pub(crate) requester: RequesterStats,
+    pub(crate) responder: ResponderStats,
+}
+
 /// The whole network.
 pub(crate) struct Fabric<'a, A, N> {
     pub(crate) hosts: Vec<Host>,
     connections: Vec<Connection<A>>,
     middle: Middle<'a>,
-    losses: Chance,
+    /// By connection and leg.
+    faults: Vec<[Faults; 4]>,
+    /// Those that happened, by kind, in the order of [`What::ALL`].
+    happened_faults: [u64; What::ALL.len()],
+    requests: u64,
     clock: Clock<Event<N>>,
     happened: VecDeque<Happening<A, N>>,
     broken: Option<CaptureError>,
@@ -75,14 +100,19 @@ impl<'a, A: Copy, N> Fabric<'a, A, N> {
         hosts: Vec<Host>,
         between: &[Between<'_>],
         habits: Habits,
-        losses: Chance,
+        Weather { rates, seed }: Weather,
     ) -> Self {
+        let dice = |connection: u64, leg: u64| Dice::new(seed, FAULTS + leg, connection);
+        let faults = (0..between.len() as u64)
+            .map(|c| Leg::ALL.map(|leg| Faults::drawn(rates, dice(c, leg as u64))));
         let connections = between.iter().map(|b| Connection::new(&hosts, b, habits)).collect();
         Self {
             hosts,
             connections,
             middle: Middle::Wire,
-            losses,
+            faults: faults.collect(),
+            happened_faults: [0; What::ALL.len()],
+            requests: 0,
             clock: Clock::new(),
             happened: VecDeque::new(),
             broken: None,
@@ -124,7 +154,26 @@ impl<'a, A: Copy, N> Fabric<'a, A, N> {
 
     /// Packets that were lost.
     pub(crate) fn lost(&self) -> u64 {
-        self.losses.lost()
+        self.happened_faults[What::Drop as usize]
+    }
+
+    /// What passed so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let mut traffic = Traffic {
+            requests: self.requests,
+            faults: self.happened_faults,
+            counters: self.engine().map(|(counters, _)| counters).unwrap_or_default(),
+            ..Traffic::default()
+        };
+        for legs in &self.faults {
+            let sent = legs.iter().map(|leg| leg.packets);
+            traffic.packets.iter_mut().zip(sent).for_each(|(all, packets)| *all += packets);
+        }
+        for end in self.connections.iter().flat_map(|connection| &connection.ends) {
+            traffic.requester.add(&end.requester.stats());
+            traffic.responder.add(&end.responder.stats());
+        }
+        traffic
     }
 
     /// What the engine counted and its server queue pairs, if there is an engine.
@@ -144,6 +193,7 @@ impl<'a, A: Copy, N> Fabric<'a, A, N> {
 
     /// Posts a verb at an end of a connection; `asker` is told of its end.
     pub(crate) fn post(&mut self, connection: usize, end: usize, asker: A, verb: Verb) {
+        self.requests += 1;
         self.connections[connection].ends[end].post(asker, verb);
         self.transmit(connection, end);
         // An adapter that has given up gives everything back at once.
@@ -194,9 +244,9 @@ impl<'a, A: Copy, N> Fabric<'a, A, N> {
     fn leave_middle(&mut self, sent: Vec<(usize, usize, Vec<u8>)>) {
         let now = self.clock.now();
         for (connection, end, frame) in sent {
-            if !self.losses.loses(leg(connection, end, false)) {
-                self.clock.after(FROM_MIDDLE_NS, Event::Arrives(connection, end, frame));
-            }
+            let leg = if end == 0 { Leg::BoxToClient } else { Leg::BoxToServer };
+            let arrives = |frame| Event::Arrives(connection, end, frame);
+            self.fly(leg, connection, FROM_MIDDLE_NS, frame, arrives);
         }
         if let Middle::Engine(engine) = &mut self.middle
             && let Some(due) = engine.due(now)
@@ -253,19 +303,48 @@ impl<'a, A: Copy, N> Fabric<'a, A, N> {
     /// Sends what an adapter may send.
     fn transmit(&mut self, connection: usize, end: usize) {
         let now = self.clock.now();
-        let here = &mut self.connections[connection].ends[end];
-        let host = &mut self.hosts[here.host];
-        while let Some((frame, is_answer)) = here.poll_transmit(now, host, &mut self.buffer) {
+        loop {
+            let here = &mut self.connections[connection].ends[end];
+            let host = &mut self.hosts[here.host];
+            let next = here.poll_transmit(now, host, &mut self.buffer);
+            let Some((frame, is_answer)) = next else { break };
             let delay = if is_answer { EXECUTION_NS + TO_MIDDLE_NS } else { TO_MIDDLE_NS };
-            if !self.losses.loses(leg(connection, end, true)) {
-                self.clock.after(delay, Event::InMiddle(connection, 1 - end, frame));
-            }
+            let leg = if end == 0 { Leg::ClientToBox } else { Leg::ServerToBox };
+            let in_middle = |frame| Event::InMiddle(connection, 1 - end, frame);
+            self.fly(leg, connection, delay, frame, in_middle);
         }
+        let here = &mut self.connections[connection].ends[end];
         let due = here.poll_timeout().map(|due| due.max(now + 1)).filter(|due| *due < here.wake);
         if let Some(due) = due {
             here.wake = due;
             self.clock.after(due - now, Event::WakeEnd(connection, end));
         }
+    }
+
+    /// A packet sets out on a leg, and meets its fate.
+    fn fly(
+        &mut self,
+        leg: Leg,
+        connection: usize,
+        delay: u64,
+        mut frame: Vec<u8>,
+        event: impl Fn(Vec<u8>) -> Event<N>,
+    ) {
+        let fate = self.faults[connection][leg as usize].next();
+        if let Some((what, _)) = fate.fault() {
+            self.happened_faults[what as usize] += 1;
+        }
+        let mut later = 0;
+        match fate {
+            // Nobody sends anything beside.
+            Fate::Deliver | Fate::Noise(_) => {}
+            Fate::Drop => return,
+            Fate::Double(again) => self.clock.after(delay + again, event(frame.clone())),
+            Fate::Delay(by) => later = by,
+            Fate::Corrupt(bit) => damage(&mut frame, bit),
+            Fate::Mark => mark(&mut frame),
+        }
+        self.clock.after(delay + later, event(frame));
     }
 
     /// Rules of the transport that were broken, and what nobody answered.
@@ -310,9 +389,4 @@ impl<'a, A: Copy, N> Fabric<'a, A, N> {
         let ends = self.connections.iter().flat_map(|connection| &connection.ends);
         ends.filter(|end| end.host == host && end.responder.stats().accepted > 0).count() as u64
     }
-}
-
-/// Number of one of the four parts of a connection's way.
-fn leg(connection: usize, end: usize, inwards: bool) -> u64 {
-    LOSSES | (connection as u64) << 2 | (end as u64) << 1 | u64::from(inwards)
 }

@@ -6,6 +6,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::application::{self, BadApplication};
 use super::crash;
 use super::draw::{Shape, draw};
 use super::flip;
@@ -50,7 +51,24 @@ pub(super) struct Unit {
     pub(super) digest: u64,
     pub(super) failed: u64,
     /// The first that failed.
-    pub(super) bad: Option<Box<Bad>>,
+    pub(super) bad: Option<Failed>,
+}
+
+/// A run that failed.
+pub(super) enum Failed {
+    /// One of packets that a seed, a script or a schedule decides.
+    Packets(Box<Bad>),
+    /// An application's.
+    Application(BadApplication),
+}
+
+impl Failed {
+    fn rule(&self) -> &'static str {
+        match self {
+            Failed::Packets(bad) => bad.rule(),
+            Failed::Application(bad) => bad.rule,
+        }
+    }
 }
 
 impl Unit {
@@ -63,9 +81,19 @@ impl Unit {
             }
             Err(bad) => {
                 let (tally, digest) = (bad.tally.clone(), bad.digest());
-                Unit { runs: 1, tally, digest, failed: 1, bad: Some(bad) }
+                Unit { runs: 1, tally, digest, failed: 1, bad: Some(Failed::Packets(bad)) }
             }
         }
+    }
+
+    /// The run of a seed.
+    fn of_seed(seed: u64, shape: &Shape) -> Unit {
+        let Some(plan) = application::draw(seed, shape) else {
+            return Unit::run(&draw(seed, shape));
+        };
+        let application::Ran { tally, digest, bad } = application::run(&plan);
+        let failed = u64::from(bad.is_some());
+        Unit { runs: 1, tally, digest, failed, bad: bad.map(Failed::Application) }
     }
 }
 
@@ -74,7 +102,7 @@ pub(super) struct Sum {
     pub(super) tally: Tally,
     pub(super) failed: u64,
     /// The first failures, of each rule one.
-    pub(super) found: Vec<(Where, Box<Bad>)>,
+    pub(super) found: Vec<(Where, Failed)>,
     hash: Sha256,
 }
 
@@ -143,7 +171,7 @@ impl Campaign {
         let seeds = sum.sweep(
             &pool,
             self.seeds.clone(),
-            |seed| Unit::run(&draw(seed, &self.shape)),
+            |seed| Unit::of_seed(seed, &self.shape),
             Where::Seed,
             |done| progress(Progress::Seeds(done, all)),
         );

@@ -2,7 +2,7 @@
 
 use qpmux_engine::wire::{Layout, Opcode, Psn};
 
-use super::faults::{Faults, Leg};
+use crate::faults::{Faults, Leg};
 use super::hosts::Witness;
 use super::judge::Asked;
 use super::plan::Plan;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::campaign::Unit;
 use super::choices::Limits;
-use super::dice::Dice;
-use super::faults::{Fault, Leg, What};
+use crate::dice::Dice;
+use crate::faults::{Fault, Leg, What};
 use super::plan::{Client, Plan};
 use super::run::execute;
 use super::schedules::{self, Size};

@@ -2,8 +2,8 @@
 
 use super::choices::{Choices, Limits, Mapping};
 use super::crash;
-use super::dice::Dice;
-use super::faults::{Leg, Rates};
+use crate::dice::Dice;
+use crate::faults::{Leg, Rates};
 use super::learn;
 use super::plan::{Chance, Client, FOREVER, PARTITION, Plan, Server};
 use super::rare;

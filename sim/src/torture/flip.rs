@@ -3,7 +3,7 @@
 
 use super::campaign::Unit;
 use super::choices::Choices;
-use super::faults::Fault;
+use crate::faults::Fault;
 use super::learn::Learning;
 use super::plan::{Client, Plan, Server};
 use super::run::{Good, execute};

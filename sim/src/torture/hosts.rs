@@ -7,7 +7,7 @@
 use qpmux_engine::wire::{Classified, Layout, NakCode, Opcode, Psn, Syndrome, classify, icrc};
 
 use super::connection::Connection;
-use super::faults::Leg;
+use crate::faults::Leg;
 use super::judge::{Mark, packets};
 use super::plan::{Client, Plan};
 use super::workload::{BASE, CELL, CELLS, CLIENTS_MAX, Op, of_tag, tag_in};

@@ -9,7 +9,7 @@ use qpmux_engine::{DeclineReason, DropReason};
 
 use super::choices::Mapping;
 use super::connection::Connection;
-use super::faults::Leg;
+use crate::faults::Leg;
 use super::hosts;
 use super::plan::Client;
 use super::replaced;

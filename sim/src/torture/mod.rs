@@ -28,13 +28,12 @@
 //! | noise | what is no packet of a conversation is dropped by its name, and changes nothing |
 //! | I-C16 | a client is told the credits of its own server queue pair only |
 
+mod application;
 mod campaign;
 mod choices;
 mod connection;
 mod crash;
-mod dice;
 mod draw;
-mod faults;
 mod flip;
 mod hosts;
 mod judge;
@@ -60,7 +59,7 @@ use std::fmt;
 pub use campaign::{Campaign, Progress};
 pub use draw::Shape;
 use draw::draw;
-pub use faults::Leg;
+pub use crate::faults::Leg;
 use plan::Plan;
 pub use report::{Fired, Report, Violation};
 use run::{Bad, execute, follow};

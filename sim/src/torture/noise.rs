@@ -8,7 +8,7 @@ use qpmux_engine::wire::{
 };
 use qpmux_engine::{Counters, DropReason, GeneratedKind, Side};
 
-use super::faults::Leg;
+use crate::faults::Leg;
 use super::plan::{Plan, shard_of};
 use super::workload::{BASE, rkey};
 use super::world::World;

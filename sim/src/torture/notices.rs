@@ -12,9 +12,9 @@ use qpmux_engine::wire::{
     insert_tag,
 };
 
-use super::faults::Leg;
+use crate::faults::Leg;
 use super::plan::shard_of;
-use super::tally::ip_header_at;
+use crate::faults::ip_header_at;
 use super::world::World;
 use crate::memory::digest;
 use crate::rc::Link;

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::choices::{Choices, Limits};
 use super::crash::Crash;
-use super::dice::Dice;
-use super::faults::{Fault, Faults, Leg, Rates, What};
+use crate::dice::Dice;
+use crate::faults::{Fault, Faults, Leg, Rates, What};
 use super::learn::{self, Learning};
 use super::workload::{BASE, END, Op, is_default, rkey};
 use crate::rc::{

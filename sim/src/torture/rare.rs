@@ -2,9 +2,9 @@
 //! their seeds decide stays as it is.
 
 use super::choices::Mapping;
-use super::dice::Dice;
+use crate::dice::Dice;
 use super::draw::give_up_in_time;
-use super::faults::Leg;
+use crate::faults::Leg;
 use super::plan::{Client, Plan};
 use super::workload::{CELLS, Op, Span};
 use crate::rc::{End, Ending};

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::campaign::Sum;
-use super::faults::{Leg, What};
+use super::campaign::{Failed, Sum};
+use crate::faults::{Leg, What};
 use super::run::Bad;
 use super::shrink::shrink;
 
@@ -31,7 +31,7 @@ pub struct Violation {
     pub text: String,
     /// The first run that broke it.
     run: Where,
-    /// A short script that breaks it.
+    /// A short script that breaks it; of an application's run, what it was.
     pub script: String,
     /// The packets of that script until the rule is broken.
     #[serde(skip)]
@@ -196,7 +196,20 @@ fn seldom(faults: &BTreeMap<&str, u64>, fired: &[Fired]) -> Vec<String> {
 }
 
 impl Violation {
-    fn new(run: Where, bad: Box<Bad>) -> Violation {
+    fn new(run: Where, failed: Failed) -> Violation {
+        match failed {
+            Failed::Packets(bad) => Violation::of_packets(run, bad),
+            Failed::Application(bad) => Violation {
+                rule: bad.rule,
+                text: bad.text.clone(),
+                run,
+                script: bad.to_string(),
+                packets: String::new(),
+            },
+        }
+    }
+
+    fn of_packets(run: Where, bad: Box<Bad>) -> Violation {
         let rule = bad.rule();
         let bad = shrink(bad);
         let first = bad.violations.iter().find(|(id, _)| *id == rule);

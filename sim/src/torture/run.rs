@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::faults::{Fault, Leg};
+use crate::faults::{Fault, Leg};
 use super::plan::Plan;
 use super::script;
 use super::tally::Tally;

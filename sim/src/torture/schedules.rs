@@ -3,9 +3,9 @@
 //!
 //! Sequence numbers, message numbers and habits are not multiplied with that, they take turns.
 
-use super::campaign::Unit;
+use super::campaign::{Failed, Unit};
 use super::choices::{Choices, Mapping};
-use super::faults::{Fault, What};
+use crate::faults::{Fault, What};
 use super::plan::{Client, Plan, Server};
 use super::run::{Bad, Good, execute};
 use super::workload::{Op, Span};
@@ -230,7 +230,7 @@ impl Unit {
             Err(bad) => {
                 self.tally.add(&bad.tally);
                 self.failed += 1;
-                self.bad.get_or_insert(bad);
+                self.bad.get_or_insert(Failed::Packets(bad));
                 None
             }
         }

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::faults::What;
+use crate::faults::What;
 use super::hosts;
 use super::plan::{Client, Plan};
 use super::run::{Bad, execute};

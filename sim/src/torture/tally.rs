@@ -1,10 +1,11 @@
 //! What runs add up to, and how often each rule of the engine acted.
 
 use qpmux_engine::wire::{Classified, Layout, NakCode, Opcode, Syndrome, classify};
-use qpmux_engine::{Counters, DeclineReason, DropReason, GeneratedKind, Side};
+use qpmux_engine::{Counters, DeclineReason, DropReason, GeneratedKind, KeptReason, Side};
 
-use super::faults::What;
 use super::notices::{content, is_marked};
+use crate::apps::Traffic;
+use crate::faults::What;
 use crate::rc::{RequesterStats, ResponderStats};
 
 /// What was seen where the middlebox's packets come and go.
@@ -32,11 +33,6 @@ fn layout(frame: &[u8]) -> Option<Layout> {
         Ok(Classified::Rc(layout)) => Some(layout),
         _ => None,
     }
-}
-
-/// Where the IP header of a frame begins, behind at most one VLAN tag.
-pub(super) fn ip_header_at(frame: &[u8]) -> usize {
-    if frame.get(12..14) == Some(&[0x81, 0]) { 18 } else { 14 }
 }
 
 impl Seen {
@@ -128,6 +124,19 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// That of an application's run.
+    pub(super) fn of_application(traffic: &Traffic) -> Tally {
+        Tally {
+            requests: traffic.requests,
+            packets: traffic.packets,
+            faults: traffic.faults,
+            counters: traffic.counters.clone(),
+            requester: traffic.requester,
+            responder: traffic.responder,
+            ..Tally::default()
+        }
+    }
+
     pub(super) fn add(&mut self, other: &Tally) {
         self.requests += other.requests;
         self.packets.iter_mut().zip(other.packets).for_each(|(mine, theirs)| *mine += theirs);
@@ -175,6 +184,8 @@ impl Tally {
         rows.extend(drops.map(|r| (format!("dropped: {}", r.name()), counters.dropped(*r))));
         let made = GeneratedKind::ALL.iter();
         rows.extend(made.map(|k| (format!("made: {}", k.name()), counters.generated(*k))));
+        let kept = KeptReason::ALL.iter();
+        rows.extend(kept.map(|k| (format!("atomics kept: {}", k.name()), counters.kept(*k))));
         let declined = DeclineReason::ALL.iter();
         rows.extend(declined.map(|r| (format!("declined: {}", r.name()), counters.declined(*r))));
         rows

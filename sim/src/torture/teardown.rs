@@ -8,7 +8,7 @@ use qpmux_engine::wire::{
     Classified, CmMad, CmMessage, Layout, NotRc, Psn, build_cm, classify, icrc, insert_tag,
 };
 
-use super::faults::Leg;
+use crate::faults::Leg;
 use super::hosts::{Whose, whose};
 use super::world::World;
 use crate::rc::Link;

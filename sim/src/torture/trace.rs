@@ -4,7 +4,7 @@ use std::fmt;
 
 use qpmux_engine::wire::{Classified, Layout, Opcode, Syndrome, classify};
 
-use super::faults::{Fate, Leg};
+use crate::faults::{Fate, Leg};
 
 /// What a packet says.
 #[derive(Clone, Copy, Debug, PartialEq)]

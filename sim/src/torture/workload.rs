@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::dice::Dice;
+use crate::dice::Dice;
 use crate::memory::Memory;
 use crate::rc::{Outcome, Status, Verb};
 

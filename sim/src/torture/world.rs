@@ -9,13 +9,13 @@ use qpmux_engine::{Counters, DropReason, Nanos, Side};
 
 use super::connection::{Connection, request_audit};
 use super::crash::{Contents, Outlet};
-use super::faults::{Fate, Fault, Leg, mark};
+use crate::faults::{Fate, Fault, Leg, damage, mark};
 use super::hosts;
 use super::judge;
 use super::noise;
 use super::notices::Notices;
 use super::plan::{Plan, shard_of};
-use super::tally::{Seen, Tally, ip_header_at};
+use super::tally::{Seen, Tally};
 use super::trace::Trace;
 use super::workload::initial_memory;
 use crate::host::Host;
@@ -534,10 +534,7 @@ impl<'a> World<'a> {
             }
             Fate::Delay(by) => self.fly(delay + by, leg, i, frame),
             Fate::Corrupt(bit) => {
-                let ip = ip_header_at(&frame);
-                let bits = (frame.len() - ip) as u64 * 8;
-                let at = bit % bits;
-                frame[ip + (at / 8) as usize] ^= 1 << (at % 8);
+                damage(&mut frame, bit);
                 self.fly(delay, leg, i, frame);
             }
             Fate::Mark => {

@@ -21,6 +21,8 @@ pub(super) struct Drivers {
     load: Load,
     /// Keys that are not open yet.
     unopened: u64,
+    /// Threads from this number on use only so many keys, the first ones.
+    confined: (u16, u64),
 }
 
 impl Drivers {
@@ -46,7 +48,12 @@ impl Drivers {
             Variant::Upstream => 1,
         };
         drivers[0].first = (lowest..=load.keys).map(|key| Request::Insert { key }).collect();
-        Ok(Self { drivers, load: *load, unopened: load.keys + 1 - lowest })
+        Ok(Self { drivers, load: *load, unopened: load.keys + 1 - lowest, confined: (load.threads, 1) })
+    }
+
+    /// Threads from this number on use only so many keys, the first ones; at least 1.
+    pub(super) fn confine(&mut self, first_thread: u16, keys: u64) {
+        self.confined = (first_thread, keys.max(1));
     }
 
     /// Machine (from 0) and worker of every thread.
@@ -68,6 +75,8 @@ impl Drivers {
     /// What the thread is to do next, if anything.
     pub(super) fn next(&mut self, machine: usize, worker: u16) -> Option<Request> {
         let keys = self.load.keys;
+        let (first, confined) = self.confined;
+        let is_confined = self.load.thread(machine, worker) >= first;
         let driver = self.driver(machine, worker)?;
         if let Some(request) = driver.first.pop_front() {
             return Some(request);
@@ -75,7 +84,7 @@ impl Drivers {
         driver.left = driver.left.checked_sub(1)?;
         let operation = driver.stream.next_operation(keys);
         // Key 0 means "none" to those who look for keys.
-        let key = operation.record + 1;
+        let key = 1 + if is_confined { operation.record % confined } else { operation.record };
         Some(match operation.kind {
             OperationKind::Read | OperationKind::Scan { .. } => Request::Read { key },
             _ => Request::Update { key },

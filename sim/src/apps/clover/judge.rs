@@ -11,7 +11,7 @@ use qpmux_workloads::clover::{
 
 use super::garbage::Reports;
 use super::history::{Operation, check};
-use crate::apps::Garbage;
+use crate::apps::{Adversity, Garbage};
 use crate::memory::{Access, Effect, Memory, digest};
 use crate::rc::Violations;
 
@@ -67,6 +67,10 @@ pub(crate) struct Judge {
     /// The version written last on each connection.
     written: HashMap<usize, u64>,
     reports: Reports,
+    /// Keys, from 1 on, whose updates may be lost.
+    unsound: u64,
+    /// The memory node has the words that slots begin with in big-endian order.
+    big_endian: bool,
     pub(super) broken: Violations,
 }
 
@@ -81,8 +85,29 @@ impl Judge {
             operations: HashMap::new(),
             written: HashMap::new(),
             reports: Reports::default(),
+            unsound: 0,
+            big_endian: false,
             broken: Violations::new(),
         }
+    }
+
+    /// The same judge where not all is as it should be.
+    pub(super) fn with(self, adversity: &Adversity) -> Self {
+        let (unsound, big_endian) = (adversity.unsound_keys, adversity.big_endian);
+        Self { unsound, big_endian, ..self }
+    }
+
+    /// Whether a key's updates may be lost. Then what is judged is that each value is whole and of
+    /// its key, that nothing is linked but what its client asks for, to a slot of its key, and that
+    /// who is told of a success has linked something.
+    fn is_unsound(&self, key: u64) -> bool {
+        key <= self.unsound
+    }
+
+    /// A word as the memory node has it.
+    fn stored_word(&self, data: &[u8]) -> u64 {
+        let word = word(data, 0);
+        if self.big_endian { word.swap_bytes() } else { word }
     }
 
     /// A client asks something of the memory node. What it appends, if it does.
@@ -133,7 +158,7 @@ impl Judge {
         if let Some(version) = self.versions.get_mut(&stamp) {
             (version.begun, version.open) = (Some(now), true);
             let link = Pointer::link(version.entry, tail.version).0;
-            self.on_slot(now, slot, data);
+            self.on_slot(now, slot, word(data, 0), data);
             self.on_word(now, tail.slot, link);
         }
         self.end_append(now, stamp);
@@ -145,8 +170,12 @@ impl Judge {
         let within = address.wrapping_sub(self.layout.values) < Layout::VALUES_BYTES;
         match &effect.access {
             Access::Write { data } if within && !data.is_empty() => match self.slot_at(address) {
-                Some(slot) if data.len() == self.class.bytes() => self.on_slot(now, slot, data),
-                Some(slot) if data.len() == HEADER => self.on_word(now, slot, word(data, 0)),
+                Some(slot) if data.len() == self.class.bytes() => {
+                    self.on_slot(now, slot, self.stored_word(data), data);
+                }
+                Some(slot) if data.len() == HEADER => {
+                    self.on_word(now, slot, self.stored_word(data));
+                }
                 _ => {
                     let text = || format!("{} bytes were written to {address:#x}", data.len());
                     self.broken.record("K4", now, text);
@@ -165,12 +194,12 @@ impl Judge {
         }
     }
 
-    /// A slot was written: another use of it.
-    fn on_slot(&mut self, now: u64, number: u32, data: &[u8]) {
+    /// A slot was written, that begins with this word: another use of it.
+    fn on_slot(&mut self, now: u64, number: u32, first: u64, data: &[u8]) {
         let (key, stamp) = (word(data, HEADER), word(data, 2 * HEADER));
         let slot = self.slots.entry(number).or_default();
         let former = std::mem::replace(&mut slot.stamp, stamp);
-        slot.words.push((now, word(data, 0)));
+        slot.words.push((now, first));
         let live = self.versions.get(&former).is_some_and(|version| {
             let tail = self.lists.get(&version.key).and_then(|list| list.last());
             former != stamp && tail == Some(&former)
@@ -214,8 +243,9 @@ impl Judge {
         new: u64,
     ) -> Result<(), &'static str> {
         let key = self.versions.get(&old).ok_or("nothing was written there")?.key;
+        let unsound = self.is_unsound(key);
         let version = self.versions.get_mut(&new).ok_or("the next slot was never written")?;
-        if before.next().is_some() {
+        if before.next().is_some() && !unsound {
             return Err("it had a successor");
         }
         if after.version() != before.version() {
@@ -232,7 +262,7 @@ impl Judge {
         }
         let open = version.open;
         let list = self.lists.entry(key).or_default();
-        if list.last() != Some(&old) {
+        if list.last() != Some(&old) && !unsound {
             return Err("it is not the last of its list");
         }
         version.place = Some(list.len());
@@ -243,7 +273,7 @@ impl Judge {
     /// A client is told of the end of a COMPARE_SWAP.
     pub(super) fn on_told(&mut self, now: u64, asked: &Asked, outcome: &clover::Outcome) {
         let Some(version) = self.versions.get(&asked.stamp) else { return };
-        let appended = version.place.is_some();
+        let (appended, version_key) = (version.place.is_some(), version.key);
         match outcome {
             clover::Outcome::Atomic(original) if *original == asked.compare => {
                 if !appended {
@@ -257,7 +287,7 @@ impl Judge {
                     let text = || format!("{:#x} was told a failure, it was none", asked.stamp);
                     self.broken.record("K5", now, text);
                 }
-                if !self.held(asked, *original, now) {
+                if !self.is_unsound(version_key) && !self.held(asked, *original, now) {
                     let slot = asked.slot;
                     let text = || format!("slot {slot} never had the word {original:#x}");
                     self.broken.record("K5", now, text);
@@ -303,7 +333,7 @@ impl Judge {
     /// An operation has ended well.
     pub(super) fn on_finished(&mut self, now: u64, begin: u64, finished: &Finished) {
         let key = finished.request.key();
-        let stamp = word(&finished.value, HEADER);
+        let (stamp, unsound) = (word(&finished.value, HEADER), self.is_unsound(key));
         let version = self.versions.get_mut(&stamp);
         let known = version.filter(|version| {
             version.key == key
@@ -330,6 +360,7 @@ impl Judge {
                     let operation = Operation { begin, end: now, place, writes: false };
                     self.operations.entry(key).or_default().push(operation);
                 }
+                None if unsound => {}
                 None => {
                     let text = || format!("key {key}: {stamp:#x} is not in the list");
                     self.broken.record("K1", now, text);
@@ -359,12 +390,13 @@ impl Judge {
             let operation = Operation { begin, end: u64::MAX, place, writes: true };
             self.operations.entry(version.key).or_default().push(operation);
         }
-        for (key, operations) in &mut self.operations {
+        let unsound = self.unsound;
+        for (key, operations) in self.operations.iter_mut().filter(|(key, _)| **key > unsound) {
             if let Some(problem) = check(operations) {
                 self.broken.record("K2", now, || format!("key {key}: {problem}"));
             }
         }
-        let keys: Vec<u64> = self.lists.keys().copied().collect();
+        let keys: Vec<u64> = self.lists.keys().copied().filter(|key| *key > unsound).collect();
         for key in keys {
             if let Some(problem) = self.walk(key, memory) {
                 self.broken.record("K6", now, || format!("key {key}: {problem}"));
@@ -389,7 +421,7 @@ impl Judge {
         loop {
             let address = self.layout.slot(self.class, entry)?;
             let data = memory.read_vec(address, self.class.bytes());
-            let (header, stamp) = (Pointer(word(&data, 0)), word(&data, 2 * HEADER));
+            let (header, stamp) = (Pointer(self.stored_word(&data)), word(&data, 2 * HEADER));
             let same = |version: &Version| version.digest == digest(&data[HEADER..]);
             if list.get(place) != Some(&stamp) || !self.versions.get(&stamp).is_some_and(same) {
                 return Some(format!("version {place} is not what was appended"));

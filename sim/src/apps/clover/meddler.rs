@@ -7,8 +7,8 @@ use rand_pcg::Pcg64;
 
 use super::judge::Judge;
 use super::network::MEMORY_NODE;
-use super::world::{Asker, Notice};
-use crate::apps::Load;
+use super::world::{Asker, Notice, turn_word};
+use crate::apps::Plan;
 use crate::fabric::Fabric;
 
 /// Stream of chance: no thread has it.
@@ -30,14 +30,14 @@ pub(super) struct Meddler {
 }
 
 impl Meddler {
-    pub(super) fn new(clover: &CloverConfig, load: &Load, mean_ns: u64, seed: u64) -> Self {
+    pub(super) fn new(clover: &CloverConfig, plan: &Plan, mean_ns: u64) -> Self {
         Self {
             layout: clover.layout,
             class: clover.class(),
-            keys: load.keys,
+            keys: plan.outside_keys(),
             mean_ns,
-            most: load.operations / 2,
-            rng: generator(seed, STREAM),
+            most: plan.load.operations / 2,
+            rng: generator(plan.seed, STREAM),
             written: 0,
         }
     }
@@ -69,7 +69,9 @@ impl Meddler {
         for (at, word) in [Pointer::last(fresh.version).0, key, stamp].into_iter().enumerate() {
             data[8 * at..8 * at + 8].copy_from_slice(&word.to_le_bytes());
         }
-        memory.write(self.layout.slot(self.class, fresh)?, &data);
+        let mut stored = data.clone();
+        turn_word(memory, &mut stored);
+        memory.write(self.layout.slot(self.class, fresh)?, &stored);
         let link = Pointer::link(fresh, tail.version).0;
         memory.write_u64(self.layout.slot(self.class, tail)?, link);
         judge.on_own_append(now, tail, slot, &data);

@@ -11,12 +11,13 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+use qpmux_engine::policy::ByteOrder;
 use qpmux_workloads::clover::{CloverConfig, Variant};
 
 use super::report::NEVER_ENDED;
 use super::{CloverPlan, Middlebox, Outcome, Plan, PlanError};
-use crate::chance::Chance;
-use crate::fabric::{Fabric, Habits};
+use crate::fabric::{Fabric, Habits, Traffic, Weather};
+use crate::memory::Memory;
 use judge::Judge;
 use meddler::Meddler;
 use network::{Lanes, MEMORY_NODE, Ways, hosts, shared_regions};
@@ -28,10 +29,10 @@ fn network<'a>(
     clover: &CloverConfig,
     ways: &Ways<'_>,
     habits: Habits,
-    losses: Chance,
+    weather: Weather,
 ) -> Fabric<'a, Asker, Notice> {
     let lanes = Lanes::new(clover);
-    lanes.with_all(clover, ways, |all| Fabric::new(hosts(clover), all, habits, losses))
+    lanes.with_all(clover, ways, |all| Fabric::new(hosts(clover), all, habits, weather))
 }
 
 /// The network of a Clover on which nothing is lost: all that clients and memory node say to each
@@ -40,8 +41,8 @@ pub(crate) fn faithful_network<'a>(
     clover: &CloverConfig,
     metadata: bool,
 ) -> Fabric<'a, Asker, Notice> {
-    let ways = Ways { passes: &|_, _| true, metadata };
-    network(clover, &ways, Habits::FAITHFUL, Chance::new(0.0, 0))
+    let ways = Ways { passes: &|_, _| true, metadata, strangers: false };
+    network(clover, &ways, Habits::FAITHFUL, Weather::default())
 }
 
 /// One run.
@@ -49,7 +50,7 @@ pub(super) fn run(
     plan: &Plan,
     of_clover: &CloverPlan,
     progress: &mut dyn FnMut(u64),
-) -> Result<Outcome, PlanError> {
+) -> Result<(Outcome, Traffic), PlanError> {
     plan.check()?;
     of_clover.check()?;
     let load = &plan.load;
@@ -61,19 +62,24 @@ pub(super) fn run(
         let thread = if lane < workers { load.thread(machine, lane) } else { 0 };
         thread >= load.threads || plan.passes(thread)
     };
-    let ways = Ways { passes: &passes, metadata: of_clover.through_metadata };
-    let losses = Chance::new(plan.loss, plan.seed);
-    let mut fabric = network(&clover, &ways, plan.habits(), losses);
+    let (metadata, strangers) = (of_clover.through_metadata, plan.adversity.strangers);
+    let ways = Ways { passes: &passes, metadata, strangers };
+    let mut fabric = network(&clover, &ways, plan.habits(), plan.weather());
     fabric.hosts[MEMORY_NODE].watched = true;
+    if plan.adversity.big_endian {
+        fabric.hosts[MEMORY_NODE].memory = Memory::with_words(ByteOrder::Big);
+    }
     if let Middlebox::Engine(setup) = &plan.middlebox {
         fabric = fabric.with_engine(setup, &shared_regions(&clover))?;
     }
     let mut world = World::new(&clover, load, of_clover.workload, plan.seed, fabric)?;
-    world.judge = Some(Judge::new(&clover));
-    world.meddler = plan.meddling_ns.map(|mean_ns| Meddler::new(&clover, load, mean_ns, plan.seed));
+    world.drivers.confine(load.threads - plan.around, plan.outside_keys());
+    world.judge = Some(Judge::new(&clover).with(&plan.adversity));
+    world.meddler = plan.meddling_ns.map(|mean_ns| Meddler::new(&clover, plan, mean_ns));
     // There is no tap that could fail.
     let _ = world.run(progress);
-    Ok(report(world))
+    let traffic = world.fabric.traffic();
+    Ok((report(world), traffic))
 }
 
 fn report(mut world: World<'_>) -> Outcome {

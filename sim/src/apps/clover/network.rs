@@ -39,6 +39,8 @@ pub(super) struct Ways<'a> {
     pub(super) passes: &'a dyn Fn(usize, u16) -> bool,
     /// Whether those with the metadata server do.
     pub(super) metadata: bool,
+    /// Whether those to the memory node that do not, do so all the same, unknown.
+    pub(super) strangers: bool,
 }
 
 /// All connections: every client has `lanes` to the memory node and as many to the metadata
@@ -67,12 +69,13 @@ impl Lanes {
         for index in 0..self.machines * self.lanes {
             let (machine, lane) = (index / self.lanes, (index % self.lanes) as u32);
             let client = FIRST_CLIENT + machine;
+            let passes = (ways.passes)(machine, lane as u16);
             all.push(Between {
                 hosts: [client, MEMORY_NODE],
                 qpns: [CLIENT_QPN + lane, MEMORY_QPN + index as u32],
                 regions: [&[], &shared],
-                through: (ways.passes)(machine, lane as u16),
-                known: is_used(clover, lane as u16),
+                through: passes || ways.strangers,
+                known: passes && is_used(clover, lane as u16),
             });
             all.push(Between {
                 hosts: [client, METADATA_SERVER],

@@ -11,9 +11,10 @@ use rand::RngExt;
 use super::drivers::Drivers;
 use super::judge::{Asked, Judge};
 use super::meddler::Meddler;
-use super::network::{FIRST_CLIENT, Lanes, METADATA_SERVER};
+use super::network::{FIRST_CLIENT, Lanes, MEMORY_NODE, METADATA_SERVER};
 use crate::apps::{Latencies, Load, Patience};
 use crate::fabric::{Arrived, Fabric, Happening};
+use crate::memory::Memory;
 use crate::rc::{Completion, Outcome, Status, Verb};
 
 /// Software of a client between a completion and what follows from it, ns: polling, deciding,
@@ -85,7 +86,7 @@ pub(crate) struct World<'a> {
     lanes: Lanes,
     pub(super) machines: Vec<Machine>,
     pub(super) metadata: MetadataServer,
-    drivers: Drivers,
+    pub(super) drivers: Drivers,
     load: Load,
     rng: rand_pcg::Pcg64,
     /// When the operation of each thread began, ns.
@@ -188,7 +189,11 @@ impl<'a> World<'a> {
         match asker {
             Asker::Client(ticket, asked) => {
                 let (machine, _) = self.lanes.client_of(connection);
-                let told = Told { outcome: outcome(completion.status, completion.outcome), at };
+                let mut outcome = outcome(completion.status, completion.outcome);
+                if let clover::Outcome::Read(data) = &mut outcome {
+                    turn_word(self.fabric.memory(MEMORY_NODE), data);
+                }
+                let told = Told { outcome, at };
                 self.notice(Notice::Completed(machine, ticket, asked, told), 0);
             }
             Asker::Metadata(ticket) => {
@@ -259,7 +264,8 @@ impl<'a> World<'a> {
             let judge = self.judge.as_mut().filter(|_| post.to == Peer::Memory);
             let asked = judge.and_then(|judge| judge.on_post(now, connection, &post.verb));
             let asker = Asker::Client(post.ticket, asked);
-            self.fabric.post(connection, 0, asker, verb(post.verb));
+            let verb = self.verb(post.verb, post.to == Peer::Memory);
+            self.fabric.post(connection, 0, asker, verb);
         }
         while let Some(finished) = self.machines[index].poll_finished() {
             self.on_finished(index, finished);
@@ -350,7 +356,25 @@ impl<'a> World<'a> {
                     (self.lanes.of_client(machine, Peer::Metadata, lane), 1)
                 }
             };
-            self.fabric.post(connection, end, Asker::Metadata(post.ticket), verb(post.verb));
+            let verb = self.verb(post.verb, matches!(post.to, MetadataPeer::Memory));
+            self.fabric.post(connection, end, Asker::Metadata(post.ticket), verb);
+        }
+    }
+
+    /// A verb as adapters have it. All that is written to the memory node begins with a word.
+    fn verb(&mut self, verb: clover::Verb, to_memory: bool) -> Verb {
+        match verb {
+            clover::Verb::Write { address, rkey, mut data } => {
+                if to_memory {
+                    turn_word(self.fabric.memory(MEMORY_NODE), &mut data);
+                }
+                Verb::Write { address, rkey, data, immediate: None }
+            }
+            clover::Verb::Read { address, rkey, length } => Verb::Read { address, rkey, length },
+            clover::Verb::CompareSwap { address, rkey, compare, swap } => {
+                Verb::CompareSwap { address, rkey, compare, swap }
+            }
+            clover::Verb::Send { data } => Verb::Send { data, immediate: None },
         }
     }
 
@@ -387,16 +411,11 @@ impl<'a> World<'a> {
 
 const _: () = assert!(METADATA_SERVER < FIRST_CLIENT);
 
-fn verb(verb: clover::Verb) -> Verb {
-    match verb {
-        clover::Verb::Write { address, rkey, data } => {
-            Verb::Write { address, rkey, data, immediate: None }
-        }
-        clover::Verb::Read { address, rkey, length } => Verb::Read { address, rkey, length },
-        clover::Verb::CompareSwap { address, rkey, compare, swap } => {
-            Verb::CompareSwap { address, rkey, compare, swap }
-        }
-        clover::Verb::Send { data } => Verb::Send { data, immediate: None },
+/// Turns the word that data begins with from little-endian order, which Clover's models have, to
+/// that of a memory, or back.
+pub(super) fn turn_word(memory: &Memory, data: &mut [u8]) {
+    if let Some(word) = data.first_chunk_mut() {
+        *word = memory.words().bytes(u64::from_le_bytes(*word));
     }
 }
 

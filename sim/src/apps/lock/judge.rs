@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{COUNTERS, LOCKS, WORD};
-use crate::apps::Release;
+use crate::apps::{Adversity, Release};
 use crate::memory::{Access, Effect, Memory};
 use crate::rc::Violations;
 
@@ -55,6 +55,9 @@ pub(super) struct Judge {
     words: Vec<Word>,
     /// The present attempt of each owner.
     attempts: HashMap<u64, Attempt>,
+    /// Locks, the first ones, that may be lost.
+    unsound: u64,
+    big_endian: bool,
     pub(super) grants: u64,
     pub(super) broken: Violations,
 }
@@ -63,7 +66,20 @@ impl Judge {
     pub(super) fn new(locks: u64) -> Self {
         let words = (0..locks).map(|_| Word::default()).collect();
         let (attempts, broken) = (HashMap::new(), Violations::new());
-        Self { words, attempts, grants: 0, broken }
+        Self { words, attempts, unsound: 0, big_endian: false, grants: 0, broken }
+    }
+
+    /// The same judge where not all is as it should be.
+    pub(super) fn with(self, adversity: &Adversity) -> Self {
+        let (unsound, big_endian) = (adversity.unsound_keys, adversity.big_endian);
+        Self { unsound, big_endian, ..self }
+    }
+
+    /// A rule is broken at a lock, unless that may be lost.
+    fn breaks(&mut self, lock: u64, rule: &'static str, now: u64, text: impl FnOnce() -> String) {
+        if lock >= self.unsound {
+            self.broken.record(rule, now, text);
+        }
     }
 
     /// An owner asks for a lock.
@@ -91,7 +107,7 @@ impl Judge {
         let after = match &effect.access {
             Access::Write { data } => match data.first_chunk() {
                 Some(word) if data.len() as u64 == WORD && offset % WORD == 0 => {
-                    u64::from_le_bytes(*word)
+                    if self.big_endian { u64::from_be_bytes(*word) } else { u64::from_le_bytes(*word) }
                 }
                 None if data.is_empty() => return,
                 _ => {
@@ -113,13 +129,13 @@ impl Judge {
         word.history.push((now, after));
         match (before, after) {
             (0, 0) => {
-                self.broken.record("L3", now, || format!("lock {lock} is released, but free"))
+                self.breaks(lock, "L3", now, || format!("lock {lock} is released, but free"))
             }
             (0, token) => self.on_grant(now, lock, Token(token)),
             (token, 0) => self.on_release(now, lock, Token(token)),
             (holder, other) => {
                 let text = || format!("lock {lock} of {holder:#x} is taken by {other:#x}");
-                self.broken.record("L1", now, text);
+                self.breaks(lock, "L1", now, text);
             }
         }
     }
@@ -132,7 +148,7 @@ impl Judge {
             Some(attempt) => attempt.granted = true,
             None => {
                 let text = || format!("lock {lock} is granted to {token:x?}, which does not ask");
-                self.broken.record("L2", now, text);
+                self.breaks(lock, "L2", now, text);
             }
         }
     }
@@ -143,7 +159,7 @@ impl Judge {
             Some(attempt) => attempt.released = true,
             None => {
                 let text = || format!("lock {lock} of {token:x?} is released, unasked");
-                self.broken.record("L3", now, text);
+                self.breaks(lock, "L3", now, text);
             }
         }
     }
@@ -155,22 +171,24 @@ impl Judge {
         let word = &mut self.words[lock as usize];
         if original == 0 {
             attempt.told = true;
+            let other = word.believer.replace(token);
             if !granted {
                 let text = || format!("{token:x?} is told to have lock {lock}, it has not");
-                self.broken.record("L2", now, text);
+                self.breaks(lock, "L2", now, text);
             }
-            if let Some(other) = word.believer.replace(token) {
+            if let Some(other) = other {
                 let text = || format!("lock {lock}: {token:x?} and {other:x?} believe to hold it");
-                self.broken.record("L1", now, text);
+                self.breaks(lock, "L1", now, text);
             }
             return true;
         }
+        let was = held(word, original, (begun, now));
         if granted {
             let text = || format!("{token:x?} has lock {lock}, it is told that it has not");
-            self.broken.record("L2", now, text);
-        } else if !held(word, original, (begun, now)) {
+            self.breaks(lock, "L2", now, text);
+        } else if !was {
             let text = || format!("lock {lock} was never {original:#x} while {token:x?} asked");
-            self.broken.record("L4", now, text);
+            self.breaks(lock, "L4", now, text);
         }
         self.attempts.remove(&token.owner());
         false
@@ -182,7 +200,7 @@ impl Judge {
         let counted = std::mem::replace(&mut self.words[lock as usize].counted, found);
         if found != counted {
             let text = || format!("lock {lock} guards {found}, after {counted} acquisitions");
-            self.broken.record("L6", now, text);
+            self.breaks(lock, "L6", now, text);
         }
     }
 
@@ -203,11 +221,11 @@ impl Judge {
         let lock = attempt.lock;
         if how == Release::CompareSwap && original != token.0 {
             let text = || format!("{token:x?} is told that lock {lock} was {original:#x}");
-            self.broken.record("L4", now, text);
+            self.breaks(lock, "L4", now, text);
         }
         if attempt.told && !attempt.released {
             let text = || format!("{token:x?} is told to have released lock {lock}, it has not");
-            self.broken.record("L3", now, text);
+            self.breaks(lock, "L3", now, text);
         }
     }
 
@@ -224,14 +242,16 @@ impl Judge {
                 let text = || format!("lock {lock} is left as {left:#x}");
                 self.broken.record("L5", now, text);
             }
-            let counted = memory.read_u64(COUNTERS + lock * WORD);
-            if counted != word.counted && !given_up {
+            let mut counted = [0; WORD as usize];
+            memory.read(COUNTERS + lock * WORD, &mut counted);
+            let counted = u64::from_le_bytes(counted);
+            if counted != word.counted && !given_up && lock >= self.unsound {
                 let text = || format!("lock {lock} guards {counted}, not {}", word.counted);
                 self.broken.record("L6", now, text);
             }
         }
         for attempt in self.attempts.values().filter(|a| a.granted && !a.released) {
-            if !given_up {
+            if !given_up && attempt.lock >= self.unsound {
                 let (token, lock) = (attempt.token, attempt.lock);
                 let text = || format!("{token:x?} has lock {lock} at the end");
                 self.broken.record("L2", now, text);

@@ -8,14 +8,15 @@ mod judge;
 #[cfg(test)]
 mod tests;
 
+use qpmux_engine::policy::ByteOrder;
 use qpmux_workloads::keys::{KeyError, Mix, OperationStream, generator};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
 use super::report::NEVER_ENDED;
 use super::{Latencies, LockPlan, Middlebox, Outcome, Patience, Plan, PlanError, Release};
-use crate::chance::Chance;
-use crate::fabric::{Between, Fabric, Happening, Host};
+use crate::fabric::{Between, Fabric, Happening, Host, Traffic};
+use crate::memory::Memory;
 use crate::rc::{self, Completion, Region, Status, Verb};
 use judge::{Judge, Token};
 
@@ -101,7 +102,7 @@ pub(super) fn run(
     plan: &Plan,
     of_lock: &LockPlan,
     progress: &mut dyn FnMut(u64),
-) -> Result<Outcome, PlanError> {
+) -> Result<(Outcome, Traffic), PlanError> {
     plan.check()?;
     let mut world = World::new(plan, of_lock)?;
     let ended = world.run(progress);
@@ -123,7 +124,7 @@ pub(super) fn run(
     outcome.application.insert("grants", judge.grants);
     outcome.application.insert("failed_attempts", world.failed);
     outcome.application.insert("taken_by_memory_node", world.taken);
-    Ok(outcome)
+    Ok((outcome, fabric.traffic()))
 }
 
 fn regions(locks: u64) -> [Region; 2] {
@@ -138,6 +139,9 @@ fn network<'a>(plan: &Plan) -> Result<Fabric<'a, (u16, Asked), Notice>, PlanErro
     let mut hosts = vec![Host::new(13, 0xe62b)];
     hosts.extend((0..load.machines).map(|machine| Host::new(17 + machine as u8, 0x5331)));
     hosts[MEMORY_NODE].watched = true;
+    if plan.adversity.big_endian {
+        hosts[MEMORY_NODE].memory = Memory::with_words(ByteOrder::Big);
+    }
     let regions = regions(load.keys);
     let between = |thread: u16| {
         let (machine, number) = load.place(thread);
@@ -145,12 +149,12 @@ fn network<'a>(plan: &Plan) -> Result<Fabric<'a, (u16, Asked), Notice>, PlanErro
             hosts: [1 + machine, MEMORY_NODE],
             qpns: [CLIENT_QPN + u32::from(number), MEMORY_QPN + u32::from(thread)],
             regions: [&[], &regions],
-            through: plan.passes(thread),
-            known: true,
+            through: plan.passes(thread) || plan.adversity.strangers,
+            known: plan.passes(thread),
         }
     };
     let all: Vec<Between<'_>> = (0..load.threads).map(between).collect();
-    let fabric = Fabric::new(hosts, &all, plan.habits(), Chance::new(plan.loss, plan.seed));
+    let fabric = Fabric::new(hosts, &all, plan.habits(), plan.weather());
     match &plan.middlebox {
         Middlebox::Engine(setup) => Ok(fabric.with_engine(setup, &regions)?),
         Middlebox::None => Ok(fabric),
@@ -186,7 +190,7 @@ impl<'a> World<'a> {
         Ok(Self {
             fabric: network(plan)?,
             threads: (0..threads).map(thread).collect::<Result<_, KeyError>>()?,
-            judge: Judge::new(load.keys),
+            judge: Judge::new(load.keys).with(&plan.adversity),
             rng: generator(plan.seed, 0),
             meddling: generator(plan.seed, MEDDLING),
             plan,
@@ -248,11 +252,12 @@ impl<'a> World<'a> {
 
     fn begin(&mut self, number: u16) {
         let now = self.fabric.now();
-        let keys = self.plan.load.keys;
+        let plan = self.plan;
         let thread = &mut self.threads[usize::from(number)];
         let Some(left) = thread.left.checked_sub(1) else { return };
         thread.left = left;
-        thread.lock = thread.stream.next_operation(keys).record;
+        let record = thread.stream.next_operation(plan.load.keys).record;
+        thread.lock = if plan.passes(number) { record } else { record % plan.outside_keys() };
         (thread.began, thread.tries) = (now, 0);
         self.attempt(number);
     }
@@ -359,7 +364,7 @@ impl<'a> World<'a> {
         if self.done + self.given_up >= self.plan.load.operations {
             return;
         }
-        let lock = self.meddling.random_range(0..self.plan.load.keys);
+        let lock = self.meddling.random_range(0..self.plan.outside_keys());
         if self.judge.value(lock) == 0 {
             self.taken += 1;
             let token = Token::new(OWN_FIRST + self.taken, 1);

@@ -2,11 +2,11 @@
 
 /// A stream of numbers that a seed determines.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// The stream of `seed`, as far as it is for `purpose` and `index`.
-    pub(super) fn new(seed: u64, purpose: u64, index: u64) -> Self {
+    pub(crate) fn new(seed: u64, purpose: u64, index: u64) -> Self {
         let mut dice = Dice(seed ^ purpose.rotate_left(24) ^ index.rotate_left(48));
         // Seeds that are close to each other are told apart.
         dice.0 = dice.roll();
@@ -14,7 +14,7 @@ impl Dice {
     }
 
     /// The next 64 bits (Steele, Lea and Flood, OOPSLA 2014).
-    pub(super) fn roll(&mut self) -> u64 {
+    pub(crate) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,22 +23,22 @@ impl Dice {
     }
 
     /// A number below `end`, which is at least 1.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.roll() % end.max(1)
     }
 
     /// A number from `first` to `last`, both included.
-    pub(super) fn between(&mut self, first: u64, last: u64) -> u64 {
+    pub(crate) fn between(&mut self, first: u64, last: u64) -> u64 {
         first + self.below(last - first + 1)
     }
 
     /// True `per_mille` times of a thousand.
-    pub(super) fn chance(&mut self, per_mille: u64) -> bool {
+    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 
     /// One of `choices`.
-    pub(super) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]
     }
 }

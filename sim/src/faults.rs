@@ -5,8 +5,7 @@ use std::fmt;
 use qpmux_engine::wire::{Ipv4, ipv4};
 use serde::{Deserialize, Serialize};
 
-use super::dice::Dice;
-use super::tally::ip_header_at;
+use crate::dice::Dice;
 
 /// One part of the way, in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,7 +30,7 @@ impl Leg {
         [Leg::ClientToBox, Leg::BoxToServer, Leg::ServerToBox, Leg::BoxToClient];
 
     /// Whether it is between a client and the middlebox.
-    pub(super) fn is_client_side(self) -> bool {
+    pub(crate) fn is_client_side(self) -> bool {
         matches!(self, Leg::ClientToBox | Leg::BoxToClient)
     }
 }
@@ -50,7 +49,7 @@ impl fmt::Display for Leg {
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum What {
+pub(crate) enum What {
     Drop,
     Double,
     Delay,
@@ -61,11 +60,11 @@ pub(super) enum What {
 
 impl What {
     /// All of them, in the order in which they are counted.
-    pub(super) const ALL: [What; 6] =
+    pub(crate) const ALL: [What; 6] =
         [What::Drop, What::Double, What::Delay, What::Corrupt, What::Mark, What::Noise];
 
     /// What a packet is that this happened to.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             What::Drop => "lost",
             What::Double => "doubled",
@@ -79,7 +78,7 @@ impl What {
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Deliver,
     Drop,
     /// Once more, so many nanoseconds later.
@@ -96,7 +95,7 @@ pub(super) enum Fate {
 
 impl Fate {
     /// The fault, and its number: of nanoseconds or of a bit.
-    pub(super) fn fault(self) -> Option<(What, u64)> {
+    pub(crate) fn fault(self) -> Option<(What, u64)> {
         match self {
             Fate::Deliver => None,
             Fate::Drop => Some((What::Drop, 0)),
@@ -123,16 +122,16 @@ impl Fate {
 /// A fault of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// On which leg of which connection.
-    pub(super) leg: Leg,
-    pub(super) connection: u32,
+    pub(crate) leg: Leg,
+    pub(crate) connection: u32,
     /// Which of the packets that are sent there, from 0.
-    pub(super) packet: u64,
-    pub(super) what: What,
+    pub(crate) packet: u64,
+    pub(crate) what: What,
     /// Nanoseconds until it comes (again), the bit that is changed, or which frame is beside it.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub(super) by: u64,
+    pub(crate) by: u64,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -141,24 +140,24 @@ fn is_zero(number: &u64) -> bool {
 
 /// How often, in a million packets, and how often at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Rates {
-    pub(super) drop: u64,
-    pub(super) double: u64,
-    pub(super) delay: u64,
-    pub(super) corrupt: u64,
-    pub(super) mark: u64,
-    pub(super) noise: u64,
+pub(crate) struct Rates {
+    pub(crate) drop: u64,
+    pub(crate) double: u64,
+    pub(crate) delay: u64,
+    pub(crate) corrupt: u64,
+    pub(crate) mark: u64,
+    pub(crate) noise: u64,
     /// Packets that may be lost in a row once one is.
-    pub(super) burst: u64,
+    pub(crate) burst: u64,
     /// Longest delay, ns.
-    pub(super) delay_max: u64,
+    pub(crate) delay_max: u64,
     /// Faults until the leg is clean.
-    pub(super) budget: u64,
+    pub(crate) budget: u64,
 }
 
 impl Rates {
     /// Whether they can do more than mark.
-    pub(super) fn can_harm(&self) -> bool {
+    pub(crate) fn can_harm(&self) -> bool {
         self.budget > 0 && self.drop + self.double + self.delay + self.corrupt > 0
     }
 }
@@ -166,19 +165,19 @@ impl Rates {
 /// The faults of one leg of one connection: those that are listed, or else by chance. They depend
 /// on its own packets alone, so that they stay the same whatever happens elsewhere.
 #[derive(Clone, Debug)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     /// By packet, in order.
     listed: Vec<(u64, Fate)>,
     rates: Rates,
     dice: Dice,
     burst: u64,
     /// Packets so far.
-    pub(super) packets: u64,
+    pub(crate) packets: u64,
 }
 
 impl Faults {
     /// Those of `listed` that are on this leg of this connection.
-    pub(super) fn listed(listed: &[Fault], leg: Leg, connection: u32) -> Self {
+    pub(crate) fn listed(listed: &[Fault], leg: Leg, connection: u32) -> Self {
         let mine = listed.iter().filter(|f| f.leg == leg && f.connection == connection);
         let mut listed: Vec<_> = mine.map(|f| (f.packet, Fate::of(f.what, f.by))).collect();
         listed.sort_by_key(|(packet, _)| *packet);
@@ -186,12 +185,12 @@ impl Faults {
         Faults { listed, rates, dice, burst: 0, packets: 0 }
     }
 
-    pub(super) fn drawn(rates: Rates, dice: Dice) -> Self {
+    pub(crate) fn drawn(rates: Rates, dice: Dice) -> Self {
         Faults { listed: Vec::new(), rates, dice, burst: 0, packets: 0 }
     }
 
     /// The fate of the next packet.
-    pub(super) fn next(&mut self) -> Fate {
+    pub(crate) fn next(&mut self) -> Fate {
         let packet = self.packets;
         self.packets += 1;
         if let Ok(at) = self.listed.binary_search_by_key(&packet, |(packet, _)| *packet) {
@@ -236,11 +235,24 @@ impl Faults {
 }
 
 /// Sets the ECN bits of an IPv4 packet to "congestion experienced".
-pub(super) fn mark(frame: &mut [u8]) {
+pub(crate) fn mark(frame: &mut [u8]) {
     let ip = ip_header_at(frame);
     let Some(header) = frame.get_mut(ip..ip + 20) else { return };
     if let Ok(mut view) = Ipv4::new_checked(&mut *header) {
         view.set_traffic_class(view.traffic_class() | 3);
     }
     ipv4::fill_checksum(header);
+}
+
+/// Changes one bit of a frame, counted from behind the Ethernet header, modulo the length.
+pub(crate) fn damage(frame: &mut [u8], bit: u64) {
+    let ip = ip_header_at(frame);
+    let bits = (frame.len() - ip) as u64 * 8;
+    let at = bit % bits;
+    frame[ip + (at / 8) as usize] ^= 1 << (at % 8);
+}
+
+/// Where the IP header of a frame begins, behind at most one VLAN tag.
+pub(crate) fn ip_header_at(frame: &[u8]) -> usize {
+    if frame.get(12..14) == Some(&[0x81, 0]) { 18 } else { 14 }
 }
