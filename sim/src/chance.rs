@@ -13,13 +13,12 @@ pub(crate) struct Chance {
     fraction: f64,
     seed: u64,
     streams: BTreeMap<u64, Pcg64>,
-    lost: u64,
 }
 
 impl Chance {
     /// Loses a packet with this probability, 0 to 1.
     pub(crate) fn new(fraction: f64, seed: u64) -> Self {
-        Self { fraction, seed, streams: BTreeMap::new(), lost: 0 }
+        Self { fraction, seed, streams: BTreeMap::new() }
     }
 
     /// Whether the next packet on that part is lost.
@@ -29,13 +28,6 @@ impl Chance {
         }
         let seed = self.seed;
         let rng = self.streams.entry(part).or_insert_with(|| generator(seed, part));
-        let lost = rng.random_bool(self.fraction.min(1.0));
-        self.lost += u64::from(lost);
-        lost
-    }
-
-    /// Packets lost so far.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost
+        rng.random_bool(self.fraction.min(1.0))
     }
 }

@@ -342,12 +342,13 @@ fn reads_of_whole_slots_of_any_length_are_steered() {
             read(&y, 10, at(1), len * 2),
             read(&y, 11, at(2), len),
             read(&y, 12, at(3), len),
-            // A READ that is repeated is asked for where it is.
-            read(&y, 8, at(1), len),
         ]);
+        // Where it has gone when it came first; one that was not steered then is not steered now.
+        middlebox.all_pass(&[append_of(&y, 13, (at(2), 1), 3, 1), read(&y, 11, at(2), len)]);
+        assert_eq!(middlebox.goes_to(&read(&y, 8, at(1), len)), at(2));
         // Of a queue pair that has not shown its path MTU.
         middlebox.all_pass(&[read(&client(3), 0, at(1), len)]);
-        assert_eq!(middlebox.counts(), [0, 1, 0]);
+        assert_eq!(middlebox.counts(), [0, 2, 0]);
         let mut writes_only = Middlebox::new(Steer::Writes);
         writes_only.all_pass(&begin);
         writes_only.all_pass(&[read(&y, 8, at(1), len)]);

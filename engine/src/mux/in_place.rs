@@ -34,6 +34,8 @@
 //!    tries again: its append is left as it is and, at the true tail, links A and all that hangs
 //!    from it. Until then Y's update, and those of all who came later, are lost; if X ends first,
 //!    or is refused, they are lost for good, and were told as done.
+//!    X may also be led to B, by what B's client has told others of it. Then A is linked behind B,
+//!    which is behind A: a ring, in which whoever follows the list goes round for ever.
 //! 3. With `steer all`, a READ may see a version before it is appended, or one of case 2 that never
 //!    is; and if clients append before their WRITE is answered, one that is not written yet.
 //!
@@ -355,7 +357,12 @@ impl InPlace {
         if !profile.is_slot(len) || !icrc::verify(frame, layout) {
             return None;
         }
-        let (domain, true) = self.arrive(layout)? else { return None };
+        let (domain, new) = self.arrive(layout)?;
+        if !new {
+            // A responder repeats a READ from its record only, and that is of the first one.
+            let went_to = self.queue_pair(domain, layout)?.went_to(layout.psn, address);
+            return went_to.map(Verdict::Read);
+        }
         if len > self.queue_pair(domain, layout)?.payload_max.max(self.path_mtu) {
             return None;
         }
@@ -363,7 +370,11 @@ impl InPlace {
         let tail = (*self.lists.get_mut(domain, slot.list.filter(|_| slot.linked)?)?)?;
         let fits = |slot: &Slot| slot.len == len && slot.rkey == rkey;
         let same = tail.slot.version == slot.version && fits(&slot) && fits(&tail.slot);
-        (same && tail.address != address).then_some(Verdict::Read(tail.address))
+        if !same || tail.address == address {
+            return None;
+        }
+        self.queue_pair(domain, layout)?.add_steered(layout.psn, address, tail.address);
+        Some(Verdict::Read(tail.address))
     }
 }
 

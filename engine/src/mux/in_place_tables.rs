@@ -11,7 +11,7 @@ use crate::wire::Psn;
 /// Slots of one queue pair that may be appended next. Clover's coroutines write five before their
 /// compare-and-swaps.
 const PENDING: usize = 8;
-/// Steered compare-and-swaps of one queue pair that may yet be repeated. Clover asks for 16 READs
+/// Steered requests of one queue pair that may yet be repeated. Clover asks for 16 READs
 /// and atomics in flight, more than common adapters allow.
 const STEERED: usize = 16;
 /// A request so many PSNs from the newest one is another connection's, under the same number: no
@@ -52,7 +52,7 @@ pub(super) struct QueuePair {
     pub(super) payload_max: u32,
     /// Addresses of slots that were written and are not appended yet, oldest first.
     pending: [Option<u64>; PENDING],
-    /// Compare-and-swaps that were steered, as a ring.
+    /// READs and compare-and-swaps that were steered, as a ring.
     steered: [Option<Steered>; STEERED],
     steered_next: usize,
 }
@@ -115,7 +115,7 @@ impl QueuePair {
         self.pending = left;
     }
 
-    /// A compare-and-swap goes elsewhere than it was aimed at.
+    /// A request goes elsewhere than it was aimed at.
     pub(super) fn add_steered(&mut self, psn: Psn, from: u64, to: u64) {
         if let Some(place) = self.steered.get_mut(self.steered_next) {
             *place = Some(Steered { psn, from, to });

@@ -265,6 +265,11 @@ impl Plan {
         self.adversity.outside_keys.unwrap_or(self.load.keys).clamp(1, self.load.keys)
     }
 
+    /// Whether requests are steered in place: then a list may become a ring.
+    pub(super) fn steers_in_place(&self) -> bool {
+        matches!(&self.middlebox, Middlebox::Engine(setup) if setup.policy.in_place)
+    }
+
     /// Whether a thread's packets pass the middlebox.
     pub(super) fn passes(&self, thread: u16) -> bool {
         thread < self.load.threads - self.around

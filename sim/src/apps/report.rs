@@ -172,6 +172,12 @@ impl Outcome {
         outcome
     }
 
+    /// A rule does not hold in such a run.
+    pub(super) fn forget(&mut self, rule: &'static str) {
+        self.violations.remove(rule);
+        self.problems.retain(|problem| !problem.starts_with(rule));
+    }
+
     /// The time the operations took, and how many were done.
     pub(super) fn set_times(&mut self, operations: u64, begin: u64, end: u64) {
         self.operations = operations;

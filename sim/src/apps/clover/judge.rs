@@ -69,6 +69,9 @@ pub(crate) struct Judge {
     reports: Reports,
     /// Keys, from 1 on, whose updates may be lost.
     unsound: u64,
+    /// A list may become a ring, as far as it is unsound; and one has.
+    may_ring: bool,
+    pub(super) ring: bool,
     /// The memory node has the words that slots begin with in big-endian order.
     big_endian: bool,
     pub(super) broken: Violations,
@@ -86,15 +89,17 @@ impl Judge {
             written: HashMap::new(),
             reports: Reports::default(),
             unsound: 0,
+            may_ring: false,
+            ring: false,
             big_endian: false,
             broken: Violations::new(),
         }
     }
 
     /// The same judge where not all is as it should be.
-    pub(super) fn with(self, adversity: &Adversity) -> Self {
+    pub(super) fn with(self, adversity: &Adversity, may_ring: bool) -> Self {
         let (unsound, big_endian) = (adversity.unsound_keys, adversity.big_endian);
-        Self { unsound, big_endian, ..self }
+        Self { unsound, may_ring, big_endian, ..self }
     }
 
     /// Whether a key's updates may be lost. Then what is judged is that each value is whole and of
@@ -260,14 +265,25 @@ impl Judge {
         if version.place.is_some() {
             return Err("the next slot was in the list before");
         }
-        let open = version.open;
+        let (open, entry) = (version.open, version.entry);
         let list = self.lists.entry(key).or_default();
         if list.last() != Some(&old) && !unsound {
             return Err("it is not the last of its list");
         }
         version.place = Some(list.len());
         list.push(new);
+        if self.leads_to(entry, old) {
+            self.ring = self.may_ring;
+            return if self.ring { Ok(()) } else { Err("the list is a ring now") };
+        }
         if open { Ok(()) } else { Err("nobody asks for it, or was told that it failed") }
+    }
+
+    /// Whether who goes on from a slot comes to the one that holds this version.
+    fn leads_to(&self, from: Entry, stamp: u64) -> bool {
+        let follow = |at: &Entry| Pointer(self.slots.get(&at.slot)?.words.last()?.1).next();
+        let mut chain = std::iter::successors(Some(from), follow).take(self.slots.len());
+        chain.any(|at| self.slots.get(&at.slot).is_some_and(|slot| slot.stamp == stamp))
     }
 
     /// A client is told of the end of a COMPARE_SWAP.

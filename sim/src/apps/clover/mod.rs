@@ -74,7 +74,7 @@ pub(super) fn run(
     }
     let mut world = World::new(&clover, load, of_clover.workload, plan.seed, fabric)?;
     world.drivers.confine(load.threads - plan.around, plan.outside_keys());
-    world.judge = Some(Judge::new(&clover).with(&plan.adversity));
+    world.judge = Some(Judge::new(&clover).with(&plan.adversity, plan.steers_in_place()));
     world.meddler = plan.meddling_ns.map(|mean_ns| Meddler::new(&clover, plan, mean_ns));
     // There is no tap that could fail.
     let _ = world.run(progress);
@@ -88,13 +88,18 @@ fn report(mut world: World<'_>) -> Outcome {
     let Some(mut judge) = world.judge.take() else { return Outcome::default() };
     judge.finish(now, &world.fabric.hosts[MEMORY_NODE].memory);
     let mut broken = judge.broken.clone();
-    if let Some(complaint) = complaint {
+    let ring = judge.ring;
+    if let Some(complaint) = complaint.filter(|_| !ring) {
         broken.record(NEVER_ENDED, now, || complaint);
     }
     // What still waits for that is recycled as well.
     world.metadata.handle_timeout(u64::MAX);
     let mut outcome = Outcome::of_network(&world.fabric, MEMORY_NODE, broken);
     let tally = &world.tally;
+    if ring {
+        // Who was under way there never comes to an end: the run was not waited for.
+        outcome.forget(NEVER_ENDED);
+    }
     outcome.given_up = tally.given_up;
     outcome.set_times(tally.operations(), tally.begin, tally.end);
     outcome.latency_ns = tally.latencies.report();
@@ -111,5 +116,6 @@ fn report(mut world: World<'_>) -> Outcome {
     count("hops", stats.hops);
     count("metadata_requests", stats.requests);
     count("without_slot", tally.no_space);
+    count("rings", u64::from(ring));
     outcome
 }

@@ -130,6 +130,9 @@ impl<'a> World<'a> {
         self.notice(Notice::Begin(0, 0), 0);
         while let Some(happening) = self.fabric.next() {
             self.step(happening);
+            if self.judge.as_ref().is_some_and(|judge| judge.ring) {
+                break;
+            }
             rounds += 1;
             if rounds.is_multiple_of(4_096) {
                 let done = self.tally.operations();
