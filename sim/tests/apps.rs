@@ -36,7 +36,7 @@ fn locks(map: Map, atomics: Atomics, of_lock: LockPlan) -> Plan {
 const GUARDED: LockPlan = LockPlan { release: Release::Write, hold_ns: 1_000, guarded: true };
 
 fn plan(app: App, policy: Policy) -> Plan {
-    let setup = EngineSetup { policy, config: engine_config(TIMEOUT), shards: 1, big_endian: false };
+    let setup = EngineSetup { policy, config: engine_config(TIMEOUT), shards: 1, big_endian: false, withheld: false };
     Plan {
         app,
         load: Load {

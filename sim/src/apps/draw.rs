@@ -44,22 +44,21 @@ impl Plan {
                 plan.slots_max = None;
             }
         }
-        let many = !alone && rng.random();
         let mut plan = Plan {
             app,
             load,
             seed,
+            around: if alone { 0 } else { rng.random_range(0..=load.threads / 2) },
+            meddling_ns: (!alone && rng.random()).then(|| rng.random_range(5_000..50_000)),
             loss: pick(&mut rng, &[0.0, 0.0, 0.001, 0.01, 0.05]),
             timeout: TIMEOUT,
             retries: RETRIES,
-            around: if alone { 0 } else { rng.random_range(0..=load.threads / 2) },
-            meddling_ns: many.then(|| rng.random_range(5_000..50_000)),
             adversity: faults(&mut rng),
             middlebox: Middlebox::None,
         };
         let mut setup = setup(&mut rng, policy);
         plan.adversity.big_endian = rng.random_ratio(1, 4);
-        let misled = rng.random_ratio(1, 5);
+        let misled = rng.random_ratio(1, 4);
         setup.big_endian = plan.adversity.big_endian != misled;
         plan.adversity.strangers = rng.random_ratio(1, 3);
         excuse(&mut rng, &mut plan, &setup.policy, misled);
@@ -135,18 +134,19 @@ fn policy(rng: &mut Pcg64, clover: bool) -> Result<Policy, ProfileError> {
 }
 
 fn setup(rng: &mut Pcg64, policy: Policy) -> EngineSetup {
-    let config = if rng.random_ratio(1, 3) { tiny(rng) } else { engine_config(TIMEOUT) };
+    let config = if rng.random_ratio(1, 3) { tiny(rng) } else { roomy() };
     // What is known of memory is known on one shard.
     let plain = policy.map != Map::All
         && policy.steer == Steer::None
         && policy.atomics == Atomics::Keep;
     let shards = if plain { pick(rng, &[1, 2, 4]) } else { 1 };
-    EngineSetup { policy, config, shards, big_endian: false }
+    EngineSetup { policy, config, shards, big_endian: false, withheld: rng.random_ratio(1, 12) }
 }
 
 fn clover_plan(rng: &mut Pcg64, policy: &Policy, alone: bool) -> CloverPlan {
     // Steered, superseded slots find their way back only if the engine sees them reported; nor do
-    // those that follow what the memory node has appended.
+    // those that follow what the memory node has appended. And slots that are used again past the
+    // engine are taken for what they were: who READs one would be steered from there for ever.
     let through_metadata = rng.random();
     let reported = policy.steer == Steer::None || through_metadata && !policy.in_place;
     let recycles = reported && alone && rng.random();
@@ -179,6 +179,21 @@ fn tiny(rng: &mut Pcg64) -> Config {
         lists_max: rng.random_range(0..16),
         nodes_max: rng.random_range(0..64),
         held_responses_max: rng.random_range(2..32),
+        ..roomy()
+    }
+}
+
+/// Tables in which such a run has room, and which are soon made.
+fn roomy() -> Config {
+    Config {
+        connections_max: 64,
+        requests_max: 2_048,
+        grants_max: 256,
+        declined_keys_max: 256,
+        addresses_max: 4_096,
+        words_max: 2_048,
+        lists_max: 64,
+        nodes_max: 4_096,
         ..engine_config(TIMEOUT)
     }
 }

@@ -18,6 +18,9 @@ pub(crate) const KEYS_MAX: u64 = Layout::SHORTCUTS_MAX - 1;
 /// Fewest bytes of a value: its key and what tells it from all others.
 const VALUE_LEN_MIN: u16 = 16;
 
+/// PSNs that are sure to be among the last 16 steered ones of a queue pair, with what may be in
+/// flight behind them.
+const IN_PLACE_WINDOW: u32 = 8;
 /// What rates of faults are counted by.
 const MILLION: f64 = 1e6;
 /// Code of the clients' timeout that the engine's defaults are for.
@@ -241,7 +244,10 @@ impl Plan {
             may_reorder: doubled + delayed > 0,
             may_corrupt: damaged > 0,
         };
-        Habits { wire, timeout: self.timeout, retries: self.retries }
+        // What was steered long ago has been forgotten: a copy of it that comes as late goes where
+        // it is aimed.
+        let content_window = self.steers_in_place().then_some(IN_PLACE_WINDOW);
+        Habits { wire, timeout: self.timeout, retries: self.retries, content_window }
     }
 
     /// What happens to packets.

@@ -147,6 +147,7 @@ impl Args {
             config: engine_config(self.timeout),
             shards: self.shards,
             big_endian: false,
+            withheld: false,
         };
         Ok(Plan {
             app,

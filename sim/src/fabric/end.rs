@@ -87,11 +87,13 @@ pub(crate) struct Habits {
     pub(crate) timeout: u8,
     /// Retries before a queue pair gives up.
     pub(crate) retries: u32,
+    /// PSNs whose content a responder remembers for I-S2; `None` for the usual number.
+    pub(crate) content_window: Option<u32>,
 }
 
 impl Habits {
     /// As Clover sets its adapters (clover source), on a network that loses nothing.
-    pub(crate) const FAITHFUL: Self = Self { wire: Wire::FAITHFUL, timeout: 14, retries: 7 };
+    pub(crate) const FAITHFUL: Self = Self { wire: Wire::FAITHFUL, timeout: 14, retries: 7, content_window: None };
 }
 
 /// Two queue pairs that belong together.
@@ -135,6 +137,7 @@ impl<A: Copy> Connection<A> {
             answers.max_dest_rd_atomic = DEPTH;
             answers.answer_delay = 0;
             answers.require_ack_request = true;
+            answers.content_window = habits.content_window.unwrap_or(answers.content_window);
             End {
                 host: of[own],
                 requester: Requester::new(asks),

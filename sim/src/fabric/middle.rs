@@ -47,6 +47,8 @@ pub struct EngineSetup {
     pub shards: u8,
     /// It is told that the first known connection's server keeps words in big-endian order.
     pub big_endian: bool,
+    /// It is not told that the first region of that server's memory may be written.
+    pub withheld: bool,
 }
 
 /// Why there can be no engine.
@@ -159,8 +161,14 @@ fn directory<A>(
     };
     let memory = (0..).zip(&known).filter(|(_, c)| c.domain == DomainId(0));
     let grants = memory.flat_map(|(i, _)| {
-        let server_qp = ServerQpId(i);
-        regions.iter().map(move |r| Grant { server_qp, remote_key: r.rkey, rights: Rights::ALL })
+        (0..).zip(regions).map(move |(number, region)| Grant {
+            server_qp: ServerQpId(i),
+            remote_key: region.rkey,
+            rights: match setup.withheld && number == 0 {
+                true => Rights::READ.union(Rights::ATOMIC),
+                false => Rights::ALL,
+            },
+        })
     });
     let grants = grants.collect();
     let big_endian = if setup.big_endian { servers.first().copied() } else { None };
