@@ -8,8 +8,12 @@ use sha2::{Digest, Sha256};
 
 use super::draw::Shape;
 use super::tally::Tally;
+use super::{Failure, differs};
 use crate::apps::{Outcome, Plan, run_counted};
+#[cfg(feature = "mutations")]
+use crate::apps::Middlebox;
 use crate::dice::Dice;
+use crate::rc::Violations;
 
 /// Of a thousand seeds, so many run an application.
 const PER_MILLE: u64 = 125;
@@ -72,6 +76,34 @@ fn first(outcome: &Outcome) -> (&'static str, String) {
 fn digest(outcome: &Outcome) -> u64 {
     let hash = Sha256::digest(format!("{outcome:?}"));
     hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// Makes a run twice: both must be the same.
+pub(super) fn run_twice(plan: &Plan) -> Result<(), Box<Failure>> {
+    let (first, second) = (run(plan), run(plan));
+    if let Some(bad) = &first.bad {
+        return Err(failure(plan, bad));
+    }
+    let same = (first.digest, &first.tally) == (second.digest, &second.tally);
+    if same { Ok(()) } else { Err(differs(plan.seed, 1, format!("{plan:#?}"))) }
+}
+
+fn failure(plan: &Plan, bad: &BadApplication) -> Box<Failure> {
+    let mut violations = Violations::new();
+    violations.record(bad.rule, 0, || bad.text.clone());
+    let (seed, rule, story) = (plan.seed, bad.rule, bad.to_string());
+    Box::new(Failure { seed, shards: 1, rule, violations, story })
+}
+
+/// What a run says of an engine that breaks a rule, if anything.
+#[cfg(feature = "mutations")]
+pub(super) fn failure_without(rule: qpmux_engine::Rule, mut plan: Plan) -> Option<Box<Failure>> {
+    let Middlebox::Engine(setup) = &mut plan.middlebox else { return None };
+    setup.config.without = Some(rule);
+    let bad = run(&plan).bad?;
+    let Middlebox::Engine(setup) = &mut plan.middlebox else { return None };
+    setup.config.without = None;
+    run(&plan).bad.is_none().then(|| failure(&plan, &bad))
 }
 
 impl Ran {

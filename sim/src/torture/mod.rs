@@ -27,6 +27,10 @@
 //! | I-S14 | what a server asks of its client passes |
 //! | noise | what is no packet of a conversation is dropped by its name, and changes nothing |
 //! | I-C16 | a client is told the credits of its own server queue pair only |
+//!
+//! Some seeds run an application instead, with the rules of [`crate::apps`]: policies that look at
+//! what requests are for. Where some of a run's keys are written past an engine that replaces
+//! atomics, and where requests are steered in place, less is promised, and judged, of those keys.
 
 mod application;
 mod campaign;
@@ -103,19 +107,24 @@ fn failure(seed: u64, shards: u8, bad: &Bad) -> Box<Failure> {
 /// # Errors
 /// When a rule was broken, or the runs differ.
 pub fn run_twice(seed: u64) -> Result<(), Box<Failure>> {
+    if let Some(plan) = application::draw(seed, &Shape::default()) {
+        return application::run_twice(&plan);
+    }
     let plan = draw(seed, &Shape::default());
     let shards = plan.shards;
     let fail = |(bad, _): (Box<Bad>, _)| failure(seed, shards, &bad);
     let (first, trace) = follow(&plan, true).map_err(fail)?;
     let (other, other_trace) = follow(&plan, true).map_err(fail)?;
     if other != first {
-        let mut violations = Violations::new();
-        violations.record("determinism", 0, || "the second run is not as the first".into());
-        let story = trace.difference(&other_trace, SHOWN);
-        let rule = "determinism";
-        return Err(Box::new(Failure { seed, shards, rule, violations, story }));
+        return Err(differs(seed, shards, trace.difference(&other_trace, SHOWN)));
     }
     Ok(())
+}
+
+fn differs(seed: u64, shards: u8, story: String) -> Box<Failure> {
+    let (rule, mut violations) = ("determinism", Violations::new());
+    violations.record(rule, 0, || "the second run is not as the first".into());
+    Box::new(Failure { seed, shards, rule, violations, story })
 }
 
 /// Runs a seed, and then the script of its run: every connection's packets must be the same.
@@ -210,6 +219,9 @@ pub fn first_without(
     use rayon::prelude::*;
     let shape = Shape::default();
     seeds.into_par_iter().find_map_first(|seed| {
+        if let Some(plan) = application::draw(seed, &shape) {
+            return application::failure_without(rule, plan);
+        }
         let plan = Plan { without: Some(rule), ..draw(seed, &shape) };
         let bad = execute(&plan).err()?;
         execute(&Plan { without: None, ..plan.clone() }).ok()?;

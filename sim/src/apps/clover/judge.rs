@@ -69,8 +69,9 @@ pub(crate) struct Judge {
     reports: Reports,
     /// Keys, from 1 on, whose updates may be lost.
     unsound: u64,
-    /// A list may become a ring, as far as it is unsound; and one has.
-    may_ring: bool,
+    /// Requests are steered in place: who follows a list may go round for ever, in a ring of
+    /// versions or because it is sent back; and a list has become a ring.
+    pub(super) may_go_round: bool,
     pub(super) ring: bool,
     /// The memory node has the words that slots begin with in big-endian order.
     big_endian: bool,
@@ -89,7 +90,7 @@ impl Judge {
             written: HashMap::new(),
             reports: Reports::default(),
             unsound: 0,
-            may_ring: false,
+            may_go_round: false,
             ring: false,
             big_endian: false,
             broken: Violations::new(),
@@ -97,9 +98,9 @@ impl Judge {
     }
 
     /// The same judge where not all is as it should be.
-    pub(super) fn with(self, adversity: &Adversity, may_ring: bool) -> Self {
+    pub(super) fn with(self, adversity: &Adversity, may_go_round: bool) -> Self {
         let (unsound, big_endian) = (adversity.unsound_keys, adversity.big_endian);
-        Self { unsound, may_ring, big_endian, ..self }
+        Self { unsound, may_go_round, big_endian, ..self }
     }
 
     /// Whether a key's updates may be lost. Then what is judged is that each value is whole and of
@@ -273,7 +274,7 @@ impl Judge {
         version.place = Some(list.len());
         list.push(new);
         if self.leads_to(entry, old) {
-            self.ring = self.may_ring;
+            self.ring = self.may_go_round && unsound;
             return if self.ring { Ok(()) } else { Err("the list is a ring now") };
         }
         if open { Ok(()) } else { Err("nobody asks for it, or was told that it failed") }

@@ -88,16 +88,16 @@ fn report(mut world: World<'_>) -> Outcome {
     let Some(mut judge) = world.judge.take() else { return Outcome::default() };
     judge.finish(now, &world.fabric.hosts[MEMORY_NODE].memory);
     let mut broken = judge.broken.clone();
-    let ring = judge.ring;
-    if let Some(complaint) = complaint.filter(|_| !ring) {
+    let goes_round = world.goes_round;
+    if let Some(complaint) = complaint.filter(|_| !goes_round) {
         broken.record(NEVER_ENDED, now, || complaint);
     }
     // What still waits for that is recycled as well.
     world.metadata.handle_timeout(u64::MAX);
     let mut outcome = Outcome::of_network(&world.fabric, MEMORY_NODE, broken);
     let tally = &world.tally;
-    if ring {
-        // Who was under way there never comes to an end: the run was not waited for.
+    if goes_round {
+        // The run was not waited for.
         outcome.forget(NEVER_ENDED);
     }
     outcome.given_up = tally.given_up;
@@ -116,6 +116,6 @@ fn report(mut world: World<'_>) -> Outcome {
     count("hops", stats.hops);
     count("metadata_requests", stats.requests);
     count("without_slot", tally.no_space);
-    count("rings", u64::from(ring));
+    count("went_round_for_ever", u64::from(goes_round));
     outcome
 }

@@ -94,6 +94,8 @@ pub(crate) struct World<'a> {
     pub(crate) tally: Tally,
     /// What did not end as it must.
     complaint: Option<String>,
+    /// Somebody went round for ever, and may.
+    pub(super) goes_round: bool,
     pub(super) judge: Option<Judge>,
     pub(super) meddler: Option<Meddler>,
 }
@@ -117,6 +119,7 @@ impl<'a> World<'a> {
             began: vec![0; usize::from(load.threads)],
             tally: Tally::default(),
             complaint: None,
+            goes_round: false,
             judge: None,
             meddler: None,
         })
@@ -131,6 +134,7 @@ impl<'a> World<'a> {
         while let Some(happening) = self.fabric.next() {
             self.step(happening);
             if self.judge.as_ref().is_some_and(|judge| judge.ring) {
+                self.goes_round = true;
                 break;
             }
             rounds += 1;
@@ -138,6 +142,7 @@ impl<'a> World<'a> {
                 let done = self.tally.operations();
                 progress(done);
                 if patience.is_over(done + self.tally.keys_opened, self.fabric.events()) {
+                    self.goes_round = self.judge.as_ref().is_some_and(|j| j.may_go_round);
                     let recycled = self.recycled();
                     let slots = format!("{recycled} slots were taken back so far");
                     let complaint = match self.tally.no_space {
