@@ -356,6 +356,15 @@ mod tests {
     }
 
     #[test]
+    fn words_may_be_big_endian() {
+        let mut memory = Memory::with_words(ByteOrder::Big);
+        memory.write(8, &[0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88]);
+        assert_eq!(memory.fetch_add(8, 1), 0x1122_3344_5566_7788);
+        assert_eq!(memory.compare_swap(8, 0x1122_3344_5566_7789, 5), 0x1122_3344_5566_7789);
+        assert_eq!(memory.read_vec(8, 8), [0, 0, 0, 0, 0, 0, 0, 5]);
+    }
+
+    #[test]
     fn zero_pages_equal_absent_ones() {
         let mut memory = Memory::new();
         memory.write(0x5000, &[0; 9]);

@@ -5,8 +5,8 @@
 use qpmux_engine::Config;
 use qpmux_engine::policy::{Atomics, Map, Order, Policy, Steer};
 use qpmux_sim::apps::{
-    Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Outcome, Plan, Release, engine_config,
-    run,
+    Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Outcome, Plan, Release,
+    engine_config, run,
 };
 use qpmux_workloads::keys::{KeyDistribution, Ycsb};
 use qpmux_workloads::load_profile;
@@ -36,7 +36,13 @@ fn locks(map: Map, atomics: Atomics, of_lock: LockPlan) -> Plan {
 const GUARDED: LockPlan = LockPlan { release: Release::Write, hold_ns: 1_000, guarded: true };
 
 fn plan(app: App, policy: Policy) -> Plan {
-    let setup = EngineSetup { policy, config: engine_config(TIMEOUT), shards: 1, big_endian: false, withheld: false };
+    let setup = EngineSetup {
+        policy,
+        config: engine_config(TIMEOUT),
+        shards: 1,
+        big_endian: false,
+        withheld: false,
+    };
     Plan {
         app,
         load: Load {

@@ -58,7 +58,7 @@ impl Plan {
         };
         let mut setup = setup(&mut rng, policy);
         plan.adversity.big_endian = rng.random_ratio(1, 4);
-        let misled = rng.random_ratio(1, 4);
+        let misled = rng.random_ratio(1, 3);
         setup.big_endian = plan.adversity.big_endian != misled;
         plan.adversity.strangers = rng.random_ratio(1, 3);
         excuse(&mut rng, &mut plan, &setup.policy, misled);
@@ -136,9 +136,8 @@ fn policy(rng: &mut Pcg64, clover: bool) -> Result<Policy, ProfileError> {
 fn setup(rng: &mut Pcg64, policy: Policy) -> EngineSetup {
     let config = if rng.random_ratio(1, 3) { tiny(rng) } else { roomy() };
     // What is known of memory is known on one shard.
-    let plain = policy.map != Map::All
-        && policy.steer == Steer::None
-        && policy.atomics == Atomics::Keep;
+    let plain =
+        policy.map != Map::All && policy.steer == Steer::None && policy.atomics == Atomics::Keep;
     let shards = if plain { pick(rng, &[1, 2, 4]) } else { 1 };
     EngineSetup { policy, config, shards, big_endian: false, withheld: rng.random_ratio(1, 12) }
 }

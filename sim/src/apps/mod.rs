@@ -32,8 +32,8 @@ mod plan;
 mod report;
 mod wrong;
 
-pub use crate::fabric::{EngineError, EngineSetup};
 pub(crate) use crate::fabric::Traffic;
+pub use crate::fabric::{EngineError, EngineSetup};
 pub(crate) use plan::check_workload;
 pub use plan::{
     Adversity, App, CloverPlan, Load, LockPlan, Middlebox, Plan, PlanError, Release, engine_config,

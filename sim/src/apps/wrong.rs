@@ -60,13 +60,8 @@ fn slots(rng: &mut Pcg64, steers: bool) -> Profile {
             fields.into_iter().for_each(|field| field.shift += by);
         }
     }
-    let field = |payload_len| KeyField {
-        opcode: Opcode::WriteOnly,
-        payload_len,
-        offset,
-        len,
-        byte_order,
-    };
+    let field =
+        |payload_len| KeyField { opcode: Opcode::WriteOnly, payload_len, offset, len, byte_order };
     Profile::new(SLOT_LENS.map(field).into(), compare_swap)
         .with_reads_of_address(rng.random())
         .with_list(list)

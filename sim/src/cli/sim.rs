@@ -8,7 +8,8 @@ use super::output::print;
 use super::policy::{PolicyArgs, parse_fraction};
 use super::progress::Progress;
 use crate::apps::{
-    self, Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release, engine_config,
+    self, Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release,
+    engine_config,
 };
 
 /// Run an application through the engine, on an ideal network, and check what it promises.

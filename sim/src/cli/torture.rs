@@ -19,7 +19,14 @@ use crate::torture::{self, Campaign, Report, Script, Shape, Size};
     engine, and what becomes of every packet. Strict models of both ends judge every packet; at\n\
     the end it is judged whether each request ran once, in order, and was answered as it ran,\n\
     and whether those who lost nothing noticed nothing. A run that breaks a rule is made shorter\n\
-    while it still does, and printed as a script for --script. Results do not depend on --jobs.")]
+    while it still does, and printed as a script for --script. Results do not depend on --jobs.\n\n\
+    One seed in eight runs an application instead, Clover or a table of locks, as qpmux sim does,\n\
+    under the same faults: with every policy (maps, steering, in place as well, WRITEs in the\n\
+    place of atomics), wrong profiles, tiny tables, servers of either byte order, also an engine\n\
+    that is told the wrong one, clients that go around it, and memory that is changed behind its\n\
+    back. It is judged by what the application promises: that no read is stale and no commit or\n\
+    lock is lost. Such a run is not made shorter: it is told with its plan, and --from SEED\n\
+    --seeds 1 makes it again. With --clients, --server-qps or --loss there are none.")]
 pub(super) struct Args {
     /// Seeds to run.
     #[arg(long, value_name = "N")]

@@ -93,7 +93,8 @@ pub(crate) struct Habits {
 
 impl Habits {
     /// As Clover sets its adapters (clover source), on a network that loses nothing.
-    pub(crate) const FAITHFUL: Self = Self { wire: Wire::FAITHFUL, timeout: 14, retries: 7, content_window: None };
+    pub(crate) const FAITHFUL: Self =
+        Self { wire: Wire::FAITHFUL, timeout: 14, retries: 7, content_window: None };
 }
 
 /// Two queue pairs that belong together.

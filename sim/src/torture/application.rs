@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 use super::draw::Shape;
 use super::tally::Tally;
 use super::{Failure, differs};
-use crate::apps::{Outcome, Plan, run_counted};
 #[cfg(feature = "mutations")]
 use crate::apps::Middlebox;
+use crate::apps::{Outcome, Plan, run_counted};
 use crate::dice::Dice;
 use crate::rc::Violations;
 

@@ -2,11 +2,11 @@
 
 use qpmux_engine::wire::{Layout, Opcode, Psn};
 
-use crate::faults::{Faults, Leg};
 use super::hosts::Witness;
 use super::judge::Asked;
 use super::plan::Plan;
 use super::workload::{Op, Workload};
+use crate::faults::{Faults, Leg};
 use crate::memory::DIGEST_START;
 use crate::rc::{
     AnswerAudit, AnswerAuditConfig, RequestAudit, RequestAuditConfig, Requester, Responder,

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::campaign::Unit;
 use super::choices::Limits;
-use crate::dice::Dice;
-use crate::faults::{Fault, Leg, What};
 use super::plan::{Client, Plan};
 use super::run::execute;
 use super::schedules::{self, Size};
 use super::workload::is_default;
 use super::world::World;
+use crate::dice::Dice;
+use crate::faults::{Fault, Leg, What};
 use crate::host::{Host, RecordSink};
 use crate::memory::digest;
 

@@ -2,12 +2,12 @@
 
 use super::choices::{Choices, Limits, Mapping};
 use super::crash;
-use crate::dice::Dice;
-use crate::faults::{Leg, Rates};
 use super::learn;
 use super::plan::{Chance, Client, FOREVER, PARTITION, Plan, Server};
 use super::rare;
 use super::workload::{Mix, Offence, Op};
+use crate::dice::Dice;
+use crate::faults::{Leg, Rates};
 use crate::rc::{AckRequest, DuplicateAck, End, Ending, ResumeForm};
 
 /// Faults in a million packets.

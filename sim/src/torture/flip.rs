@@ -3,12 +3,12 @@
 
 use super::campaign::Unit;
 use super::choices::Choices;
-use crate::faults::Fault;
 use super::learn::Learning;
 use super::plan::{Client, Plan, Server};
 use super::run::{Good, execute};
 use super::schedules::{Size, faults, op, words};
 use super::workload::{Op, Span};
+use crate::faults::Fault;
 
 /// Packets sent before the first flip and after the last one that faults may hit.
 const BEFORE: usize = 12;

@@ -7,11 +7,11 @@
 use qpmux_engine::wire::{Classified, Layout, NakCode, Opcode, Psn, Syndrome, classify, icrc};
 
 use super::connection::Connection;
-use crate::faults::Leg;
 use super::judge::{Mark, packets};
 use super::plan::{Client, Plan};
 use super::workload::{BASE, CELL, CELLS, CLIENTS_MAX, Op, of_tag, tag_in};
 use super::world::World;
+use crate::faults::Leg;
 use crate::rc::{Status, Verb, Violations};
 
 /// Whose request it is: the client, and if that can be told, which of its requests.

@@ -9,12 +9,12 @@ use qpmux_engine::{DeclineReason, DropReason};
 
 use super::choices::Mapping;
 use super::connection::Connection;
-use crate::faults::Leg;
 use super::hosts;
 use super::plan::Client;
 use super::replaced;
 use super::workload::{CELL, CELLS, Op, cell_address, first_cell, of_tag, tag_in};
 use super::world::World;
+use crate::faults::Leg;
 use crate::memory::{Access, Effect, check, digest};
 use crate::rc::{AckRequest, Completion, Outcome, Status, Verb};
 

@@ -5,9 +5,9 @@ use qpmux_engine::Config;
 use qpmux_engine::policy::{ConfiguredRegion, Directory, Policy, Rights, TrustBy};
 use serde::{Deserialize, Serialize};
 
-use crate::dice::Dice;
 use super::plan::{FOREVER, Plan, Server};
 use super::workload::{BASE, END, WORD_BASE, cell_address, is_default, rkey};
+use crate::dice::Dice;
 use crate::rc::{DuplicateAckPsn, Link, Wire};
 
 /// How connections are learnt.

@@ -60,10 +60,10 @@ mod world;
 
 use std::fmt;
 
+pub use crate::faults::Leg;
 pub use campaign::{Campaign, Progress};
 pub use draw::Shape;
 use draw::draw;
-pub use crate::faults::Leg;
 use plan::Plan;
 pub use report::{Fired, Report, Violation};
 use run::{Bad, execute, follow};
@@ -202,7 +202,7 @@ pub fn first_script_without(
 pub fn first_crash_without(rule: qpmux_engine::Rule, size: Size) -> Option<(String, Box<Failure>)> {
     use rayon::prelude::*;
     crash::sequences(size).into_par_iter().find_map_first(|sequence| {
-        let bad = sequence.run_without(rule).bad?;
+        let campaign::Failed::Packets(bad) = sequence.run_without(rule).bad? else { return None };
         execute(&Plan { without: None, ..bad.plan.clone() }).ok()?;
         Some((sequence.name(), failure(0, bad.plan.shards, &bad)))
     })

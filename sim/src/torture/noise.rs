@@ -8,10 +8,10 @@ use qpmux_engine::wire::{
 };
 use qpmux_engine::{Counters, DropReason, GeneratedKind, Side};
 
-use crate::faults::Leg;
 use super::plan::{Plan, shard_of};
 use super::workload::{BASE, rkey};
 use super::world::World;
+use crate::faults::Leg;
 use crate::rc::Packet;
 
 /// First of the eight opcodes of reliable connections that nobody uses (IBTA vol. 1, table 38).

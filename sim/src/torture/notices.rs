@@ -12,10 +12,10 @@ use qpmux_engine::wire::{
     insert_tag,
 };
 
-use crate::faults::Leg;
 use super::plan::shard_of;
-use crate::faults::ip_header_at;
 use super::world::World;
+use crate::faults::Leg;
+use crate::faults::ip_header_at;
 use crate::memory::digest;
 use crate::rc::Link;
 

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::choices::{Choices, Limits};
 use super::crash::Crash;
-use crate::dice::Dice;
-use crate::faults::{Fault, Faults, Leg, Rates, What};
 use super::learn::{self, Learning};
 use super::workload::{BASE, END, Op, is_default, rkey};
+use crate::dice::Dice;
+use crate::faults::{Fault, Faults, Leg, Rates, What};
 use crate::rc::{
     AckRequest, DuplicateAck, DuplicateAckPsn, Ending, Link, OverDepth, Region as ServerRegion,
     RequesterConfig, ResponderConfig, ResumeForm, Wire,

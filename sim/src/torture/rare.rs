@@ -2,11 +2,11 @@
 //! their seeds decide stays as it is.
 
 use super::choices::Mapping;
-use crate::dice::Dice;
 use super::draw::give_up_in_time;
-use crate::faults::Leg;
 use super::plan::{Client, Plan};
 use super::workload::{CELLS, Op, Span};
+use crate::dice::Dice;
+use crate::faults::Leg;
 use crate::rc::{End, Ending};
 
 /// Another partition than the default one, with full membership (IBTA vol. 1, 10.9.1.2).

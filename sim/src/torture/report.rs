@@ -6,9 +6,9 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::campaign::{Failed, Sum};
-use crate::faults::{Leg, What};
 use super::run::Bad;
 use super::shrink::shrink;
+use crate::faults::{Leg, What};
 
 /// Which run it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::faults::{Fault, Leg};
 use super::plan::Plan;
 use super::script;
 use super::tally::Tally;
 use super::trace::Trace;
 use super::world::World;
+use crate::faults::{Fault, Leg};
 use crate::memory::{DIGEST_START, digest_more};
 use crate::rc::Violations;
 

@@ -5,10 +5,10 @@
 
 use super::campaign::{Failed, Unit};
 use super::choices::{Choices, Mapping};
-use crate::faults::{Fault, What};
 use super::plan::{Client, Plan, Server};
 use super::run::{Bad, Good, execute};
 use super::workload::{Op, Span};
+use crate::faults::{Fault, What};
 use crate::memory::{DIGEST_START, digest_more};
 
 /// How many of them.

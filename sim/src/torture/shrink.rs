@@ -2,12 +2,12 @@
 
 use toml::{Table, Value};
 
-use crate::faults::What;
 use super::hosts;
 use super::plan::{Client, Plan};
 use super::run::{Bad, execute};
 use super::script;
 use super::workload::{Op, Span};
+use crate::faults::What;
 
 /// Runs of up to so many packets that are tried at most; longer ones count as several.
 const TRIES: u64 = 1_500;

@@ -8,9 +8,9 @@ use qpmux_engine::wire::{
     Classified, CmMad, CmMessage, Layout, NotRc, Psn, build_cm, classify, icrc, insert_tag,
 };
 
-use crate::faults::Leg;
 use super::hosts::{Whose, whose};
 use super::world::World;
+use crate::faults::Leg;
 use crate::rc::Link;
 
 /// Time after which a client asks again that was not answered, ns.

@@ -9,7 +9,6 @@ use qpmux_engine::{Counters, DropReason, Nanos, Side};
 
 use super::connection::{Connection, request_audit};
 use super::crash::{Contents, Outlet};
-use crate::faults::{Fate, Fault, Leg, damage, mark};
 use super::hosts;
 use super::judge;
 use super::noise;
@@ -18,6 +17,7 @@ use super::plan::{Plan, shard_of};
 use super::tally::{Seen, Tally};
 use super::trace::Trace;
 use super::workload::initial_memory;
+use crate::faults::{Fate, Fault, Leg, damage, mark};
 use crate::host::Host;
 use crate::memory::{EffectLog, Memory, digest_more};
 use crate::rc::Violations;

@@ -48,7 +48,12 @@ impl Drivers {
             Variant::Upstream => 1,
         };
         drivers[0].first = (lowest..=load.keys).map(|key| Request::Insert { key }).collect();
-        Ok(Self { drivers, load: *load, unopened: load.keys + 1 - lowest, confined: (load.threads, 1) })
+        Ok(Self {
+            drivers,
+            load: *load,
+            unopened: load.keys + 1 - lowest,
+            confined: (load.threads, 1),
+        })
     }
 
     /// Threads from this number on use only so many keys, the first ones; at least 1.

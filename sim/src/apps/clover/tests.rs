@@ -5,6 +5,7 @@ use qpmux_workloads::clover::{
 };
 
 use super::judge::{Asked, Judge};
+use crate::apps::Adversity;
 use crate::memory::{Access, Effect, Memory};
 
 const KEY: u64 = 5;
@@ -48,6 +49,14 @@ impl Run {
         let mut run = Self { judge: Judge::new(&config()), memory: Memory::new(), now: 0 };
         SLOTS.into_iter().for_each(|slot| run.write(slot));
         run.finished(Request::Insert { key: KEY }, 1);
+        run
+    }
+
+    /// The same where so many keys may lose updates, steered in place or not.
+    fn unsound(unsound_keys: u64, in_place: bool) -> Self {
+        let mut run = Self::new();
+        let adversity = Adversity { unsound_keys, ..Adversity::default() };
+        run.judge = run.judge.with(&adversity, in_place);
         run
     }
 
@@ -157,6 +166,43 @@ fn a_successor_that_is_replaced() {
     run.store(1, &link(3).to_le_bytes());
     run.told(&asked, Pointer::last(1).0);
     assert_eq!(run.broken(), ["K4", "K5", "K6"]);
+}
+
+#[test]
+fn an_update_that_may_be_lost() {
+    for (keys, expected) in [(KEY - 1, &["K4", "K5", "K6"][..]), (KEY, &[])] {
+        let mut run = Run::unsound(keys, false);
+        run.append(1, 2);
+        let asked = run.ask(1, 3);
+        run.store(1, &link(3).to_le_bytes());
+        run.told(&asked, Pointer::last(1).0);
+        run.finished(READ, 2);
+        assert_eq!(run.broken(), expected);
+    }
+}
+
+/// Whatever may be lost, a value is whole and its key's, and who is told of a success has linked
+/// something.
+#[test]
+fn what_holds_of_updates_that_may_be_lost() {
+    let mut run = Run::unsound(KEY, true);
+    run.finished(READ, 9);
+    let asked = run.ask(1, 2);
+    run.told(&asked, Pointer::last(1).0);
+    assert_eq!(run.broken(), ["K1", "K5"]);
+}
+
+#[test]
+fn a_ring() {
+    for (in_place, expected) in [(false, &["K4"][..]), (true, &[])] {
+        let mut run = Run::unsound(KEY, in_place);
+        run.ask(2, 3);
+        run.store(2, &link(3).to_le_bytes());
+        run.ask(3, 2);
+        run.store(3, &link(2).to_le_bytes());
+        assert_eq!(run.judge.ring, in_place);
+        assert_eq!(run.broken(), expected);
+    }
 }
 
 #[test]

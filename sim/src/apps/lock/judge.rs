@@ -107,7 +107,11 @@ impl Judge {
         let after = match &effect.access {
             Access::Write { data } => match data.first_chunk() {
                 Some(word) if data.len() as u64 == WORD && offset % WORD == 0 => {
-                    if self.big_endian { u64::from_be_bytes(*word) } else { u64::from_le_bytes(*word) }
+                    if self.big_endian {
+                        u64::from_be_bytes(*word)
+                    } else {
+                        u64::from_le_bytes(*word)
+                    }
                 }
                 None if data.is_empty() => return,
                 _ => {
@@ -128,9 +132,7 @@ impl Judge {
         let before = std::mem::replace(&mut word.value, after);
         word.history.push((now, after));
         match (before, after) {
-            (0, 0) => {
-                self.breaks(lock, "L3", now, || format!("lock {lock} is released, but free"))
-            }
+            (0, 0) => self.breaks(lock, "L3", now, || format!("lock {lock} is released, but free")),
             (0, token) => self.on_grant(now, lock, Token(token)),
             (token, 0) => self.on_release(now, lock, Token(token)),
             (holder, other) => {

@@ -2,7 +2,7 @@
 
 use super::judge::{Judge, Token};
 use super::{COUNTERS, LOCKS, WORD};
-use crate::apps::Release;
+use crate::apps::{Adversity, Release};
 use crate::memory::{Access, Effect, Memory};
 
 const ONE: Token = Token(1 << 40 | 1);
@@ -61,6 +61,33 @@ fn two_that_believe_to_hold_it() {
     let mut judge = held();
     judge.on_told(40, TWO, 0);
     assert_eq!(broken(&judge), ["L1", "L2"]);
+}
+
+/// Of the first locks only it is asked that they are free at the end.
+#[test]
+fn locks_that_may_be_lost() {
+    for (unsound_keys, expected) in [(3, &["L1"][..]), (4, &[])] {
+        let adversity = Adversity { unsound_keys, ..Adversity::default() };
+        let mut judge = held().with(&adversity);
+        store(&mut judge, 35, TWO.0);
+        assert_eq!(broken(&judge), expected);
+        let mut memory = Memory::new();
+        memory.write_u64(LOCKS + 3 * WORD, TWO.0);
+        judge.finish(60, &memory, false);
+        assert!(broken(&judge).contains(&"L5"));
+    }
+}
+
+#[test]
+fn a_server_that_keeps_words_in_the_other_order() {
+    let adversity = Adversity { big_endian: true, ..Adversity::default() };
+    let mut judge = asked().with(&adversity);
+    store(&mut judge, 20, ONE.0.swap_bytes());
+    assert!(judge.on_told(30, ONE, 0));
+    assert_eq!(broken(&judge), Vec::<&str>::new());
+    let mut judge = asked().with(&adversity);
+    store(&mut judge, 20, ONE.0);
+    assert_eq!(broken(&judge), ["L2"]);
 }
 
 #[test]
