@@ -219,9 +219,12 @@ pub fn first_without(
     use rayon::prelude::*;
     let shape = Shape::default();
     seeds.into_par_iter().find_map_first(|seed| {
-        if let Some(plan) = application::draw(seed, &shape) {
-            return application::failure_without(rule, plan);
+        if let Some(plan) = application::draw(seed, &shape)
+            && let Some(failure) = application::failure_without(rule, plan)
+        {
+            return Some(failure);
         }
+        // Also the packets of seeds that run an application: some rules show in few seeds.
         let plan = Plan { without: Some(rule), ..draw(seed, &shape) };
         let bad = execute(&plan).err()?;
         execute(&Plan { without: None, ..plan.clone() }).ok()?;
