@@ -60,9 +60,13 @@ impl Plan {
         plan.adversity.big_endian = rng.random_ratio(1, 4);
         let mut misled = rng.random_ratio(1, 3);
         if let App::Clover(CloverPlan { slots_max: Some(_), .. }) = plan.app {
-            // Enough for slots to be used again and again; who knows little reports few of them.
+            // Enough for slots to be used again and again. An engine that steers and knows little
+            // mends few reports, and in the end no slot would be left.
             plan.load.operations += 700;
             (setup.withheld, misled) = (false, false);
+            if setup.policy.steer != Steer::None {
+                setup.config = roomy();
+            }
         }
         setup.big_endian = plan.adversity.big_endian != misled;
         plan.adversity.strangers = rng.random_ratio(1, 3);
