@@ -38,8 +38,8 @@
 //!    which is behind A: a ring, in which whoever follows the list goes round for ever.
 //! 3. With `steer all`, a READ may see a version before it is appended, or one of case 2 that never
 //!    is; and if clients append before their WRITE is answered, one that is not written yet. A tail
-//!    that others have appended to unseen leads on to later versions; a READ of one of these is sent
-//!    back to it, and its client may go round for ever.
+//!    that others have appended to unseen leads on to later versions; a READ of one of these is
+//!    sent back to it, and its client may go round for ever.
 //!
 //! Clients are trusted: who appends what a server then refuses to have written directs others'
 //! compare-and-swaps to an address that is refused, too. All of this is the price of not knowing
