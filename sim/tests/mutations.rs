@@ -12,7 +12,7 @@ use qpmux_engine::{Config, Rule};
 use qpmux_sim::torture::{Script, Size, first_crash_without, first_script_without, first_without};
 
 /// Runs in which it has to show, if it does not in a script.
-const SEEDS_QUICK: u64 = 6_000;
+const SEEDS_QUICK: u64 = 12_000;
 const SEEDS_FULL: u64 = 20_000;
 
 fn scripts() -> Vec<Script> {
