@@ -7,8 +7,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
+use crate::connections::CmFacts;
 use crate::policy::{Connection, Endpoint, PathFacts, Start};
-use crate::wire::{ClientPsn, Msn, Opcode, Qpn, ServerPsn};
+use crate::wire::{ClientPsn, Msn, Opcode, Psn, Qpn, ServerPsn};
 use crate::{ClientId, Config, DomainId, GENERATED_MAX, ServerQpId, ShardId};
 
 fn client_psn() -> impl Strategy<Value = ClientPsn> {
@@ -57,6 +58,22 @@ fn connection() -> impl Strategy<Value = Connection> {
             }
         },
     )
+}
+
+fn cm_facts() -> impl Strategy<Value = CmFacts> {
+    any::<([u32; 4], [u16; 2], [u8; 5])>().prop_map(|(names, numbers, counts)| CmFacts {
+        client_comm_id: names[0],
+        server_comm_id: names[1],
+        client_psn: Psn::new(names[2]),
+        server_psn: Psn::new(names[3]),
+        path_mtu: numbers[0],
+        depth: counts[0],
+        client_depth: counts[1],
+        partition_key: numbers[1],
+        retry_count: counts[2],
+        rnr_retry_count: counts[3],
+        local_ack_timeout: counts[4],
+    })
 }
 
 fn steer() -> impl Strategy<Value = Steer> {
@@ -122,7 +139,7 @@ fn point() -> impl Strategy<Value = Record> {
 
 fn small() -> impl Strategy<Value = Record> {
     let psns = (client_psn(), server_psn());
-    (0..6, any::<(u32, u64, bool)>(), psns).prop_map(|(which, (id, number, add), (c, s))| {
+    (0..9, any::<(u32, u64, bool)>(), psns).prop_map(|(which, (id, number, add), (c, s))| {
         let (client, server_qp) = (ClientId(id), ServerQpId(id));
         match which {
             0 => {
@@ -133,6 +150,9 @@ fn small() -> impl Strategy<Value = Record> {
             2 => Record::Stopped { client },
             3 => Record::Lost { server_qp, done: s, refusing: add },
             4 => Record::Gone { server_qp },
+            5 => Record::Vacant { client },
+            6 => Record::Ended { client, late: add },
+            7 => Record::Host { place: number as u32, server_qp },
             _ => Record::Declined { domain: DomainId(id as u16), key: number },
         }
     })
@@ -151,8 +171,9 @@ fn past_read() -> impl Strategy<Value = Record> {
 
 fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
-        (any::<u32>(), connection())
-            .prop_map(|(id, connection)| Record::Start { client: ClientId(id), connection }),
+        (any::<u32>(), connection(), prop::option::of(cm_facts())).prop_map(
+            |(id, connection, cm)| Record::Start { client: ClientId(id), connection, cm }
+        ),
         binding().prop_map(Record::Binding),
         point(),
         small(),

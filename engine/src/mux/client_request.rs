@@ -246,7 +246,8 @@ impl Engine {
     /// until it is the client's oldest. So does a request that the guests of its own server
     /// queue pair have to leave for, and one that must run alone.
     fn may_issue(&mut self, id: ClientId, slot: u32) -> bool {
-        if self.watches.is_draining(id) || !self.is_free(id, slot) {
+        let starts = self.watches.is_draining(id) || self.watches.is_starting(id);
+        if starts || !self.is_free(id, slot) {
             return false;
         }
         self.resolve(id, slot);
@@ -427,6 +428,10 @@ impl Engine {
             client.service = Service::Stopped;
             self.counters.out_of_service += 1;
             self.clients.work.push(id.0);
+            // Others may have waited for the rest of its message.
+            while let Some(parked) = self.parked.pop() {
+                self.clients.work.push(parked);
+            }
         }
     }
 
