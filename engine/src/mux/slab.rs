@@ -120,7 +120,7 @@ impl<T: Copy> Slab<T> {
 
     /// The record before this one in its queue.
     /// A record of a queue and those behind it.
-    pub(crate) fn iter_from(&self, first: u32) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter_from(&self, first: u32) -> impl Iterator<Item = &T> + Clone {
         let mut next = Some(first);
         core::iter::from_fn(move || {
             let index = next?;

@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::ids::{ClientId, ServerQpId};
 use crate::policy::{Access, Fit, PlaceId, TrustBy};
 use crate::rules::Rule;
+use crate::wire::ClientPsn;
 
 impl Engine {
     /// The server queue pair that holds a place; one is found if none does, lowest number of
@@ -86,7 +87,7 @@ impl Engine {
             Way::Own => return true,
             Way::Place(place) | Way::Alone(place) => place,
         };
-        if self.is_alone_before(place) {
+        if self.is_alone_before(place, (id, record.psn)) {
             self.parked.push(id.0);
             return false;
         }
@@ -109,32 +110,28 @@ impl Engine {
 
     /// Whether a request of this place that an engine before has handed over, to go alone, may
     /// still be on its way, or the rest of its message.
-    fn is_alone_before(&mut self, place: PlaceId) -> bool {
+    fn is_alone_before(&mut self, place: PlaceId, asking: (ClientId, ClientPsn)) -> bool {
         let before = self.directory.places.get(place).is_some_and(|state| state.alone_before);
         if !before {
             return false;
         }
         let mut clients = (0..self.resumes.clients.len() as u32).map(ClientId);
-        let alone = clients.any(|id| self.has_alone(id, place));
+        let alone = clients.any(|id| self.has_alone(id, place, asking));
         if let Some(state) = self.directory.places.get_mut(place) {
             state.alone_before = alone;
         }
         alone
     }
 
-    fn has_alone(&self, id: ClientId, place: PlaceId) -> bool {
+    /// The same of one client's requests, before the one that asks, if that is its own.
+    fn has_alone(&self, id: ClientId, place: PlaceId, asking: (ClientId, ClientPsn)) -> bool {
         let Some(client) = self.clients.get(id) else { return false };
         let way = Way::Alone(place);
-        let mut newest = client.released.0;
-        let mut next = client.queue.head();
-        while let Some(record) = next.and_then(|slot| self.clients.slots.get(slot)) {
-            if record.way == way && record.state.is_out() {
-                return true;
-            }
-            newest = record.way;
-            next = next.and_then(|slot| self.clients.slots.next(slot));
-        }
-        client.service != Service::Stopped && client.in_message && newest == way
+        let queue = client.queue.head().into_iter().flat_map(|at| self.clients.slots.iter_from(at));
+        let mut before = queue.clone().take_while(|record| (id, record.psn) != asking);
+        let newest = queue.last().map_or(client.released.0, |record| record.way);
+        let cut = client.service != Service::Stopped && client.in_message && newest == way;
+        before.any(|record| record.way == way && record.state.is_out()) || cut && id != asking.0
     }
 
     /// What an engine before has handed over stands in its place.
