@@ -194,8 +194,10 @@ impl Engine {
 
     /// Packets that bear a connection's queue pair numbers are its no longer.
     fn forget_flows(&mut self, id: ClientId, out: &mut Out) {
-        self.record_end(id, false, out);
         let Some(&old) = self.directory.client(id) else { return };
+        if self.requests.find_flow(request_flow(&old)) == Some(id.0) {
+            self.record_end(id, false, out);
+        }
         for (table, flow) in
             [(&mut self.requests, request_flow(&old)), (&mut self.responses, response_flow(&old))]
         {
@@ -253,22 +255,27 @@ impl Engine {
     fn may_reclaim(&self, now: Nanos, id: ClientId) -> bool {
         let started = self.servers.get(id.own_server_qp()).is_some_and(|server| server.started);
         let over = self.watches.is_over(id, now) || self.watches.has_ended(id) && !started;
-        over && !(self.config.records && self.is_target(id.own_server_qp()))
+        over && !(started && self.config.records && self.is_named(id))
     }
 
-    /// Whether a client waits for an answer to what went to a server queue pair: to another engine
-    /// the number of that names it until then.
-    fn is_target(&self, id: ServerQpId) -> bool {
-        let clients =
-            self.clients.states.iter().zip(0..).map(|(client, at)| (client, ClientId(at)));
-        clients.filter(|(client, _)| client.open > 0).any(|(client, at)| {
-            let orphans = self.resumes.client(at).and_then(|resumed| resumed.orphans.head());
-            let heads = [client.queue.head(), client.repeats.head(), orphans];
-            heads.into_iter().flatten().any(|head| {
-                let mut slots = self.clients.slots.iter_from(head);
-                slots.any(|slot| slot.target == id)
+    /// Whether another engine would be told of the number: a client waits for an answer to what went
+    /// to its server queue pair, or a server queue pair has a request of its client.
+    fn is_named(&self, id: ClientId) -> bool {
+        let clients = self.clients.states.iter().zip(0..).any(|(client, at)| {
+            let orphans = self.resumes.client(ClientId(at)).map(|resumed| resumed.orphans);
+            let queues = [Some(client.queue), Some(client.repeats), orphans];
+            let heads = queues.into_iter().flatten().filter_map(|queue| queue.head());
+            let mut slots = heads.flat_map(|head| self.clients.slots.iter_from(head));
+            slots.any(|slot| slot.target == id.own_server_qp())
+        });
+        clients
+            || self.servers.states.iter().zip(0..).any(|(server, at)| {
+                let kept = self.resumes.server(ServerQpId(at)).map(|resumed| resumed.kept);
+                let queues = [Some(server.open), Some(server.again), kept];
+                let heads = queues.into_iter().flatten().filter_map(|queue| queue.head());
+                let mut slots = heads.flat_map(|head| self.servers.slots.iter_from(head));
+                slots.any(|slot| slot.request.client == id)
             })
-        })
     }
 
     /// Whether neither half of a connection has anything open.

@@ -183,8 +183,8 @@ pub enum Record {
         /// What the connection manager said of it, if it was heard.
         cm: Option<CmFacts>,
     },
-    /// The number belongs to another connection than before, or is about to. Whatever was bound at
-    /// the one before it is over, and its answers are given.
+    /// The number belongs to another connection than before, or is about to. Whatever the one before
+    /// had bound is done, and what was bound at its server queue pair, whose answers are given.
     Vacant {
         /// Which client, and server queue pair.
         client: ClientId,

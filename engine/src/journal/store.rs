@@ -368,26 +368,26 @@ impl Journal {
         open.iter().try_for_each(|open| self.stray(open.binding, false))
     }
 
-    /// Forgets a connection. Whoever had something bound at its server queue pair has the answers to
-    /// that, and, since answers are given in order, to all that it had asked for before.
+    /// Forgets a connection. Whatever it was bound to do, or was bound at its server queue pair, is
+    /// done; whose that was has the answers, and, since answers are given in order, those to all
+    /// that it had asked for before.
     fn vacate(&mut self, id: ClientId) -> Result<(), JournalError> {
         let (server_qp, values_max) = (id.own_server_qp(), self.values_max);
-        let mut left = Vec::new();
-        for (client, known) in &mut self.clients {
-            if *client == id.0 {
-                left.extend(known.open.drain(..).map(|open| open.binding));
-                continue;
-            }
-            let newest = known.open.iter().rev().find(|o| o.binding.server_qp == server_qp);
-            if let Some(Open { binding, .. }) = newest.copied() {
-                left.extend(known.advance(binding.psn.add(binding.packets), values_max));
-            }
-        }
-        left.retain(|binding| binding.server_qp != server_qp);
         self.clients.remove(&id.0);
         self.servers.remove(&id.0);
         self.hosts.retain(|_, host| *host != server_qp);
-        left.into_iter().try_for_each(|binding| self.stray(binding, false))
+        for known in self.servers.values_mut() {
+            known.strays.retain(|stray| stray.binding.client != id);
+        }
+        let mut reads = Vec::new();
+        for known in self.clients.values_mut() {
+            let newest = known.open.iter().rev().find(|o| o.binding.server_qp == server_qp);
+            if let Some(Open { binding, .. }) = newest.copied() {
+                reads.extend(known.advance(binding.psn.add(binding.packets), values_max));
+            }
+        }
+        reads.retain(|read| read.server_qp != server_qp);
+        reads.into_iter().try_for_each(|read| self.stray(read, false))
     }
 
     fn fill(&mut self, id: ServerQpId, psn: ServerPsn) -> Result<(), JournalError> {

@@ -106,14 +106,16 @@ impl Engine {
         }
     }
 
-    /// Records that a translated connection has ended, and how far its server queue pair is: there
-    /// will be nobody to ask.
+    /// Records that a translated connection has ended, and, while packets of it may be late, how far
+    /// its server queue pair is: there will be nobody to ask.
     pub(crate) fn record_end(&self, client: ClientId, late: bool, out: &mut Out) {
         let server_qp = client.own_server_qp();
         let started = self.servers.get(server_qp).is_some_and(|server| server.started);
         if started && self.config.records && self.config.keeps(Rule::EndIsRecorded) {
             out.push_record(&Record::Ended { client, late });
-            self.record_point(server_qp, out);
+            if late {
+                self.record_point(server_qp, out);
+            }
         }
     }
 
