@@ -55,9 +55,7 @@ pub enum BuildError {
     KeysShards,
     /// No record says yet what a request was steered to, or what took an atomic's place.
     KeysRecords,
-    /// An engine that learns connections cannot go on where another was.
-    ResumeLearning,
-    /// The journal has connections that the directory has not.
+    /// The journal has connections that the directory has not, or there is no room for them.
     ResumeDirectory,
     /// More is open than the configuration allows.
     ResumeLimits,
@@ -85,12 +83,9 @@ impl fmt::Display for BuildError {
             BuildError::LearningShards => {
                 f.write_str("trust by observation works on one shard only")
             }
-            BuildError::ResumeLearning => {
-                f.write_str("connections that are learnt cannot be resumed")
-            }
-            BuildError::ResumeDirectory => {
-                f.write_str("the journal has connections that the directory has not")
-            }
+            BuildError::ResumeDirectory => f.write_str(
+                "the journal has connections that the directory has not, or has no room for",
+            ),
             BuildError::ResumeLimits => f.write_str("more is open than the limits allow"),
             BuildError::Shard { found, shards } => {
                 write!(f, "a connection belongs to shard {found}, but there are {shards}")
@@ -169,6 +164,8 @@ pub struct Engine {
     pub(crate) earliest: Nanos,
     /// What was bound before it went on where another engine was.
     pub(crate) resumes: Resumes,
+    /// No connection goes over into translation before.
+    pub(crate) flips_from: Nanos,
     pub(crate) requests: FlowTable,
     pub(crate) responses: FlowTable,
 }
@@ -239,6 +236,7 @@ impl Engine {
             learner,
             earliest: Nanos::NEVER,
             resumes: Resumes::none(),
+            flips_from: Nanos(0),
             requests,
             responses,
             config,
@@ -393,7 +391,7 @@ impl Engine {
             Ok(Classified::Other(other)) => return self.on_other(side, now, frame, &other, out),
             Err(_) => return self.pass(frame, out),
         };
-        self.confirm(now, frame, &layout);
+        self.confirm(now, frame, &layout, out);
         // What a server asks of a client on the same connection has PSNs of its own: no
         // translation there.
         let found = match (side, layout.opcode.is_request()) {
@@ -407,9 +405,9 @@ impl Engine {
             }
             (Side::Client, false) | (Side::Server, true) => None,
         };
-        let found = found.filter(|id| !self.is_past(now, ClientId(*id)));
+        let found = found.filter(|id| !self.is_past(now, ClientId(*id), out));
         let Some(connection) = found else {
-            self.learn(now, frame, &layout);
+            self.learn(now, frame, &layout, out);
             self.note_passing(now, frame, &layout);
             return self.pass(frame, out);
         };

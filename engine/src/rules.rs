@@ -102,7 +102,7 @@ rules! {
     SteeredAnswerIsTranslated => "steered-answer-is-translated",
     /// What comes late of a translated connection that has ended is not forwarded.
     LateIsNotForwarded => "late-is-not-forwarded",
-    /// A message of which not all has come begins when nothing of its client is on its way elsewhere.
+    /// A message of which not all has come begins when nothing of its client is elsewhere.
     MessageBeginsAlone => "message-begins-alone",
     /// A late copy of a READ does not keep its client from ending its message.
     LateReadIsGivenUp => "late-read-is-given-up",
@@ -140,6 +140,18 @@ rules! {
     LossIsRecorded => "loss-is-recorded",
     /// It is recorded that nothing mapped is left on a server queue pair.
     GoneIsRecorded => "gone-is-recorded",
+    /// It is recorded that a connection goes over into translation, before anything of it does.
+    StartIsRecorded => "start-is-recorded",
+    /// So is what passed before and may be asked for again.
+    PastIsRecorded => "past-is-recorded",
+    /// It is recorded that a translated connection has ended, before its server hears of it.
+    EndIsRecorded => "end-is-recorded",
+    /// It is recorded who holds a place.
+    HostIsRecorded => "host-is-recorded",
+    /// What ran alone in its place when an engine crashed still does for the next.
+    AloneIsRestored => "alone-is-restored",
+    /// No connection flips while what passed an engine before may still be on its way.
+    FlipAfterCrash => "flip-after-crash",
     /// Another engine knows up to where a client's requests are complete.
     FloorIsRestored => "floor-is-restored",
     /// It goes on with the client's message count.

@@ -2,6 +2,7 @@
 
 mod direct;
 
+use direct::learnt;
 use qpmux_engine::Config;
 
 #[test]
@@ -17,4 +18,24 @@ fn an_engine_that_goes_on_takes_the_same_bytes_back_only() {
 #[test]
 fn a_word_that_is_changed_past_the_engine_is_replaced_no_more() {
     assert!(direct::a_contradicted_word_is_left_alone(&Config::default()));
+}
+
+#[test]
+fn what_an_engine_had_sent_alone_is_alone_for_the_next() {
+    assert!(learnt::what_ran_alone_still_does(&Config::default()));
+}
+
+#[test]
+fn a_place_keeps_its_host_for_the_next_engine() {
+    assert!(learnt::a_place_keeps_its_host(&Config::default()));
+}
+
+#[test]
+fn nothing_flips_while_what_passed_an_engine_before_may_be_on_its_way() {
+    assert!(learnt::nothing_flips_at_once(&Config::default()));
+}
+
+#[test]
+fn what_passed_before_a_flip_is_known_to_the_next_engine() {
+    assert!(learnt::what_passed_is_known(&Config::default()));
 }

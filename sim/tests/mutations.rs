@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 mod direct;
 
+use direct::learnt;
 use qpmux_engine::{Config, Rule};
 use qpmux_sim::torture::{Script, Size, first_crash_without, first_script_without, first_without};
 
@@ -29,6 +30,10 @@ fn direct_test(rule: Rule) -> Option<(fn(&Config) -> bool, &'static str)> {
         Rule::SpanBelowHalf => Some((direct::span_stays_below_half, "I-S10")),
         Rule::ContradictionEndsWord => Some((direct::a_contradicted_word_is_left_alone, "A6")),
         Rule::ReturnedBytesMatch => Some((direct::returned_bytes_are_the_same, "I-S2")),
+        Rule::AloneIsRestored => Some((learnt::what_ran_alone_still_does, "I-X3")),
+        Rule::HostIsRecorded => Some((learnt::a_place_keeps_its_host, "I-X3")),
+        Rule::FlipAfterCrash => Some((learnt::nothing_flips_at_once, "F27")),
+        Rule::PastIsRecorded => Some((learnt::what_passed_is_known, "F27")),
         _ => None,
     }
 }

@@ -84,6 +84,34 @@ impl Learner {
         self.begin_told(now_ns, flows, Evidence::Configured, None).ok_or(ConfigureError::NoRoom)
     }
 
+    /// Takes over a connection that another learner knew, and what the connection manager had said
+    /// of it. It is pinned. Its name, if there was room. There is no event of it.
+    pub(crate) fn restore(
+        &mut self,
+        now_ns: u64,
+        [client, server]: [Endpoint; 2],
+        source_ports: [u16; 2],
+        cm: Option<CmFacts>,
+    ) -> Option<ConnectionId> {
+        let ends = [client, server].map(|end| (end.ip, end.qpn));
+        let flows = self.flows_between(now_ns, ends[0], ends[1])?;
+        let seen = [client.mac, server.mac].into_iter().zip(source_ports);
+        for (flow, (mac, port)) in flows.into_iter().zip(seen) {
+            let flow = self.flow(flow);
+            (flow.source_mac, flow.source_port) = (mac, port);
+        }
+        let evidence = if cm.is_some() { Evidence::Cm } else { Evidence::Psn };
+        let name = self.begin_told(now_ns, flows, evidence, cm)?;
+        while self.poll_event().is_some() {}
+        self.pin(name, true);
+        Some(name)
+    }
+
+    /// What the connection manager said of a connection.
+    pub(crate) fn cm_facts(&self, id: ConnectionId) -> Option<CmFacts> {
+        self.connection(id)?.cm
+    }
+
     /// Makes a connection of a handshake that is complete.
     pub(super) fn establish(&mut self, now_ns: u64, done: &Handshake) {
         let (Some(mut facts), Some(rep)) = (done.facts(), done.rep) else {

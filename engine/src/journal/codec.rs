@@ -6,12 +6,16 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::record::{
     Binding, ClientPoint, Extent, Operands, OwnRead, PastRead, Record, ServerPoint, Steer,
 };
+use crate::connections::CmFacts;
 use crate::ids::{ClientId, DomainId, ServerQpId, ShardId};
 use crate::policy::{Connection, Endpoint, PathFacts, Start};
-use crate::wire::{ClientPsn, Msn, Opcode, Qpn, ServerPsn};
+use crate::wire::{ClientPsn, Msn, Opcode, Psn, Qpn, ServerPsn};
 
 /// The version of every kind's form.
 const VERSION: u8 = 1;
+
+/// Bytes of what the connection manager said.
+const CM_FACTS_LEN: usize = 25;
 
 /// Why bytes are no record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +51,9 @@ impl Record {
             Record::ClientPoint(_) => 9,
             Record::ServerPoint(_) => 10,
             Record::PastRead { .. } => 11,
+            Record::Vacant { .. } => 12,
+            Record::Ended { .. } => 13,
+            Record::Host { .. } => 14,
         }
     }
 
@@ -54,11 +61,12 @@ impl Record {
     #[must_use]
     pub const fn len(&self) -> usize {
         2 + match self {
-            Record::Start { .. } => 94,
+            Record::Start { .. } => 120,
             Record::Binding(_) => 83,
             Record::Value { .. } => 17,
-            Record::Fill { .. } => 8,
-            Record::Stopped { .. } | Record::Gone { .. } => 4,
+            Record::Fill { .. } | Record::Host { .. } => 8,
+            Record::Stopped { .. } | Record::Gone { .. } | Record::Vacant { .. } => 4,
+            Record::Ended { .. } => 5,
             Record::Lost { .. } => 9,
             Record::Declined { .. } => 10,
             Record::ClientPoint(_) => 27,
@@ -81,9 +89,19 @@ impl Record {
         w.u8(self.kind())?;
         w.u8(VERSION)?;
         match self {
-            Record::Start { client, connection } => {
+            Record::Start { client, connection, cm } => {
                 w.u32(client.0)?;
                 w.connection(connection)?;
+                w.cm_facts(cm.as_ref())?;
+            }
+            Record::Vacant { client } => w.u32(client.0)?,
+            Record::Ended { client, late } => {
+                w.u32(client.0)?;
+                w.u8(u8::from(*late))?;
+            }
+            Record::Host { place, server_qp } => {
+                w.u32(*place)?;
+                w.u32(server_qp.0)?;
             }
             Record::Binding(binding) => w.binding(binding)?,
             Record::Value { client, psn, opcode, original } => {
@@ -142,7 +160,11 @@ impl Record {
             return Err(r.wrong(version, "version"));
         }
         let record = match kind {
-            1 => Record::Start { client: r.client("client")?, connection: r.connection()? },
+            1 => Record::Start {
+                client: r.client("client")?,
+                connection: r.connection()?,
+                cm: r.cm_facts()?,
+            },
             2 => Record::Binding(r.binding()?),
             3 => Record::Value {
                 client: r.client("client")?,
@@ -167,6 +189,9 @@ impl Record {
                 in_message: r.option("in_message")?.map(ClientId),
             }),
             11 => Record::PastRead { server_qp: r.server("server_qp")?, past: r.past_read()? },
+            12 => Record::Vacant { client: r.client("client")? },
+            13 => Record::Ended { client: r.client("client")?, late: r.bool("late")? },
+            14 => Record::Host { place: r.u32("place")?, server_qp: r.server("server_qp")? },
             _ => return Err(r.wrong(0, "kind")),
         };
         Ok((record, r.at))
@@ -254,6 +279,19 @@ impl Writer<'_> {
         self.u16(connection.depth)?;
         self.u16(connection.domain.0)?;
         self.u8(connection.shard.0)
+    }
+
+    fn cm_facts(&mut self, facts: Option<&CmFacts>) -> Option<()> {
+        self.u8(u8::from(facts.is_some()))?;
+        let Some(facts) = facts else { return self.put(&[0; CM_FACTS_LEN]) };
+        self.u32(facts.client_comm_id)?;
+        self.u32(facts.server_comm_id)?;
+        self.u32(facts.client_psn.value())?;
+        self.u32(facts.server_psn.value())?;
+        self.u16(facts.path_mtu)?;
+        self.u16(facts.partition_key)?;
+        let CmFacts { depth, client_depth, retry_count, rnr_retry_count, .. } = *facts;
+        self.put(&[depth, client_depth, retry_count, rnr_retry_count, facts.local_ack_timeout])
     }
 
     fn extent(&mut self, extent: Option<Extent>) -> Option<()> {
@@ -457,6 +495,24 @@ impl Reader<'_> {
         let shard = ShardId(self.u8("shard")?);
         let start = Start { psn, msn, credits };
         Ok(Connection { client, server, request, response, start, path_mtu, depth, domain, shard })
+    }
+
+    fn cm_facts(&mut self) -> Result<Option<CmFacts>, RecordError> {
+        let is_some = self.bool("cm")?;
+        let facts = CmFacts {
+            client_comm_id: self.u32("client_comm_id")?,
+            server_comm_id: self.u32("server_comm_id")?,
+            client_psn: self.u24("client_psn").map(Psn::new)?,
+            server_psn: self.u24("server_psn").map(Psn::new)?,
+            path_mtu: self.u16("cm path_mtu")?,
+            partition_key: self.u16("cm partition_key")?,
+            depth: self.u8("cm depth")?,
+            client_depth: self.u8("client_depth")?,
+            retry_count: self.u8("retry_count")?,
+            rnr_retry_count: self.u8("rnr_retry_count")?,
+            local_ack_timeout: self.u8("local_ack_timeout")?,
+        };
+        Ok(is_some.then_some(facts))
     }
 
     fn packets(&mut self) -> Result<u32, RecordError> {

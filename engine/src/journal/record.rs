@@ -1,5 +1,6 @@
 //! What records say.
 
+use crate::connections::CmFacts;
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::mail::Kind;
 use crate::policy::{Access, Connection, Rights};
@@ -171,12 +172,36 @@ pub struct ServerPoint {
 /// One record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Record {
-    /// A connection is translated from here on, as [`Connection::start`] says.
+    /// A connection that was learnt is translated from here on, as [`Connection::start`] says. It
+    /// precedes whatever is translated. What was done before and may be asked for again stands
+    /// before it, behind [`Record::Vacant`]: [`Record::PastRead`] and [`Record::Value`].
     Start {
         /// Which client.
         client: ClientId,
         /// All that is known of it.
         connection: Connection,
+        /// What the connection manager said of it, if it was heard.
+        cm: Option<CmFacts>,
+    },
+    /// The number belongs to another connection than before, or is about to. Whatever the one
+    /// before had bound is done, and what was bound at its server queue pair, whose answers are given.
+    Vacant {
+        /// Which client, and server queue pair.
+        client: ClientId,
+    },
+    /// A translated connection has ended. It precedes the message that says so to its server.
+    Ended {
+        /// Which client.
+        client: ClientId,
+        /// Packets that bear its queue pair numbers are still its own.
+        late: bool,
+    },
+    /// A server queue pair holds a place. It precedes the first binding that this brings there.
+    Host {
+        /// The place.
+        place: u32,
+        /// The server queue pair.
+        server_qp: ServerQpId,
     },
     /// See [`Binding`]. It precedes the request's first transmission.
     Binding(Binding),

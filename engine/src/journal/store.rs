@@ -7,6 +7,7 @@ use core::fmt;
 use super::codec::RecordError;
 use super::record::{Binding, ClientPoint, PAST_READS, PastRead, Record, ServerPoint};
 use crate::Config;
+use crate::connections::CmFacts;
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::mail::Kind;
 use crate::policy::Connection;
@@ -63,7 +64,11 @@ pub(crate) struct Stray {
 /// What is known of a client.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct KnownClient {
+    /// One that was learnt, if it is translated.
     pub(crate) connection: Option<Connection>,
+    pub(crate) cm: Option<CmFacts>,
+    /// The connection has ended; whether packets of it may still come.
+    pub(crate) ended: Option<bool>,
     /// Everything before it is done; `None`: as the connection began.
     pub(crate) floor: Option<ClientPsn>,
     /// Messages before the floor; `None`: as the connection began.
@@ -192,7 +197,8 @@ impl KnownServer {
 }
 
 /// What [`crate::Engine::resume`] needs of a log. What it holds is bounded by the limits of the
-/// configuration: about 100 bytes for each open request and 24 for each result kept.
+/// configuration: about 100 bytes for each open request and 24 for each result kept. Places that
+/// are found as they are needed take 8 each.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Journal {
     connections_max: u32,
@@ -203,6 +209,8 @@ pub struct Journal {
     clients: BTreeMap<u32, KnownClient>,
     servers: BTreeMap<u32, KnownServer>,
     declined: BTreeSet<(DomainId, u64)>,
+    /// Who holds a place that was given out when it was needed.
+    hosts: BTreeMap<u32, ServerQpId>,
 }
 
 impl Journal {
@@ -218,6 +226,7 @@ impl Journal {
             clients: BTreeMap::new(),
             servers: BTreeMap::new(),
             declined: BTreeSet::new(),
+            hosts: BTreeMap::new(),
         }
     }
 
@@ -241,8 +250,15 @@ impl Journal {
     /// When it says more than the configuration allows: the journal is of no use then.
     pub fn apply(&mut self, record: &Record) -> Result<(), JournalError> {
         match record {
-            Record::Start { client, connection } => {
-                self.client(*client)?.connection = Some(*connection);
+            Record::Start { client, connection, cm } => {
+                let known = self.client(*client)?;
+                (known.connection, known.cm) = (Some(*connection), *cm);
+            }
+            Record::Vacant { client } => self.vacate(*client)?,
+            Record::Ended { client, late } => self.client(*client)?.ended = Some(*late),
+            Record::Host { place, server_qp } => {
+                self.server(*server_qp)?.gone = false;
+                self.hosts.insert(*place, *server_qp);
             }
             Record::Binding(binding) => self.bind(binding)?,
             Record::Value { client, psn, opcode, original } => {
@@ -264,7 +280,10 @@ impl Journal {
                 known.lost = Some((*done, *refusing));
                 known.strays.clear();
             }
-            Record::Gone { server_qp } => self.server(*server_qp)?.gone = true,
+            Record::Gone { server_qp } => {
+                self.server(*server_qp)?.gone = true;
+                self.hosts.retain(|_, host| host != server_qp);
+            }
             Record::Declined { domain, key } => {
                 // One more than the engine's set holds, which then holds every key.
                 if self.declined.len() <= self.declined_max {
@@ -349,6 +368,28 @@ impl Journal {
         open.iter().try_for_each(|open| self.stray(open.binding, false))
     }
 
+    /// Forgets a connection. Whatever it was bound to do, or was bound at its server queue pair, is
+    /// done; whose that was has the answers, and, since answers are given in order, those to all
+    /// that it had asked for before.
+    fn vacate(&mut self, id: ClientId) -> Result<(), JournalError> {
+        let (server_qp, values_max) = (id.own_server_qp(), self.values_max);
+        self.clients.remove(&id.0);
+        self.servers.remove(&id.0);
+        self.hosts.retain(|_, host| *host != server_qp);
+        for known in self.servers.values_mut() {
+            known.strays.retain(|stray| stray.binding.client != id);
+        }
+        let mut reads = Vec::new();
+        for known in self.clients.values_mut() {
+            let newest = known.open.iter().rev().find(|o| o.binding.server_qp == server_qp);
+            if let Some(Open { binding, .. }) = newest.copied() {
+                reads.extend(known.advance(binding.psn.add(binding.packets), values_max));
+            }
+        }
+        reads.retain(|read| read.server_qp != server_qp);
+        reads.into_iter().try_for_each(|read| self.stray(read, false))
+    }
+
     fn fill(&mut self, id: ServerQpId, psn: ServerPsn) -> Result<(), JournalError> {
         let is_it = |b: &Binding| b.server_qp == id && b.server_psn == psn;
         let clients = self.clients.iter();
@@ -372,7 +413,10 @@ impl Journal {
         for (id, known) in &self.clients {
             let client = ClientId(*id);
             if let Some(connection) = known.connection {
-                emit(&Record::Start { client, connection });
+                emit(&Record::Start { client, connection, cm: known.cm });
+            }
+            if let Some(late) = known.ended {
+                emit(&Record::Ended { client, late });
             }
             if let (Some(floor), Some(msn)) = (known.floor, known.msn) {
                 let KnownClient { last_plain, key, in_message, .. } = *known;
@@ -412,9 +456,17 @@ impl Journal {
                 emit(&Record::Gone { server_qp });
             }
         }
+        self.hosts.iter().for_each(|(place, host)| {
+            emit(&Record::Host { place: *place, server_qp: *host });
+        });
         self.declined.iter().for_each(|(domain, key)| {
             emit(&Record::Declined { domain: *domain, key: *key });
         });
+    }
+
+    /// Who holds which place.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = (u32, ServerQpId)> {
+        self.hosts.iter().map(|(place, host)| (*place, *host))
     }
 
     pub(crate) fn clients(&self) -> impl Iterator<Item = (ClientId, &KnownClient)> {

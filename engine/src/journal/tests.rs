@@ -7,8 +7,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
+use crate::connections::CmFacts;
 use crate::policy::{Connection, Endpoint, PathFacts, Start};
-use crate::wire::{ClientPsn, Msn, Opcode, Qpn, ServerPsn};
+use crate::wire::{ClientPsn, Msn, Opcode, Psn, Qpn, ServerPsn};
 use crate::{ClientId, Config, DomainId, GENERATED_MAX, ServerQpId, ShardId};
 
 fn client_psn() -> impl Strategy<Value = ClientPsn> {
@@ -57,6 +58,22 @@ fn connection() -> impl Strategy<Value = Connection> {
             }
         },
     )
+}
+
+fn cm_facts() -> impl Strategy<Value = CmFacts> {
+    any::<([u32; 4], [u16; 2], [u8; 5])>().prop_map(|(names, numbers, counts)| CmFacts {
+        client_comm_id: names[0],
+        server_comm_id: names[1],
+        client_psn: Psn::new(names[2]),
+        server_psn: Psn::new(names[3]),
+        path_mtu: numbers[0],
+        depth: counts[0],
+        client_depth: counts[1],
+        partition_key: numbers[1],
+        retry_count: counts[2],
+        rnr_retry_count: counts[3],
+        local_ack_timeout: counts[4],
+    })
 }
 
 fn steer() -> impl Strategy<Value = Steer> {
@@ -122,7 +139,7 @@ fn point() -> impl Strategy<Value = Record> {
 
 fn small() -> impl Strategy<Value = Record> {
     let psns = (client_psn(), server_psn());
-    (0..6, any::<(u32, u64, bool)>(), psns).prop_map(|(which, (id, number, add), (c, s))| {
+    (0..9, any::<(u32, u64, bool)>(), psns).prop_map(|(which, (id, number, add), (c, s))| {
         let (client, server_qp) = (ClientId(id), ServerQpId(id));
         match which {
             0 => {
@@ -133,6 +150,9 @@ fn small() -> impl Strategy<Value = Record> {
             2 => Record::Stopped { client },
             3 => Record::Lost { server_qp, done: s, refusing: add },
             4 => Record::Gone { server_qp },
+            5 => Record::Vacant { client },
+            6 => Record::Ended { client, late: add },
+            7 => Record::Host { place: number as u32, server_qp },
             _ => Record::Declined { domain: DomainId(id as u16), key: number },
         }
     })
@@ -151,8 +171,9 @@ fn past_read() -> impl Strategy<Value = Record> {
 
 fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
-        (any::<u32>(), connection())
-            .prop_map(|(id, connection)| Record::Start { client: ClientId(id), connection }),
+        (any::<u32>(), connection(), prop::option::of(cm_facts())).prop_map(
+            |(id, connection, cm)| Record::Start { client: ClientId(id), connection, cm }
+        ),
         binding().prop_map(Record::Binding),
         point(),
         small(),
@@ -320,6 +341,71 @@ fn a_repeated_read_is_kept_until_its_server_queue_pair_has_done_it() {
     assert_eq!(again(&journal, &config), journal);
     journal.apply(&Record::Binding(nth(1, 4, 4, 9, 9))).unwrap();
     assert_eq!(strays(&journal), 0);
+}
+
+fn start(client: u32) -> Record {
+    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let end = Endpoint { mac: [0; 6], ip, qpn: Qpn::new(client) };
+    let path = PathFacts {
+        source_port: 1,
+        traffic_class: 0,
+        hop_limit: 64,
+        migration_request: false,
+        partition_key: 0xffff,
+        tag: None,
+    };
+    let connection = Connection {
+        client: end,
+        server: end,
+        request: path,
+        response: path,
+        start: Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 31 },
+        path_mtu: 256,
+        depth: 1,
+        domain: DomainId(0),
+        shard: ShardId(0),
+    };
+    Record::Start { client: ClientId(client), connection, cm: None }
+}
+
+#[test]
+fn a_number_that_is_used_again_begins_anew_and_its_guests_have_their_answers() {
+    let config = Config::default();
+    let mut journal = Journal::new(&config);
+    let elsewhere =
+        |client, n, psn| Binding { server_qp: ServerQpId(9), ..nth(client, n, 0, psn, 0) };
+    let host = Record::Host { place: 1, server_qp: SERVER };
+    let late = Record::Ended { client: ClientId(0), late: true };
+    for record in [start(0), start(1), host, late] {
+        journal.apply(&record).unwrap();
+    }
+    // The guest's first goes to another server queue pair, and so does the owner's only one.
+    for binding in [elsewhere(1, 0, 0), nth(1, 1, 0, 0, 0), elsewhere(0, 0, 1), elsewhere(1, 2, 2)]
+    {
+        journal.apply(&Record::Binding(binding)).unwrap();
+    }
+    assert_eq!(again(&journal, &config), journal);
+    journal.apply(&Record::Vacant { client: ClientId(0) }).unwrap();
+    assert_eq!(again(&journal, &config), journal);
+    let clients: Vec<_> = journal.clients().map(|(id, known)| (id.0, known.open.len())).collect();
+    assert_eq!(clients, [(1, 1)], "what was bound at it, and all before that, is done");
+    let servers: Vec<_> = journal.servers().map(|(id, known)| (id.0, known.strays.len())).collect();
+    assert_eq!(servers, [(9, 0)], "so is what the owner had bound elsewhere");
+    assert_eq!(journal.hosts().count(), 0);
+}
+
+#[test]
+fn a_host_is_one_until_it_is_gone_and_may_be_one_again() {
+    let config = Config::default();
+    let mut journal = Journal::new(&config);
+    let host = |place, id| Record::Host { place, server_qp: ServerQpId(id) };
+    let gone = Record::Gone { server_qp: ServerQpId(1) };
+    for record in [host(4, 1), host(5, 2), gone, host(4, 2), host(5, 1)] {
+        journal.apply(&record).unwrap();
+        assert_eq!(again(&journal, &config), journal);
+    }
+    assert_eq!(journal.hosts().collect::<Vec<_>>(), [(4, ServerQpId(2)), (5, ServerQpId(1))]);
+    assert!(journal.servers().all(|(_, known)| !known.gone));
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Client {
         Client { service: Service::Watching, ..Client::started(id, &start) }
     }
 
-    fn started(id: ClientId, start: &Start) -> Client {
+    pub(super) fn started(id: ClientId, start: &Start) -> Client {
         Client {
             service: Service::Active,
             expected: start.psn,

@@ -214,7 +214,8 @@ impl Engine {
                 Service::Resuming => false,
                 Service::Watching => self.undrain_step(now, id, out),
                 Service::Active => {
-                    self.expire_step(now, id, out)
+                    self.start_step(id, out)
+                        || self.expire_step(now, id, out)
                         || self.release_step(id, out)
                         || self.acknowledge(id, out)
                         || self.refuse_step(id, out)

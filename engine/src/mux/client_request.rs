@@ -246,7 +246,8 @@ impl Engine {
     /// until it is the client's oldest. So does a request that the guests of its own server
     /// queue pair have to leave for, and one that must run alone.
     fn may_issue(&mut self, id: ClientId, slot: u32) -> bool {
-        if self.watches.is_draining(id) || !self.is_free(id, slot) {
+        let starts = self.watches.is_draining(id) || self.watches.is_starting(id);
+        if starts || !self.is_free(id, slot) {
             return false;
         }
         self.resolve(id, slot);
@@ -280,8 +281,8 @@ impl Engine {
             && self.may_enter(id, &record)
     }
 
-    /// Whether a request before this one is on its way to another server queue pair than its client's
-    /// own. If it came back, it would have to go to that one as well, where it cannot go into a
+    /// Whether a request before this one is on its way to another server queue pair than its
+    /// client's own. If it came back, it would have to go to that one as well, where it cannot go into a
     /// message that has begun; and the client may wait for it before it sends the rest.
     fn has_elsewhere(&self, id: ClientId, slot: u32) -> bool {
         let mut before = self.clients.get(id).and_then(|client| client.queue.head());
@@ -445,6 +446,10 @@ impl Engine {
             client.service = Service::Stopped;
             self.counters.out_of_service += 1;
             self.clients.work.push(id.0);
+            // Others may have waited for the rest of its message.
+            while let Some(parked) = self.parked.pop() {
+                self.clients.work.push(parked);
+            }
         }
     }
 

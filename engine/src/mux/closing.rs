@@ -282,6 +282,7 @@ impl Engine {
             Hosting::Telling(shard) if shard >= shards => {
                 server.hosting = Hosting::Gone;
                 if let Some(Teardown { token, .. }) = server.teardown.take() {
+                    self.record_point(id, out);
                     // Only now the server hears of it, and falls silent.
                     self.watches.end(id.owner(), now.after(self.config.packet_lifetime_ns));
                     out.push(Action::Send(token, Side::Server));

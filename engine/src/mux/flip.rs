@@ -2,12 +2,15 @@
 //! its client asks again from before is answered as before.
 
 use super::client::{Service, State};
+use super::results::AtomicResult;
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::{Frame, Side};
 use crate::ids::ClientId;
+use crate::journal::Record;
 use crate::mail::Kind;
 use crate::out::{Action, Out};
+use crate::policy::Start;
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Layout};
@@ -19,11 +22,13 @@ const ANSWERS_MIN: u32 = 4;
 impl Engine {
     /// Whether all that the flip needs is known. What passed beyond a gap has a PSN that is given
     /// out anew after the flip, and may reach the server late, in the place of the new one.
-    fn is_flippable(&self, id: ClientId, layout: &Layout) -> bool {
+    fn is_flippable(&self, now: Nanos, id: ClientId, layout: &Layout) -> bool {
         let watch = self.watches.get(id);
         let psn = ClientPsn::from_wire(layout.psn);
         let mtu = self.known_mtu(&watch).next_power_of_two();
-        watch.request_seen
+        let alone = now >= self.flips_from || !self.config.keeps(Rule::FlipAfterCrash);
+        alone
+            && watch.request_seen
             && watch.response_seen
             && !watch.dead
             && (watch.passed.is_none_or(|passed| psn.is_after(passed))
@@ -38,7 +43,7 @@ impl Engine {
 
     /// Whether the connection flips with this request, which nothing is outstanding before.
     pub(super) fn may_flip(&mut self, now: Nanos, id: ClientId, layout: &Layout) -> bool {
-        if !self.is_flippable(id, layout) {
+        if !self.is_flippable(now, id, layout) {
             return false;
         }
         let quiet = self.clients.get(id).is_some_and(|client| client.queue.is_empty());
@@ -75,7 +80,7 @@ impl Engine {
         let patience = self.config.flip_wait_ns;
         watch.must_answer
             && watch.ready_at.is_some_and(|since| now >= since.after(patience))
-            && self.is_flippable(id, layout)
+            && self.is_flippable(now, id, layout)
             && !self.has_lost_atomics(id)
     }
 
@@ -107,12 +112,51 @@ impl Engine {
         if let Some(server) = self.servers.get_mut(id.own_server_qp()) {
             server.start(first);
         }
+        let start = Start { psn: first, msn: client.completed_msn, credits: client.credits };
+        if let Some(connection) = self.directory.client_mut(id) {
+            connection.start = start;
+        }
+        let records = self.config.records && self.config.keeps(Rule::StartIsRecorded);
         if let Some(watch) = self.watches.get_mut(id) {
             watch.draining_since = None;
             watch.start = Some(first);
+            watch.starting = records.then_some(0);
+        }
+        if records {
+            self.clients.work.push(id.0);
         }
         self.counters.flips += 1;
         self.keep_learnt(id);
+    }
+
+    /// Writes one record of the start of a connection: what its client may ask for again from
+    /// before, then the start itself. `false` if there is none to be written. Until then nothing of
+    /// it is bound: an engine that goes on from less lets the connection pass.
+    pub(super) fn start_step(&mut self, id: ClientId, out: &mut Out) -> bool {
+        let Some(watch) = self.watches.get_mut(id) else { return false };
+        let Some(written) = watch.starting else { return false };
+        let name = watch.learnt;
+        let keeps = self.config.keeps(Rule::PastIsRecorded);
+        let server_qp = id.own_server_qp();
+        let reads = self.servers.past_reads.known(server_qp);
+        let reads = reads.map(|past| Record::PastRead { server_qp, past });
+        let values =
+            self.clients.results.known(id).map(|AtomicResult { psn, opcode, original }| {
+                Record::Value { client: id, psn, opcode, original }
+            });
+        let past = reads.chain(values).filter(|_| keeps);
+        let next = core::iter::once(Record::Vacant { client: id }).chain(past);
+        if let Some(record) = next.into_iter().nth(usize::from(written)) {
+            out.push_record(&record);
+            watch.starting = Some(written + 1);
+            return true;
+        }
+        watch.starting = None;
+        let cm = name.and_then(|name| self.learner.as_ref()?.cm_facts(name));
+        if let Some(&connection) = self.directory.client(id) {
+            out.push_record(&Record::Start { client: id, connection, cm });
+        }
+        true
     }
 
     /// A client repeats an atomic that nobody here has seen the answer of. From before the flip,
@@ -146,6 +190,9 @@ impl Engine {
         let Some(ack) = layout.atomic_ack(frame.bytes()) else { return false };
         if !self.is_from_before(id, psn) || !self.clients.results.fulfil(id, psn, ack.original) {
             return false;
+        }
+        if let Some(result) = self.clients.results.get(id, psn) {
+            self.record_result(id, &result, out);
         }
         self.drop_frame(frame, DropReason::Consumed, out);
         true

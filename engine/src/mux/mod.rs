@@ -20,6 +20,7 @@ mod repeat;
 mod results;
 pub(crate) mod resume;
 mod resume_client;
+mod resume_learnt;
 mod resume_server;
 mod rewrite;
 mod route;

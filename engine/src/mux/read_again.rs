@@ -54,6 +54,15 @@ impl PastReads {
         }
     }
 
+    /// All of a server queue pair, oldest first.
+    pub(super) fn known(&self, id: ServerQpId) -> impl Iterator<Item = PastRead> {
+        let one = self.0.get(id.index()).into_iter();
+        one.flat_map(|(ring, next)| {
+            let (newer, older) = ring.split_at_checked(*next).unwrap_or((ring, &[]));
+            older.iter().chain(newer).flatten().map(|past| past.known)
+        })
+    }
+
     pub(super) fn reset(&mut self, id: ServerQpId) {
         if let Some(one) = self.0.get_mut(id.index()) {
             *one = ([None; PAST_READS], 0);

@@ -2,10 +2,12 @@
 
 use super::client::{ClientSlot, Way};
 use super::closing::Loss;
+use super::results::AtomicResult;
+use super::server::ServerSlot;
 use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::{ClientId, ServerQpId};
-use crate::journal::{Binding, Extent, Operands, Record, Steer};
+use crate::journal::{Binding, Extent, Operands, Record, ServerPoint, Steer};
 use crate::mail::{Origin, Request};
 use crate::out::Out;
 use crate::policy::PlaceId;
@@ -50,6 +52,7 @@ impl Engine {
         if !self.config.records || !self.config.keeps(Rule::BindingIsRecorded) {
             return;
         }
+        self.record_host(slot, out);
         let Some(record) = self.servers.slots.get(slot) else { return };
         let Request { client, packets, exclusive, server_qp, origin, .. } = record.request;
         let Some(server) = self.servers.get(server_qp) else { return };
@@ -87,6 +90,56 @@ impl Engine {
         }));
     }
 
+    /// Records who holds the place that brought a request to its server queue pair, unless that is
+    /// known from the start or recorded.
+    fn record_host(&mut self, slot: u32, out: &mut Out) {
+        let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
+        let Way::Place(PlaceId(place)) = request.origin.way else { return };
+        let records = self.policy.trust.learns() && self.config.keeps(Rule::HostIsRecorded);
+        let server_qp = request.server_qp;
+        if let Some(state) = self.directory.places.get_mut(PlaceId(place))
+            && records
+            && state.host == Some(server_qp)
+            && !core::mem::replace(&mut state.host_recorded, true)
+        {
+            out.push_record(&Record::Host { place, server_qp });
+        }
+    }
+
+    /// Records that a translated connection has ended, and, while packets of it may be late, how
+    /// far its server queue pair is: there will be nobody to ask.
+    pub(crate) fn record_end(&self, client: ClientId, late: bool, out: &mut Out) {
+        let server_qp = client.own_server_qp();
+        let started = self.servers.get(server_qp).is_some_and(|server| server.started);
+        if started && self.config.records && self.config.keeps(Rule::EndIsRecorded) {
+            out.push_record(&Record::Ended { client, late });
+            if late {
+                self.record_point(server_qp, out);
+            }
+        }
+    }
+
+    /// Records how far a server queue pair is, if that is known.
+    pub(super) fn record_point(&self, server_qp: ServerQpId, out: &mut Out) {
+        let Some(server) = self.servers.get(server_qp) else { return };
+        let known = server.carried && server.loss.is_none() && !self.is_asking(server_qp);
+        if self.config.records && known {
+            let oldest = server.open.head().and_then(|oldest| self.servers.slots.get(oldest));
+            let floor = oldest.map_or(server.next, |oldest| oldest.psn);
+            let (next, in_message) = (server.next, server.in_message);
+            let point = ServerPoint { server_qp, next, floor, in_message };
+            out.push_record(&Record::ServerPoint(point));
+        }
+    }
+
+    /// Records what an atomic had found that was asked for before its connection was translated.
+    pub(super) fn record_result(&self, client: ClientId, result: &AtomicResult, out: &mut Out) {
+        if self.config.records && self.config.keeps(Rule::ValueIsRecorded) {
+            let AtomicResult { psn, opcode, original } = *result;
+            out.push_record(&Record::Value { client, psn, opcode, original });
+        }
+    }
+
     /// Records the answer of an atomic.
     pub(super) fn record_value(&self, request: &Request, original: u64, out: &mut Out) {
         if self.config.records && self.config.keeps(Rule::ValueIsRecorded) {
@@ -97,7 +150,7 @@ impl Engine {
     }
 
     /// Records that a server queue pair was given up. `false` if that was recorded.
-    pub(super) fn record_loss(&mut self, server_qp: ServerQpId, out: &mut Out) -> bool {
+    pub(crate) fn record_loss(&mut self, server_qp: ServerQpId, out: &mut Out) -> bool {
         let records = self.config.records && self.config.keeps(Rule::LossIsRecorded);
         let Some(state) = self.servers.get_mut(server_qp) else { return false };
         let recorded = core::mem::replace(&mut state.loss_recorded, true);

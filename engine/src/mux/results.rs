@@ -59,6 +59,18 @@ impl Results {
         Some(AtomicResult { psn, opcode: cell.opcode, original })
     }
 
+    /// All results that are kept of a client, oldest first.
+    pub(crate) fn known(&self, id: ClientId) -> impl Iterator<Item = AtomicResult> {
+        let first = id.index() * self.per_client;
+        let ring = self.cells.get(first..first + self.per_client).unwrap_or_default();
+        let next = self.next.get(id.index()).copied().map_or(0, usize::from);
+        let (newer, older) = ring.split_at_checked(next).unwrap_or((ring, &[]));
+        older.iter().chain(newer).flatten().filter_map(|cell| {
+            let Cell { psn, opcode, original } = *cell;
+            Some(AtomicResult { psn, opcode, original: original? })
+        })
+    }
+
     /// Keeps a result.
     pub(crate) fn keep(&mut self, id: ClientId, result: AtomicResult) {
         let AtomicResult { psn, opcode, original } = result;

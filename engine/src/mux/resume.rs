@@ -127,6 +127,16 @@ impl Resumes {
         }
     }
 
+    /// The number is another connection's now.
+    pub(crate) fn reset(&mut self, id: ClientId) {
+        if let Some(server) = self.server_mut(id.own_server_qp()) {
+            (server.phase, server.cut, server.voids) = (Phase::Over, Cut::No, 0);
+        }
+        if let Some(client) = self.client_mut(id) {
+            (client.asked, client.deadline) = (None, Nanos::NEVER);
+        }
+    }
+
     pub(crate) fn server(&self, id: ServerQpId) -> Option<&ResumedServer> {
         self.servers.get(id.index())
     }
@@ -169,7 +179,8 @@ impl Engine {
     /// records, the new ones go behind the old.
     ///
     /// The engine before must be cut off from the network: two of them would give one PSN to two
-    /// requests. Connections that are learnt cannot be resumed.
+    /// requests. Of connections that were learnt, those go on that were translated; the others
+    /// pass, and are learnt again.
     ///
     /// # Errors
     /// See [`BuildError`].
@@ -181,13 +192,13 @@ impl Engine {
         journal: &Journal,
         now: Nanos,
     ) -> Result<Engine, BuildError> {
-        if policy.trust.learns() {
-            return Err(BuildError::ResumeLearning);
-        }
         if policy.changes_requests() {
             return Err(BuildError::KeysRecords);
         }
         let mut engine = Engine::new(config, policy, directory, shard, shards)?;
+        if engine.policy.trust.learns() {
+            engine.restore_learnt(now, journal)?;
+        }
         let connections = engine.directory.len();
         let until = now.after(engine.config.resume_wait_ns);
         // Until then what was sent before may arrive, and be answered as late.
@@ -195,11 +206,12 @@ impl Engine {
         engine.resumes = Resumes::new(connections, until, quiet_from);
         let strangers = journal.clients().any(|(id, _)| id.index() >= connections)
             || journal.servers().any(|(id, _)| id.index() >= connections);
-        if strangers {
+        if strangers && !engine.policy.trust.learns() {
             return Err(BuildError::ResumeDirectory);
         }
         let restored = engine.restore_clients(journal)?;
         engine.restore_servers(now, journal, restored)?;
+        engine.close_ended();
         engine.earliest = now;
         Ok(engine)
     }
@@ -211,7 +223,9 @@ impl Engine {
         bound.resize_with(self.directory.len(), Vec::new);
         let mut used = vec![0; usize::from(self.shards)];
         for (id, known) in journal.clients() {
-            let Some(shard) = self.shard_of(id) else { continue };
+            let Some(shard) = self.shard_of(id).filter(|_| self.goes_on(id)) else {
+                continue;
+            };
             if shard == self.shard {
                 self.restore_client(id, known)?;
                 let begun = server_inside_message(journal, id, known);
@@ -277,7 +291,7 @@ impl Engine {
         for open in &known.open {
             let slot = self.clients.slots.insert(restored_slot(&open.binding, open.value));
             let slot = slot.ok_or(BuildError::ResumeLimits)?;
-            self.enter(open.binding.steer.into());
+            self.enter_again(open.binding.steer.into());
             let Some(resumed) = self.resumes.client_mut(id) else { continue };
             resumed.unsettled += 1;
             let Some(client) = self.clients.states.get_mut(id.index()) else { continue };
@@ -301,11 +315,14 @@ impl Engine {
         let mut bindings = Vec::new();
         for (id, known) in journal.servers() {
             // Every shard gives a gone host's places to the same others.
+            if !self.goes_on(id.owner()) {
+                continue;
+            }
             if known.gone {
                 self.directory.give_up_host(id, &self.policy);
             }
             if self.shard_of(id.owner()) == Some(self.shard) {
-                self.restore_server(id, known);
+                self.restore_server(now, id, known);
             }
         }
         for (i, mut list) in bound.into_iter().enumerate() {
@@ -343,7 +360,9 @@ impl Engine {
         Ok(())
     }
 
-    fn restore_server(&mut self, id: ServerQpId, known: &KnownServer) {
+    fn restore_server(&mut self, now: Nanos, id: ServerQpId, known: &KnownServer) {
+        let learns = self.policy.trust.learns();
+        let until = now.after(self.config.packet_lifetime_ns);
         let Some(server) = self.servers.get_mut(id) else { return };
         if let Some((next, floor)) = known.span {
             (server.next, server.acknowledged) = (next, floor);
@@ -355,18 +374,20 @@ impl Engine {
             self.servers.past_reads.note(id, *past, end);
         }
         let Some(server) = self.servers.get_mut(id) else { return };
-        if known.gone {
+        // Where places are given out as they are needed, one that was only busy hosts again.
+        if known.gone && (!learns || known.lost.is_some()) {
             server.hosting = Hosting::Gone;
         }
+        let done = server.acknowledged;
         if let Some((_, refusing)) = known.lost {
             // Whatever was sent to it may still be on its way.
             server.loss = Some(match refusing {
                 true => Loss::Refusing,
-                false => Loss::Silent { until: Nanos(0) },
+                false => Loss::Silent { until },
             });
             server.loss_recorded = true;
+            self.close_host(id);
         }
-        let done = server.acknowledged;
         if let Some(resumed) = self.resumes.server_mut(id) {
             resumed.done = done;
         }
@@ -390,7 +411,7 @@ impl Engine {
             alone: matches!(way, Way::Alone(_)),
             mapped: matches!(way, Way::Place(_)),
             parts: 0,
-            access: binding.access(),
+            access: binding.access().filter(|_| source != Source::Filler),
             operands: binding.operands,
             key: None,
             origin: Origin {

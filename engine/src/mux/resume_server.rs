@@ -364,6 +364,8 @@ impl Engine {
         record.source = Source::Filler;
         // A plain acknowledgement completes it now.
         record.request.kind = Kind::Plain;
+        // That shows nothing of what would have been accepted.
+        record.request.access = None;
         if request.kind != Kind::Plain
             && let Some(server) = self.servers.states.get_mut(id.index())
         {

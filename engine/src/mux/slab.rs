@@ -119,6 +119,16 @@ impl<T: Copy> Slab<T> {
     }
 
     /// The record before this one in its queue.
+    /// A record of a queue and those behind it.
+    pub(crate) fn iter_from(&self, first: u32) -> impl Iterator<Item = &T> + Clone {
+        let mut next = Some(first);
+        core::iter::from_fn(move || {
+            let index = next?;
+            next = self.next(index);
+            self.get(index)
+        })
+    }
+
     pub(crate) fn previous(&self, index: u32) -> Option<u32> {
         self.entries.get(index as usize).map(|e| e.previous).filter(|previous| *previous != NIL)
     }

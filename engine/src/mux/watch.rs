@@ -48,6 +48,9 @@ pub(crate) struct Watch {
     pub(super) repeated: Option<ClientPsn>,
     /// The first PSN after the flip.
     pub(super) start: Option<ClientPsn>,
+    /// How many records of its start are written, while more are to come. Nothing is bound at its
+    /// server queue pair, and nothing of its client anywhere, before they are.
+    pub(super) starting: Option<u16>,
     /// The connection has ended, and until then packets of it may still come.
     pub(super) ended: Option<Nanos>,
     /// What the learner calls it.
@@ -107,6 +110,23 @@ impl Watches {
     /// Whether the connection has ended so long ago that no packet of it can come any more.
     pub(crate) fn is_over(&self, id: ClientId, now: Nanos) -> bool {
         self.0.get(id.index()).and_then(|watch| watch.ended).is_some_and(|until| until <= now)
+    }
+
+    /// Whether the log does not know yet that it is translated.
+    pub(crate) fn is_starting(&self, id: ClientId) -> bool {
+        self.0.get(id.index()).is_some_and(|watch| watch.starting.is_some())
+    }
+
+    /// It was translated already by an engine before.
+    pub(super) fn tell_restored(
+        &mut self,
+        id: ClientId,
+        start: ClientPsn,
+        name: Option<ConnectionId>,
+    ) {
+        if let Some(watch) = self.get_mut(id) {
+            (watch.start, watch.learnt) = (Some(start), name);
+        }
     }
 
     pub(crate) fn reset(&mut self, id: ClientId) {

@@ -1,12 +1,13 @@
 //! Places in use: who may send to a place's host now, and who waits.
 
-use super::client::{ClientSlot, Way};
+use super::client::{ClientSlot, Service, Way};
 use super::closing::Hosting;
 use crate::counters::DeclineReason;
 use crate::engine::Engine;
 use crate::ids::{ClientId, ServerQpId};
 use crate::policy::{Access, Fit, PlaceId, TrustBy};
 use crate::rules::Rule;
+use crate::wire::ClientPsn;
 
 impl Engine {
     /// The server queue pair that holds a place; one is found if none does, lowest number of
@@ -30,7 +31,8 @@ impl Engine {
 
     fn is_eligible(&self, id: ServerQpId) -> bool {
         self.servers.get(id).is_some_and(|server| {
-            server.started && server.hosting == Hosting::Open && !server.exclusive
+            let started = server.started && !self.watches.is_starting(id.owner());
+            started && server.hosting == Hosting::Open && !server.exclusive
         }) && self.directory.may_host(id, &self.policy)
     }
 
@@ -85,6 +87,10 @@ impl Engine {
             Way::Own => return true,
             Way::Place(place) | Way::Alone(place) => place,
         };
+        if self.is_alone_before(place, (id, record.psn)) {
+            self.parked.push(id.0);
+            return false;
+        }
         let Some(state) = self.directory.places.get_mut(place) else { return true };
         let may = match record.way {
             Way::Alone(_) => {
@@ -100,6 +106,43 @@ impl Engine {
             self.parked.push(id.0);
         }
         may
+    }
+
+    /// Whether a request of this place that an engine before has handed over, to go alone, may
+    /// still be on its way, or the rest of its message.
+    fn is_alone_before(&mut self, place: PlaceId, asking: (ClientId, ClientPsn)) -> bool {
+        let before = self.directory.places.get(place).is_some_and(|state| state.alone_before);
+        if !before {
+            return false;
+        }
+        let mut clients = (0..self.resumes.clients.len() as u32).map(ClientId);
+        let alone = clients.any(|id| self.has_alone(id, place, asking));
+        if let Some(state) = self.directory.places.get_mut(place) {
+            state.alone_before = alone;
+        }
+        alone
+    }
+
+    /// The same of one client's requests, before the one that asks, if that is its own.
+    fn has_alone(&self, id: ClientId, place: PlaceId, asking: (ClientId, ClientPsn)) -> bool {
+        let Some(client) = self.clients.get(id) else { return false };
+        let way = Way::Alone(place);
+        let queue = client.queue.head().into_iter().flat_map(|at| self.clients.slots.iter_from(at));
+        let mut before = queue.clone().take_while(|record| (id, record.psn) != asking);
+        let newest = queue.last().map_or(client.released.0, |record| record.way);
+        let cut = client.service != Service::Stopped && client.in_message && newest == way;
+        before.any(|record| record.way == way && record.state.is_out()) || cut && id != asking.0
+    }
+
+    /// What an engine before has handed over stands in its place.
+    pub(super) fn enter_again(&mut self, way: Way) {
+        self.enter(way);
+        if let Way::Alone(place) = way
+            && let Some(state) = self.directory.places.get_mut(place)
+            && self.config.keeps(Rule::AloneIsRestored)
+        {
+            state.alone_before = true;
+        }
     }
 
     /// A request is handed over.

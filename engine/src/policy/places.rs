@@ -17,11 +17,15 @@ pub(crate) struct PlaceState {
     identity: u32,
     /// The server queue pair that carries its keys.
     pub(crate) host: Option<ServerQpId>,
+    /// The log says so.
+    pub(crate) host_recorded: bool,
     /// Requests of its keys that are on their way to the host or bound there.
     pub(crate) issued: u32,
     /// The client whose request of one of its keys goes alone on the client's own server queue
     /// pair: nothing else of the place is on its way meanwhile.
     pub(crate) alone: Option<ClientId>,
+    /// Some client's request may still go so that an engine before has begun.
+    pub(crate) alone_before: bool,
     /// The host takes nothing more; the place gets another when it has nothing left.
     pub(crate) leaving: bool,
 }
@@ -133,6 +137,7 @@ impl Places {
     ) {
         for state in self.states.iter_mut().filter(|state| state.host == Some(host)) {
             (state.host, state.leaving) = (next(state.identity), false);
+            state.host_recorded = false;
             self.moved = true;
         }
     }

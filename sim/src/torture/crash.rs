@@ -234,7 +234,7 @@ impl World<'_> {
 
 /// Actions after the last of a calm run after which crashes are tried as well: a crash makes more
 /// of them.
-const BEYOND: u64 = 10;
+pub(super) const BEYOND: u64 = 10;
 
 /// A small run whose engine crashes after every action.
 #[derive(Clone, Debug)]

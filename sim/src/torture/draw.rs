@@ -99,7 +99,8 @@ pub(super) fn draw(seed: u64, shape: &Shape) -> Plan {
         }
         end_hosts(&mut plan, &mut Dice::new(seed, 3, 0));
     }
-    // What is learnt cannot be resumed, and what ends by itself is judged without crashes.
+    // What ends by itself is judged without crashes. Crashes of engines that learn have dice of
+    // their own.
     let crashes = plan.learning.is_none() && !plan.has_offender() && !plan.has_ending();
     if crashes && apart.chance(60) {
         crash::draw(&mut plan, &mut apart);

@@ -1,8 +1,9 @@
 //! Small runs in which two clients' connections are learnt, and flip at every step: the engine
-//! sees nothing before the n-th packet that comes to it, for each n.
+//! sees nothing before the n-th packet that comes to it, for each n. Also with engines that crash.
 
 use super::campaign::Unit;
-use super::choices::Choices;
+use super::choices::{Choices, Limits};
+use super::crash::{BEYOND, Crash};
 use super::learn::Learning;
 use super::plan::{Client, Plan, Server};
 use super::run::{Good, execute};
@@ -15,6 +16,8 @@ const BEFORE: usize = 12;
 const AFTER: usize = 24;
 /// Of the single faults in such a run, quick takes every so many-th.
 const QUICK_SHARE: usize = 8;
+/// Of the numbers of unseen packets, quick lets the engine crash with every so many-th.
+const QUICK_CRASHES: usize = 4;
 /// Requests with which a connection is learnt, before those of the sequence.
 const LEARNT_WITH: usize = 10;
 
@@ -73,7 +76,7 @@ impl Sequence {
     }
 
     /// Runs it with each number of packets that the engine does not see, until it is too late for
-    /// a flip, and with each fault near the flips.
+    /// a flip, with each fault near the flips, and with crashes.
     pub(super) fn run(&self) -> Unit {
         let mut sum = Unit::empty();
         let mut plan = self.plan();
@@ -88,8 +91,28 @@ impl Sequence {
                 plan.faults = vec![fault];
                 sum.take(execute(&plan));
             }
+            self.crash(&plan, unseen as usize, &mut sum);
         }
         sum
+    }
+
+    /// Runs it with a crash after each action: what is lost with it takes turns.
+    fn crash(&self, plan: &Plan, unseen: usize, sum: &mut Unit) {
+        let share = if self.size == Size::Quick { QUICK_CRASHES } else { 1 };
+        if !(self.turn + unseen).is_multiple_of(share) {
+            return;
+        }
+        let mut plan = Plan { faults: Vec::new(), ..plan.clone() };
+        plan.engine = Limits { server_timeout_ns: 20_000, ..plan.engine };
+        plan.clients.iter_mut().for_each(|client| client.timeout = 5);
+        // Records are made where a crash is planned, though it never comes.
+        plan.crashes = vec![Crash { after: u64::MAX >> 1, ..Crash::default() }];
+        let Some(base) = sum.take(execute(&plan)) else { return };
+        for after in 1..=base.actions + BEYOND {
+            let lost = (after as usize + self.turn + unseen) % 8;
+            plan.crashes = Crash::all(after).skip(lost).take(1).collect();
+            sum.take(execute(&plan));
+        }
     }
 
     /// The faults of packets that were sent near the flips of a run; of a quick one, a share that

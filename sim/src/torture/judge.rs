@@ -107,8 +107,9 @@ fn judge_rest(world: &mut World<'_>) {
     let learns = world.plan.learning.is_some();
     let stopped = world.connections.iter().any(Connection::is_forsaken);
     let mut open = world.open();
-    if learns && counters.flips < world.connections.len() as u64 {
-        // What only passed, and nobody answered, is not the engine's to finish.
+    if learns && (counters.flips < world.connections.len() as u64 || world.crashes > 0) {
+        // What only passed, and nobody answered, is not the engine's to finish. (After a crash a
+        // connection may have flipped twice, and another one never.)
         open.1 = 0;
     }
     // The rest of a message that its client has left cannot come, and what that client repeats

@@ -289,8 +289,10 @@ impl Plan {
             domains_max: 4,
             connections_max: 64,
             records: !self.crashes.is_empty(),
-            // More than any client's timeout.
-            resume_wait_ns: 4 * self.client_timeout_max(),
+            // More than any client's timeout. What is learnt loses more in a row: its clients and
+            // servers settle losses between them for a time.
+            resume_wait_ns: self.client_timeout_max()
+                * if self.learning.is_some() { 16 } else { 4 },
             #[cfg(feature = "mutations")]
             without: self.without,
             ..Config::default()

@@ -2,6 +2,7 @@
 //! their seeds decide stays as it is.
 
 use super::choices::Mapping;
+use super::crash;
 use super::draw::give_up_in_time;
 use super::plan::{Client, Plan};
 use super::workload::{CELLS, Op, Span};
@@ -55,6 +56,14 @@ pub(super) fn draw(plan: &mut Plan, seed: u64, may_crowd: bool) {
         if may_crowd && dice.chance(700) {
             crowd(plan, &mut dice);
         }
+    }
+    // Where READs are mapped, what an engine before knew of addresses is not in its log.
+    let judged = !plan.has_ending() && !plan.has_offender() && !plan.policy.map_all;
+    if plan.learning.is_some()
+        && judged
+        && let Some(mut dice) = rarely(40, 300)
+    {
+        crash::draw(plan, &mut dice);
     }
     // Whom a notification is told to is judged where all goes on as it began.
     let ends = plan.has_ending() || plan.has_offender() || !plan.crashes.is_empty();

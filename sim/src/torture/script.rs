@@ -125,9 +125,6 @@ fn check(plan: &Plan) -> Result<(), (Heading, String)> {
     if plan.learning.is_some_and(|learning| !(1..=1024).contains(&learning.connections_max)) {
         return Err((("connections_max", 0), "connections_max must be 1 to 1024".into()));
     }
-    if plan.learning.is_some() && !plan.crashes.is_empty() {
-        return top("connections that are learnt cannot be resumed: no crashes with [learning]");
-    }
     if plan.out_capacity < 16 {
         return Err((("out_capacity", 0), "out_capacity must be 16 or more".into()));
     }

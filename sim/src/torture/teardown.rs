@@ -59,8 +59,12 @@ impl World<'_> {
 
     /// A client asks for the end, until it is answered.
     pub(super) fn ask_for_end(&mut self, i: u32) {
-        if self.connections[i as usize].answered {
+        let connection = &self.connections[i as usize];
+        if connection.answered || connection.has_stopped() {
             return;
+        }
+        if self.now < connection.deaf_until {
+            return self.ask_for_end_after(PATIENCE, i);
         }
         let link = self.plan.link(i);
         let (local_comm_id, remote_comm_id) = names(i);

@@ -166,7 +166,7 @@ impl<'a> World<'a> {
     /// Whether every client that lives has an end of all that it asks for.
     fn is_done(&self) -> bool {
         let done = |c: &Connection| c.is_forsaken() || (c.is_done() && c.requester.pending() == 0);
-        let done = |c: &Connection| done(c) && c.left == c.answered;
+        let done = |c: &Connection| done(c) && (c.left == c.answered || c.has_stopped());
         self.connections.iter().all(done)
     }
 

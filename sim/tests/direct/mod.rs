@@ -1,6 +1,8 @@
 //! Situations that no run of torture comes to: requests of 2^22 packets, a client that sends
 //! something else under a PSN that it has used, and a word that is changed past the engine.
 
+pub(crate) mod learnt;
+
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
