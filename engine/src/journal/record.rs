@@ -184,7 +184,8 @@ pub enum Record {
         cm: Option<CmFacts>,
     },
     /// The number belongs to another connection than before, or is about to. Whatever the one
-    /// before had bound is done, and what was bound at its server queue pair, whose answers are given.
+    /// before had bound is done, and what was bound at its server queue pair, whose answers are
+    /// given.
     Vacant {
         /// Which client, and server queue pair.
         client: ClientId,

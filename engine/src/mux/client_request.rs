@@ -282,8 +282,8 @@ impl Engine {
     }
 
     /// Whether a request before this one is on its way to another server queue pair than its
-    /// client's own. If it came back, it would have to go to that one as well, where it cannot go into a
-    /// message that has begun; and the client may wait for it before it sends the rest.
+    /// client's own. If it came back, it would have to go to that one as well, where it cannot go
+    /// into a message that has begun; and the client may wait for it before it sends the rest.
     fn has_elsewhere(&self, id: ClientId, slot: u32) -> bool {
         let mut before = self.clients.get(id).and_then(|client| client.queue.head());
         while let Some(index) = before.filter(|index| *index != slot) {

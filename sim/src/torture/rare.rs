@@ -80,7 +80,7 @@ fn end_learnt(plan: &mut Plan, dice: &mut Dice) {
         learning.connections_max = dice.between(1, all) as u32;
     }
     for client in &mut plan.clients {
-        client.leaves = dice.chance(700);
+        client.leaves = dice.chance(850);
     }
 }
 
