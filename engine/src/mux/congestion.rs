@@ -101,10 +101,10 @@ impl Engine {
         }
     }
 
-    /// The way to a client is congested: the server queue pair that answers it is told.
+    /// The way to a client is congested: the server queue pair that has answered it is told.
     fn on_client_cnp(&mut self, id: ClientId, frame: &mut Frame<'_>, out: &mut Out) {
         let own = id.own_server_qp();
-        let target = self.clients.get(id).map_or(own, |client| client.target);
+        let target = self.clients.get(id).map_or(own, |client| client.released.1);
         let Some(connection) = self.directory.server_qp(target).filter(|_| target != own) else {
             return self.pass(frame, out);
         };

@@ -90,6 +90,9 @@ impl Engine {
         let mtu = self.known_mtu(&watch).next_power_of_two();
         let depth = self.config.depth.unwrap_or(watch.reads_max);
         if let Some(connection) = self.directory.client_mut(id) {
+            if let Some(watch) = self.watches.get_mut(id) {
+                watch.depth_is_least = connection.depth == 0 && self.config.depth.is_none();
+            }
             connection.path_mtu = mtu;
             connection.depth = connection.depth.max(depth);
         }

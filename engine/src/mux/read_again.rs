@@ -87,11 +87,16 @@ impl PastReads {
     /// for the one before it: it has at most `depth` outstanding. One that it repeated counts once,
     /// wherever the repeat began.
     fn is_past(&self, id: ServerQpId, end: ClientPsn, depth: usize) -> bool {
-        let Some((ring, _)) = self.0.get(id.index()) else { return false };
+        depth > 0 && self.count_behind(id, end) >= depth
+    }
+
+    /// READs and atomics of the owner behind this PSN.
+    fn count_behind(&self, id: ServerQpId, end: ClientPsn) -> usize {
+        let Some((ring, _)) = self.0.get(id.index()) else { return 0 };
         let ends =
             || ring.iter().filter_map(|past| past.as_ref()?.end).filter(|one| one.is_after(end));
         let is_new = |(i, one): &(usize, ClientPsn)| !ends().take(*i).any(|other| other == *one);
-        depth > 0 && ends().enumerate().filter(is_new).count() >= depth
+        ends().enumerate().filter(is_new).count()
     }
 
     /// The READ among the last `depth` that this one repeats, wholly or from a later packet of
@@ -207,7 +212,8 @@ impl Engine {
     fn is_late(&self, id: ServerQpId, request: &Request) -> bool {
         let depth = self.directory.server_qp(id).map_or(0, |connection| connection.depth);
         let end = request.origin.psn.add(request.packets);
-        self.servers.past_reads.is_past(id, end, usize::from(depth))
+        let may_be_more = self.watches.depth_is_least(id.owner());
+        !may_be_more && self.servers.past_reads.is_past(id, end, usize::from(depth))
     }
 
     /// Whether the client repeats this inside its own message, and the server remembers it.
@@ -225,7 +231,12 @@ impl Engine {
         }
         // It has taken this one, at least.
         let connection = self.directory.server_qp(id)?;
-        let depth = usize::from(connection.depth).max(1);
+        let mut depth = usize::from(connection.depth).max(1);
+        if self.watches.depth_is_least(id.owner()) {
+            // A client that waits for this one has asked for so many at a time.
+            let end = request.origin.psn.add(request.packets);
+            depth = depth.max(self.servers.past_reads.count_behind(id, end) + 1);
+        }
         self.servers.past_reads.find(request, depth, connection.path_mtu)
     }
 

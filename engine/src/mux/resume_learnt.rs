@@ -109,6 +109,9 @@ impl Engine {
             self.responses.insert(response_flow(connection), id.0);
         }
         self.watches.tell_restored(id, connection.start.psn, name);
+        if let Some(watch) = self.watches.get_mut(id) {
+            watch.depth_is_least = known.cm.is_none() && self.config.depth.is_none();
+        }
     }
 
     /// The server queue pairs of connections that have ended host nobody any more.

@@ -43,6 +43,8 @@ pub(crate) struct Watch {
     pub(super) dead: bool,
     /// The highest PSN that passed. A copy of it may still be on its way to the server.
     pub(super) passed: Option<ClientPsn>,
+    /// The connection's depth is only what was seen of it: its client may ask for more.
+    pub(super) depth_is_least: bool,
     /// The newest of the outstanding requests that had passed before they were watched: their
     /// client may have got the answers, and be further than what it repeats says.
     pub(super) repeated: Option<ClientPsn>,
@@ -127,6 +129,10 @@ impl Watches {
         if let Some(watch) = self.get_mut(id) {
             (watch.start, watch.learnt) = (Some(start), name);
         }
+    }
+
+    pub(crate) fn depth_is_least(&self, id: ClientId) -> bool {
+        self.0.get(id.index()).is_some_and(|watch| watch.depth_is_least)
     }
 
     pub(crate) fn reset(&mut self, id: ClientId) {
