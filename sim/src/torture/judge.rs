@@ -246,7 +246,9 @@ fn judge_effects(world: &mut World<'_>) {
     let mut runs: BTreeMap<Mark, u64> = BTreeMap::new();
     let mut newest: BTreeMap<(u32, Option<(u32, Strand)>), Mark> = BTreeMap::new();
     let fenced = world.plan.policy.fenced;
-    let moved = world.counters().hosts_closed > 0;
+    // An engine that goes on has not seen yet which hosts take what, and leaves requests at home.
+    let at_home = world.plan.learning.is_some() && !world.plan.crashes.is_empty();
+    let moved = at_home || world.counters().hosts_closed > 0;
     let effects: Vec<Effect> = replaced::effects(world).into_iter().map(Cow::into_owned).collect();
     for effect in &effects {
         if matches!(effect.access, Access::Read { .. }) {
