@@ -257,6 +257,8 @@ impl Engine {
                 source: match (stray.filled, stray.binding.kind()) {
                     (true, _) => |_| Source::Filler,
                     (false, Kind::Plain) => Source::Void,
+                    // What it followed is filled, and the engine ended before it was as well.
+                    (false, Kind::Atomic) if follows_filled(known, &stray.binding) => Source::Void,
                     (false, _) => Source::Made,
                 },
                 answered: false,
@@ -443,6 +445,14 @@ impl Engine {
         }
         Some(())
     }
+}
+
+/// Whether a request of the same client before this one was filled.
+fn follows_filled(known: &KnownServer, binding: &Binding) -> bool {
+    known.strays.iter().any(|stray| {
+        let same = stray.binding.client == binding.client;
+        stray.filled && same && stray.binding.psn.is_before(binding.psn)
+    })
 }
 
 /// The server queue pair that is inside a message of this client whose packets so far are all
