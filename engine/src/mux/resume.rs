@@ -258,7 +258,12 @@ impl Engine {
                     (true, _) => |_| Source::Filler,
                     (false, Kind::Plain) => Source::Void,
                     // What it followed is filled, and the engine ended before it was as well.
-                    (false, Kind::Atomic) if follows_filled(known, &stray.binding) => Source::Void,
+                    (false, Kind::Atomic)
+                        if follows_filled(known, &stray.binding)
+                            && self.config.keeps(Rule::FillTakesTheRest) =>
+                    {
+                        Source::Void
+                    }
                     (false, _) => Source::Made,
                 },
                 answered: false,
