@@ -60,6 +60,9 @@ rules! {
     KeyHasOnePlace => "key-has-one-place",
     /// A message that is mapped is handed over whole.
     MessageIsWhole => "message-is-whole",
+    /// A message that is not whole is not given up while an answer before it is owed: the client's
+    /// window may keep its last packet back.
+    WindowMayKeepBack => "window-may-keep-back",
     /// Messages do not interleave on a server queue pair (IBTA vol. 1, 9.7.4.1.2).
     NoInterleaving => "no-interleaving",
     /// A request leaves its own server queue pair only where it is certain to be accepted.

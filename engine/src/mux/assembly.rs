@@ -8,6 +8,7 @@ use crate::counters::DeclineReason;
 use crate::engine::Engine;
 use crate::ids::ClientId;
 use crate::out::{Action, Out};
+use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{Layout, NakCode, Opcode};
 
@@ -18,7 +19,7 @@ pub(crate) struct Assembly {
     pub(crate) first: u32,
     /// Bytes that are still to come.
     left: u32,
-    /// When it began.
+    /// When it began, or was last waited for with reason.
     since: Nanos,
 }
 
@@ -112,9 +113,24 @@ impl Engine {
     }
 
     /// Gives a message up that has waited for its last packet for too long. `false` if none has.
+    /// While something before it is unanswered, the client's window may be what keeps the last
+    /// packet back: the time begins anew.
     pub(super) fn expire_step(&mut self, now: Nanos, id: ClientId, out: &mut Out) -> bool {
-        let expired = self.assembly_deadline(id).is_some_and(|deadline| deadline <= now);
-        expired && self.roll_back_assembly(id, out)
+        if self.assembly_deadline(id).is_none_or(|deadline| deadline > now) {
+            return false;
+        }
+        let wait = self.config.message_wait_ns;
+        let may_be_kept_back = self.config.keeps(Rule::WindowMayKeepBack);
+        if let Some(client) = self.clients.get_mut(id)
+            && let Some(assembly) = &mut client.assembly
+            && may_be_kept_back
+            && client.queue.head() != Some(assembly.first)
+        {
+            assembly.since = now;
+            self.earliest = self.earliest.min(now.after(wait));
+            return false;
+        }
+        self.roll_back_assembly(id, out)
     }
 
     /// The table of requests is full. Of the clients with a message that is not whole, the one

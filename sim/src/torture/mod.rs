@@ -42,6 +42,7 @@ mod flip;
 mod hosts;
 mod judge;
 mod learn;
+mod marks;
 mod noise;
 mod notices;
 mod plan;

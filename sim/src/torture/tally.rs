@@ -3,7 +3,6 @@
 use qpmux_engine::wire::{Classified, Layout, NakCode, Opcode, Syndrome, classify};
 use qpmux_engine::{Counters, DeclineReason, DropReason, GeneratedKind, KeptReason, Side};
 
-use super::notices::{content, is_marked};
 use crate::apps::Traffic;
 use crate::faults::What;
 use crate::rc::{RequesterStats, ResponderStats};
@@ -20,7 +19,7 @@ pub(super) struct Seen {
     gap_naks: u64,
     rnr_naks: u64,
     fatal_naks: u64,
-    marks_carried: u64,
+    pub(super) marks_carried: u64,
     pub(super) client_psn_wraps: u64,
     pub(super) server_psn_wraps: u64,
     pub(super) msn_wraps: u64,
@@ -36,36 +35,17 @@ fn layout(frame: &[u8]) -> Option<Layout> {
 }
 
 impl Seen {
-    /// A packet came in on `side`, and `sent` went out for it. Why a congestion mark is lost.
-    pub(super) fn note(
-        &mut self,
-        side: Side,
-        came: &[u8],
-        sent: &[(Side, Vec<u8>)],
-    ) -> Option<String> {
-        let came_layout = layout(came)?;
+    /// A packet came in on `side`, and `sent` went out for it.
+    pub(super) fn note(&mut self, side: Side, came: &[u8], sent: &[(Side, Vec<u8>)]) {
+        let Some(came_layout) = layout(came) else { return };
         let mut told = None;
         let mut several = false;
-        let mut carried = None;
         for (to, frame) in sent {
             let Some(layout) = layout(frame) else { continue };
             if *to == Side::Client {
                 several |= told.is_some_and(|first| first != layout.dest_qp);
                 told = Some(layout.dest_qp);
                 self.note_answer(&layout, frame);
-            }
-            let same = match layout.opcode.is_request() {
-                true => content(&layout, frame) == content(&came_layout, came),
-                false => layout.payload(frame) == came_layout.payload(came),
-            };
-            let forwarded = *to != side
-                && layout.opcode == came_layout.opcode
-                && same
-                && layout.opcode != Opcode::Acknowledge
-                && layout.opcode != Opcode::AtomicAcknowledge;
-            if forwarded && is_marked(came) {
-                // What waited behind it may look the same.
-                carried = Some(carried == Some(true) || is_marked(frame));
             }
             if side == Side::Client && *to == Side::Client {
                 self.repeated_atomics += u64::from(layout.opcode == Opcode::AtomicAcknowledge);
@@ -74,8 +54,6 @@ impl Seen {
             }
         }
         self.several_clients += u64::from(side == Side::Server && several);
-        self.marks_carried += u64::from(carried == Some(true));
-        (carried == Some(false)).then(|| format!("{} lost its mark", came_layout.opcode.name()))
     }
 
     fn note_answer(&mut self, layout: &Layout, frame: &[u8]) {

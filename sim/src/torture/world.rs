@@ -11,6 +11,7 @@ use super::connection::{Connection, request_audit};
 use super::crash::{Contents, Outlet};
 use super::hosts;
 use super::judge;
+use super::marks::Marks;
 use super::noise;
 use super::notices::Notices;
 use super::plan::{Plan, shard_of};
@@ -81,6 +82,7 @@ pub(super) struct World<'a> {
     /// Kept only on demand: it costs more than the rest of a small run.
     pub(super) trace: Option<Trace>,
     pub(super) seen: Seen,
+    marks: Marks,
     pub(super) violations: Violations,
     buffer: Vec<u8>,
 }
@@ -134,6 +136,7 @@ impl<'a> World<'a> {
             last_fault: 0,
             trace: None,
             seen: Seen::default(),
+            marks: Marks::default(),
             violations: Violations::new(),
             buffer: vec![0; 4096],
         })
@@ -195,6 +198,7 @@ impl<'a> World<'a> {
     /// What the run adds to all runs.
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally { seen: self.seen, counters: self.counters(), ..Tally::default() };
+        tally.seen.marks_carried += self.marks.carried;
         tally.requests = self.connections.iter().map(|c| c.asked.len() as u64).sum();
         for fault in &self.faults {
             tally.faults[fault.what as usize] += 1;
@@ -336,7 +340,8 @@ impl<'a> World<'a> {
             }
             _ => {}
         }
-        if let Some(lost) = self.seen.note(side, frame, &sent) {
+        self.seen.note(side, frame, &sent);
+        if let Some(lost) = self.marks.note(side, frame, &sent) {
             self.violations.record("ECN", self.now, || lost);
         }
         self.dispatch(sent, frame);
