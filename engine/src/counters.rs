@@ -185,6 +185,8 @@ pub struct Counters {
     /// Entries of reports of superseded slots in which the slot was put in that was really
     /// superseded.
     pub reports_mended: u64,
+    /// Switches to another policy.
+    pub switches: u64,
     /// Requests that waited until it was known where their list ends.
     pub list_waits: u64,
     /// Atomics in whose place a WRITE went.
@@ -297,6 +299,7 @@ impl Counters {
         self.address_hits += other.address_hits;
         self.address_misses += other.address_misses;
         self.address_evictions += other.address_evictions;
+        self.switches += other.switches;
         self.steered_atomics += other.steered_atomics;
         self.steered_reads += other.steered_reads;
         self.steered_back += other.steered_back;

@@ -20,7 +20,9 @@ use crate::mux::turn::Turns;
 use crate::mux::watch::Watches;
 use crate::mux::work::WorkRing;
 use crate::out::{Action, Out};
-use crate::policy::{Cache, DeclinedKeys, Directory, DirectoryError, Map, Policy, PolicyError};
+use crate::policy::{
+    Cache, Choices, DeclinedKeys, Directory, DirectoryError, Map, Policy, PolicyError,
+};
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{Classified, Layout, PatchTables, classify, icrc};
@@ -131,7 +133,10 @@ pub struct Engine {
     pub(crate) shard: ShardId,
     pub(crate) shards: u8,
     pub(crate) config: Config,
+    /// What it is built for.
     pub(crate) policy: Policy,
+    /// What of that it does now.
+    pub(crate) choices: Choices,
     pub(crate) directory: Directory,
     pub(crate) counters: Counters,
     pub(crate) icrc: PatchTables,
@@ -240,6 +245,7 @@ impl Engine {
             requests,
             responses,
             config,
+            choices: policy.choices(),
             policy,
             directory,
         })

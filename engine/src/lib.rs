@@ -41,6 +41,7 @@ mod names;
 mod out;
 mod recovery;
 mod rules;
+mod switch;
 mod time;
 
 pub use config::{Config, ConfigError};

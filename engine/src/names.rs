@@ -49,6 +49,7 @@ impl Counters {
             address_hits,
             address_misses,
             address_evictions,
+            switches,
             steered_atomics,
             steered_reads,
             steered_back,

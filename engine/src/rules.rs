@@ -103,6 +103,8 @@ rules! {
     ContradictionEndsWord => "contradiction-ends-word",
     /// What a steered request finds is told as if it were where its client had aimed.
     SteeredAnswerIsTranslated => "steered-answer-is-translated",
+    /// What is known of memory is kept up whatever the engine is switched to.
+    MemoryIsFollowed => "memory-is-followed",
     /// What comes late of a translated connection that has ended is not forwarded.
     LateIsNotForwarded => "late-is-not-forwarded",
     /// A message of which not all has come begins when nothing of its client is elsewhere.

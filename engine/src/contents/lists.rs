@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::policy::{Cache, SlotGrid};
+use crate::wire::ServerPsn;
 
 /// Slot lengths, domains and memory keys of which it is known where the numbers of slots are.
 const GRIDS_MAX: usize = 32;
@@ -40,8 +41,9 @@ pub(crate) struct List {
     /// Address of its end, if that is known, and the number of its slot.
     pub(crate) end: Option<u64>,
     pub(crate) end_number: Option<u64>,
-    /// An atomic is on its way that may append to it, and it is not known yet whether it does.
-    pub(crate) busy: bool,
+    /// The newest atomic on its way that may append to it, and of which it is not known yet whether
+    /// it does. Where nothing is steered, there may be others before it.
+    pub(crate) asked: Option<ServerPsn>,
     server_qp: ServerQpId,
     epoch: u32,
 }
@@ -131,9 +133,9 @@ impl Lists {
 
     /// Whether it is not known yet how the list of a key goes on.
     pub(crate) fn is_busy(&self, domain: DomainId, key: u64, id: ServerQpId) -> bool {
-        self.lists
-            .peek(domain, key)
-            .is_some_and(|list| list.busy && (list.server_qp, list.epoch) == (id, self.epoch(id)))
+        self.lists.peek(domain, key).is_some_and(|list| {
+            list.asked.is_some() && (list.server_qp, list.epoch) == (id, self.epoch(id))
+        })
     }
 
     /// The end of a key's list is not known any more, wherever its requests run.
@@ -152,14 +154,14 @@ impl Lists {
     ) -> Option<&mut List> {
         if self.list(domain, key, id).is_none() {
             let blank = self.blank(id);
-            self.lists.insert(domain, key, blank, |list| !list.busy);
+            self.lists.insert(domain, key, blank, |list| list.asked.is_none());
         }
         self.list(domain, key, id)
     }
 
     fn blank(&self, server_qp: ServerQpId) -> List {
         let epoch = self.epoch(server_qp);
-        List { end: None, end_number: None, busy: false, server_qp, epoch }
+        List { end: None, end_number: None, asked: None, server_qp, epoch }
     }
 
     /// A client fills a slot: what was there is gone.

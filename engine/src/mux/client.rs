@@ -200,6 +200,8 @@ pub(crate) struct ClientSlot {
     pub(crate) operands: Operands,
     /// The key that it is for, if that is known.
     pub(crate) of_key: Option<u64>,
+    /// READs were mapped when it was accepted: one without a key is for any.
+    pub(crate) reads_mapped: bool,
     pub(crate) state: State,
     /// The key that the client wrote last, up to and including this request.
     pub(crate) key: Option<u64>,
@@ -240,6 +242,7 @@ impl Clients {
             access: None,
             operands: Operands::default(),
             of_key: None,
+            reads_mapped: false,
             state: State::Ready,
             key: None,
             original: 0,

@@ -203,6 +203,7 @@ impl Engine {
             access: shape.access,
             operands: shape.operands,
             of_key: None,
+            reads_mapped: self.choices.map == Map::All,
             state: State::Issued,
             key: client.last_key,
             original: 0,
@@ -270,7 +271,7 @@ impl Engine {
             }
             Order::Keyed => {
                 // Of a READ without a key nobody knows what it must not overtake.
-                let stray = self.policy.map == Map::All && record.of_key.is_none();
+                let stray = record.reads_mapped && record.of_key.is_none();
                 record.target == target
                     || record.kind != Kind::Read
                     || record.packets == 1 && !stray

@@ -21,7 +21,7 @@ impl Engine {
         shape: &Shape,
     ) -> KeyOf {
         let read = layout.opcode == Opcode::ReadRequest;
-        if read && self.policy.map != Map::All {
+        if read && self.choices.map != Map::All {
             return KeyOf::Keyless;
         }
         let extent = shape.access.map(|access| (access.start, access.len));
@@ -71,6 +71,7 @@ impl Engine {
         frame: &mut Frame<'_>,
         layout: &Layout,
     ) {
+        // Who was steered before a switch reports it after.
         if self.policy.steer != Steer::None {
             self.mend_report(id.own_server_qp(), frame, layout);
         }

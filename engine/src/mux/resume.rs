@@ -18,7 +18,7 @@ use crate::frame::Token;
 use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::journal::{Binding, Journal, KnownClient, KnownServer};
 use crate::mail::{Kind, Origin, Request, SlotRef};
-use crate::policy::{Directory, Policy};
+use crate::policy::{Directory, Map, Policy};
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, ServerPsn};
@@ -296,7 +296,10 @@ impl Engine {
             self.clients.results.keep(id, AtomicResult { psn, opcode, original });
         }
         for open in &known.open {
-            let slot = self.clients.slots.insert(restored_slot(&open.binding, open.value));
+            let slot = self.clients.slots.insert(ClientSlot {
+                reads_mapped: self.choices.map == Map::All,
+                ..restored_slot(&open.binding, open.value)
+            });
             let slot = slot.ok_or(BuildError::ResumeLimits)?;
             self.enter_again(open.binding.steer.into());
             let Some(resumed) = self.resumes.client_mut(id) else { continue };
@@ -496,6 +499,7 @@ fn restored_slot(binding: &Binding, value: Option<u64>) -> ClientSlot {
         access: binding.access(),
         operands: binding.operands,
         of_key: None,
+        reads_mapped: false,
         state: State::Unsettled,
         key: binding.key,
         original: value.unwrap_or(0),

@@ -199,7 +199,7 @@ impl Engine {
             return self.drop_frame(frame, DropReason::HeldFull, out);
         }
         self.note_progress(now, id);
-        if index == 0 && self.policy.knows_memory() && !self.turn_answer(id, slot, frame, layout) {
+        if index == 0 && self.follows_memory() && !self.turn_answer(id, slot, frame, layout) {
             return self.steer_back(id, slot, frame, out);
         }
         self.mark_done(slot, packets);

@@ -25,10 +25,10 @@ struct Append {
 impl Engine {
     /// Whether a request is one that is sent on.
     pub(super) fn steers(&self, request: &Request) -> bool {
-        let translated = self.policy.map != Map::None;
+        let translated = self.choices.map != Map::None;
         let kind = match request.kind {
-            Kind::Atomic => self.policy.steer >= Steer::Writes,
-            Kind::Read => self.policy.steer == Steer::All,
+            Kind::Atomic => self.choices.steer >= Steer::Writes,
+            Kind::Read => self.choices.steer == Steer::All,
             Kind::Plain => false,
         };
         kind && translated && request.mapped
@@ -82,8 +82,7 @@ impl Engine {
         });
         turn.node = new.map(|(address, _)| address);
         let Some(list) = self.lists.list_or_new(domain, key, id) else { return };
-        list.busy = true;
-        let steered = |_: &u64| self.policy.steer != Steer::None;
+        let steered = |_: &u64| self.choices.steer != Steer::None;
         let (Some(end), Some(new)) = (list.end.filter(steered), turn.node) else { return };
         let Some((old, last)) = self.superseded(domain, key, turn.start, end) else { return };
         let fits = old.version == append.version && end != new;
@@ -170,13 +169,16 @@ impl Engine {
             let number = self.lists.number_of(domain, turn.start, &node)?;
             Some(form.pointer(number, node.version))
         });
+        let mut superseded = false;
         if let Some(new) = turn.node.and_then(|address| self.lists.node(domain, address)) {
             (new.is_appended, new.key, new.before) = (true, Some(key), before);
+            superseded = new.next.is_some();
         }
         if let Some(address) = turn.node {
             self.note_address(id.owner(), address, key);
         }
-        if let Some(list) = self.lists.list(domain, key, id) {
+        // A WRITE behind it may have appended to it already, in the place of an atomic.
+        if let Some(list) = self.lists.list(domain, key, id).filter(|_| !superseded) {
             (list.end, list.end_number) = (turn.node, Some(number));
         }
     }

@@ -93,7 +93,7 @@ impl Engine {
         layout: &Layout,
     ) -> Option<Layout> {
         let request = self.servers.slots.get(slot)?.request;
-        if !self.policy.knows_memory() {
+        if !self.follows_memory() {
             return None;
         }
         let id = request.server_qp;
@@ -107,6 +107,7 @@ impl Engine {
         }
         if request.kind == Kind::Atomic {
             self.replace(now, id, psn, &request, &mut turn);
+            self.note_append(id, psn, &request, &turn);
         }
         self.note_words(now, (id, psn), &request, &turn, frame, layout);
         self.turns.set(slot, turn);
@@ -129,8 +130,8 @@ impl Engine {
         request: &Request,
         turn: &mut Turn,
     ) {
-        if self.policy.atomics != Atomics::Replace {
-            return;
+        if self.choices.atomics != Atomics::Replace {
+            return self.ask_word(now, id, psn, request, turn);
         }
         let (Some(place), Some(domain)) = (place_of(request), self.memory_at(id)) else {
             return self.counters.kept.count(KeptReason::OwnQueuePair as usize);
@@ -171,6 +172,25 @@ impl Engine {
         }
     }
 
+    /// An atomic stays one by choice: its answer says what its word holds then.
+    fn ask_word(
+        &mut self,
+        now: Nanos,
+        server_qp: ServerQpId,
+        psn: ServerPsn,
+        request: &Request,
+        turn: &Turn,
+    ) {
+        let (Some(place), Some(domain)) = (place_of(request), self.memory_at(server_qp)) else {
+            return;
+        };
+        let knows = self.follows_words() && self.words.is_passed(now);
+        if knows && !self.words.is_disordered(domain) {
+            let user = User { server_qp, place };
+            self.words.set(domain, turn.start, user, psn, Holds::Asked(psn), false);
+        }
+    }
+
     /// The atomic becomes a WRITE.
     fn put_write(
         &mut self,
@@ -194,15 +214,17 @@ impl Engine {
         if is_swap {
             self.count_swap(true);
         }
-        // It cannot but succeed.
-        if turn.appends
-            && let Some(key) = request.key
-        {
-            if let Some(list) = self.lists.list(domain, key, user.server_qp) {
-                list.busy = false;
-            }
-            // What is in memory then is what it stores.
-            self.on_appended(user.server_qp, domain, key, turn);
+    }
+
+    /// An atomic is bound that may append to its list. A WRITE in its place cannot but do so: what
+    /// is in memory then is what it stores.
+    fn note_append(&mut self, id: ServerQpId, psn: ServerPsn, request: &Request, turn: &Turn) {
+        let (true, Some(key)) = (turn.appends, request.key) else { return };
+        let Some(domain) = self.memory_at(id) else { return };
+        if matches!(turn.told, Told::Had(_)) {
+            self.on_appended(id, domain, key, turn);
+        } else if let Some(list) = self.lists.list(domain, key, id) {
+            list.asked = Some(psn);
         }
     }
 
@@ -270,7 +292,7 @@ impl Engine {
         request: &Request,
         turn: &Turn,
     ) -> Option<Range> {
-        let access = request.access.filter(|_| self.policy.atomics == Atomics::Replace)?;
+        let access = request.access.filter(|_| self.follows_words())?;
         let writes = access.right != Rights::READ && access.len > 0;
         let range = Range { domain: self.memory_at(id)?, start: turn.start, len: access.len };
         writes.then_some(range)
@@ -279,7 +301,7 @@ impl Engine {
     /// Whether a request waits for WRITEs in the place of atomics that are on their way to the same
     /// memory by another server queue pair: it would not see them, nor they it.
     pub(super) fn waits_for_word(&self, id: ServerQpId, request: &Request) -> bool {
-        if self.policy.atomics != Atomics::Replace || !self.config.keeps(Rule::StrayWriteWaits) {
+        if !self.follows_words() || !self.config.keeps(Rule::StrayWriteWaits) {
             return false;
         }
         let start = request.access.map_or(0, |access| access.start);
@@ -300,7 +322,7 @@ impl Engine {
         let waits = self.servers.get(id).is_some_and(|server| {
             !server.waiting_own.is_empty() || !server.waiting_guests.is_empty()
         });
-        if waits && self.policy.atomics == Atomics::Replace {
+        if waits && self.follows_words() {
             self.word_waiters.push(id.0);
         }
     }
@@ -313,8 +335,7 @@ impl Engine {
             let mut all = self.directory.connections().iter();
             all.any(|connection| connection.server.ip == layout.destination)
         };
-        let replaces = self.policy.atomics == Atomics::Replace;
-        if writes && replaces && knows() && icrc::verify(frame.bytes(), layout) {
+        if writes && self.follows_words() && knows() && icrc::verify(frame.bytes(), layout) {
             self.words.on_passing(now, now.after(self.config.packet_lifetime_ns));
         }
     }

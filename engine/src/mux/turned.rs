@@ -9,7 +9,6 @@ use crate::frame::Frame;
 use crate::ids::{DomainId, ServerQpId};
 use crate::mail::{Outcome, Request};
 use crate::out::Out;
-use crate::policy::Atomics;
 use crate::rules::Rule;
 use crate::wire::{AtomicEthRepr, Layout, Opcode, RethRepr, reform};
 
@@ -68,7 +67,7 @@ impl Engine {
         let Some(&record) = self.servers.slots.get(slot) else { return original };
         let request = record.request;
         let is_swap = request.origin.opcode == Opcode::CompareSwap;
-        if !self.policy.knows_memory() {
+        if !self.follows_memory() {
             if is_swap {
                 self.count_swap(original == request.operands.compare);
             }
@@ -81,7 +80,9 @@ impl Engine {
             && let (Some(domain), Some(key)) = (self.memory_at(id), request.key)
             && let Some(list) = self.lists.list(domain, key, id)
         {
-            list.busy = false;
+            if list.asked == Some(record.psn) {
+                list.asked = None;
+            }
             if !succeeded {
                 // Somebody appended past the engine, or too little is known to send it on. A client
                 // whose READs go on to the end, and its appends not, would try for ever.
@@ -118,7 +119,7 @@ impl Engine {
         is_swap: bool,
     ) {
         let Some(domain) = self.memory_at(id) else { return };
-        if place_of(&record.request).is_none() || self.policy.atomics != Atomics::Replace {
+        if place_of(&record.request).is_none() || !self.follows_words() {
             return;
         }
         let swap_or_add = turn.operands.swap_or_add;
@@ -180,9 +181,7 @@ impl Engine {
 
     /// Compares a word that a READ found with what is known of it.
     fn compare_word(&mut self, id: ServerQpId, record: &ServerSlot, turn: &Turn, found: u64) {
-        let (Some(domain), Atomics::Replace) = (self.memory_at(id), self.policy.atomics) else {
-            return;
-        };
+        let Some(domain) = self.memory_at(id).filter(|_| self.follows_words()) else { return };
         let keeps = self.config.keeps(Rule::ContradictionEndsWord);
         if keeps && !self.words.compare(domain, turn.start, (id, record.psn), found) {
             self.counters.words_contradicted += 1;
@@ -212,7 +211,7 @@ impl Engine {
 
     /// A request is not open any more: what it wrote, it has written.
     pub(super) fn end_write(&mut self, id: ServerQpId, slot: u32) {
-        if self.policy.atomics != Atomics::Replace {
+        if !self.follows_words() {
             return;
         }
         let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };

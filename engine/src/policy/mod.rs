@@ -4,6 +4,7 @@
 use core::fmt;
 
 mod cache;
+mod choices;
 mod declined;
 mod directory;
 mod key_map;
@@ -12,6 +13,7 @@ mod profile;
 mod trust;
 
 pub(crate) use cache::{Cache, Put};
+pub use choices::{Choices, SwitchError};
 pub(crate) use declined::DeclinedKeys;
 pub(crate) use directory::Fit;
 pub use directory::{Connection, Directory, DirectoryError, Endpoint, PathFacts, Start};
@@ -27,7 +29,7 @@ pub(crate) use profile::KeyOf;
 pub(crate) use trust::Access;
 
 /// Which requests leave their client's own server queue pair.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Map {
     /// None: connections are not translated, every frame passes byte for byte.
     None,
@@ -49,7 +51,7 @@ pub enum Steer {
 }
 
 /// How atomics reach a server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Atomics {
     /// As atomics.
     Keep,
@@ -90,7 +92,8 @@ impl TrustBy {
     }
 }
 
-/// What the engine does; everything else follows from the connections.
+/// What the engine does; everything else follows from the connections. It is the most that the
+/// engine does if it is switched to less while it runs ([`Choices`]).
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Which requests leave their client's own server queue pair.
@@ -198,7 +201,7 @@ impl Policy {
 
     /// Whether what the engine does depends on what it knows of servers' memory.
     pub(crate) fn knows_memory(&self) -> bool {
-        self.map == Map::All || self.changes_requests()
+        self.choices().know_memory()
     }
 
     /// Checks that the choices go together.
@@ -206,14 +209,20 @@ impl Policy {
     /// # Errors
     /// See [`PolicyError`].
     pub fn check(&self) -> Result<(), PolicyError> {
-        let steers = self.steer != Steer::None;
-        let mapped = self.map != Map::None;
-        let replaces = self.atomics == Atomics::Replace;
+        self.check_choices(self.choices())
+    }
+
+    /// Checks that these choices go together, with each other and with the rest of the policy.
+    fn check_choices(&self, choices: Choices) -> Result<(), PolicyError> {
+        let Choices { map, steer, atomics } = choices;
+        let steers = steer != Steer::None;
+        let mapped = map != Map::None;
+        let replaces = atomics == Atomics::Replace;
         let wrong = [
             (self.in_place && mapped, PolicyError::InPlaceTranslated),
             (self.in_place && !steers, PolicyError::InPlaceSteersNothing),
             (steers && !mapped && !self.in_place, PolicyError::SteerUnmapped),
-            (self.steer == Steer::All && self.map == Map::Writes, PolicyError::SteerReadsUnmapped),
+            (steer == Steer::All && map == Map::Writes, PolicyError::SteerReadsUnmapped),
             (
                 (steers || replaces) && self.key_map == KeyMap::ByConnection && mapped,
                 PolicyError::ByConnection,
