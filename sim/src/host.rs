@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use qpmux_engine::journal::Journal;
-use qpmux_engine::policy::{Directory, Policy};
+use qpmux_engine::policy::{Choices, Directory, Policy, SwitchError};
 use qpmux_engine::{
     Action, BuildError, Config, Counters, Engine, Frame, HEADROOM, Letter, Mail, Nanos, Out,
     ServerQpReport, ShardId, Side, Token,
@@ -112,6 +112,14 @@ impl Host {
             guard: |call| call(),
             records: None,
         }
+    }
+
+    /// Switches every engine to another policy.
+    ///
+    /// # Errors
+    /// What the first engine that refuses says.
+    pub fn switch(&mut self, to: Choices) -> Result<(), SwitchError> {
+        self.shards.iter_mut().try_for_each(|shard| shard.switch(to))
     }
 
     /// The same host with another way to call its engines.

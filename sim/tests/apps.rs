@@ -42,6 +42,7 @@ fn plan(app: App, policy: Policy) -> Plan {
         shards: 1,
         big_endian: false,
         withheld: false,
+        switches: Vec::new(),
     };
     Plan {
         app,

@@ -35,6 +35,26 @@ impl Choices {
     }
 }
 
+impl fmt::Display for Choices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let map = match self.map {
+            Map::None => "none",
+            Map::Writes => "writes",
+            Map::All => "all",
+        };
+        let steer = match self.steer {
+            Steer::None => "none",
+            Steer::Writes => "writes",
+            Steer::All => "all",
+        };
+        let atomics = match self.atomics {
+            Atomics::Keep => "keep",
+            Atomics::Replace => "replace",
+        };
+        write!(f, "map {map}, steer {steer}, atomics {atomics}")
+    }
+}
+
 /// Why an engine goes on as it does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SwitchError {

@@ -1,7 +1,7 @@
 //! Plans drawn by seed: small runs of every kind, in which every check must hold.
 
 use qpmux_engine::Config;
-use qpmux_engine::policy::{Atomics, KeyMap, Map, Order, Policy, Steer};
+use qpmux_engine::policy::{Atomics, Choices, KeyMap, Map, Order, Policy, Steer};
 use qpmux_workloads::keys::{KeyDistribution, Ycsb, generator};
 use qpmux_workloads::{ProfileError, load_profile};
 use rand::RngExt;
@@ -11,10 +11,12 @@ use super::plan::{
     Adversity, App, CloverPlan, Load, LockPlan, Middlebox, Plan, Release, engine_config,
 };
 use super::wrong;
-use crate::fabric::EngineSetup;
+use crate::fabric::{EngineSetup, Switch};
 
 /// Stream of chance of what is drawn: no run has it.
 const STREAM: u64 = 1 << 42;
+/// The same of switches: whatever else a seed decides stays as it is.
+const SWITCHES: u64 = 1 << 43;
 /// Code of the clients' timeout: 1 ms.
 const TIMEOUT: u8 = 8;
 /// With the losses drawn, nobody is to give up.
@@ -71,6 +73,7 @@ impl Plan {
         setup.big_endian = plan.adversity.big_endian != misled;
         plan.adversity.strangers = rng.random_ratio(1, 3);
         excuse(&mut rng, &mut plan, &setup.policy, misled);
+        setup.switches = switches(seed, &setup, plan.load.operations);
         plan.middlebox = Middlebox::Engine(Box::new(setup));
         Ok(plan)
     }
@@ -148,7 +151,38 @@ fn setup(rng: &mut Pcg64, policy: Policy) -> EngineSetup {
     let plain =
         policy.map != Map::All && policy.steer == Steer::None && policy.atomics == Atomics::Keep;
     let shards = if plain { pick(rng, &[1, 2, 4]) } else { 1 };
-    EngineSetup { policy, config, shards, big_endian: false, withheld: rng.random_ratio(1, 12) }
+    EngineSetup {
+        policy,
+        config,
+        shards,
+        big_endian: false,
+        withheld: rng.random_ratio(1, 12),
+        switches: Vec::new(),
+    }
+}
+
+/// Switches between all that the engine is built for. It may begin with less than that, and several
+/// may follow each other closely.
+fn switches(seed: u64, setup: &EngineSetup, operations: u64) -> Vec<Switch> {
+    let mut rng = generator(seed, SWITCHES);
+    if setup.shards > 1 || setup.policy.map == Map::None || rng.random() {
+        return Vec::new();
+    }
+    let mut after = if rng.random() { 0 } else { rng.random_range(0..=operations) };
+    let mut switches = Vec::new();
+    for _ in 0..rng.random_range(1..=12) {
+        let to = Choices {
+            map: pick(&mut rng, &[Map::Writes, Map::All]),
+            steer: pick(&mut rng, &[Steer::None, Steer::Writes, Steer::All]),
+            atomics: pick(&mut rng, &[Atomics::Keep, Atomics::Replace]),
+        };
+        if setup.policy.check_switch(to).is_ok() {
+            switches.push(Switch { after, to });
+            let pause = pick(&mut rng, &[4, 50, operations]);
+            after += rng.random_range(0..=pause);
+        }
+    }
+    switches
 }
 
 fn clover_plan(rng: &mut Pcg64, policy: &Policy, alone: bool) -> CloverPlan {

@@ -28,12 +28,14 @@
 pub(crate) mod clover;
 mod draw;
 mod lock;
+mod phases;
 mod plan;
 mod report;
 mod wrong;
 
 pub(crate) use crate::fabric::Traffic;
-pub use crate::fabric::{EngineError, EngineSetup};
+pub use crate::fabric::{EngineError, EngineSetup, Switch};
+pub use phases::Phase;
 pub(crate) use plan::check_workload;
 pub use plan::{
     Adversity, App, CloverPlan, Load, LockPlan, Middlebox, Plan, PlanError, Release, engine_config,

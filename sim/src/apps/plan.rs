@@ -1,7 +1,7 @@
 //! What a run is to be.
 
 use qpmux_engine::Config;
-use qpmux_engine::policy::PolicyError;
+use qpmux_engine::policy::{PolicyError, SwitchError};
 use qpmux_workloads::clover::{ConfigError, Layout, SlotClass};
 use qpmux_workloads::keys::{KeyDistribution, KeyError, Ycsb};
 
@@ -176,6 +176,9 @@ pub enum PlanError {
     /// Policies that do not go together.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The engine cannot be switched so.
+    #[error("switch")]
+    Switch(#[from] SwitchError),
     /// No such engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -225,13 +228,23 @@ pub(crate) fn check_workload(workload: Ycsb) -> Result<(), PlanError> {
     if mix.read + mix.update == 100 { Ok(()) } else { Err(PlanError::Workload(workload)) }
 }
 
+/// Fails if the engine cannot be that, or become that.
+fn check_engine(setup: &EngineSetup) -> Result<(), PlanError> {
+    setup.policy.check()?;
+    if setup.shards > 1 && !setup.switches.is_empty() {
+        return Err(SwitchError::Shards.into());
+    }
+    let mut switches = setup.switches.iter();
+    Ok(switches.try_for_each(|switch| setup.policy.check_switch(switch.to))?)
+}
+
 impl Plan {
     /// Checks what does not depend on the application.
     pub(super) fn check(&self) -> Result<(), PlanError> {
         self.load.check()?;
         within("around", self.around.into(), 0, self.load.threads.into())?;
         match &self.middlebox {
-            Middlebox::Engine(setup) => Ok(setup.policy.check()?),
+            Middlebox::Engine(setup) => check_engine(setup),
             Middlebox::None => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::Phase;
 use crate::fabric::Fabric;
 use crate::rc::Violations;
 use crate::text::{group, list};
@@ -26,6 +27,8 @@ pub struct Outcome {
     /// Share of operations whose first request of a kind was enough: `compare_swap` of updates or
     /// acquisitions, `read` of reads.
     pub first_try_success: BTreeMap<&'static str, f64>,
+    /// What it showed under each policy, if the engine was switched.
+    pub phases: Vec<Phase>,
     /// What the application counted.
     pub application: BTreeMap<&'static str, u64>,
     /// Superseded slots, if there are any.
@@ -223,6 +226,9 @@ impl Outcome {
         for (name, share) in &self.first_try_success {
             line(&format!("first {name} enough"), format!("{:.2} %", 100.0 * share));
         }
+        for phase in &self.phases {
+            line("phase", phase.render_text());
+        }
         line("application", list(&self.application));
         if let Some(garbage) = &self.garbage {
             line("superseded slots", garbage.render_text());
@@ -241,6 +247,17 @@ impl Outcome {
         line("memory", if self.memory_ok { right } else { "WRONG" }.to_owned());
         for problem in &self.problems {
             let _ = writeln!(text, "  {problem}");
+        }
+        text
+    }
+}
+
+impl Phase {
+    fn render_text(&self) -> String {
+        let (operations, rate) = (group(self.operations), self.throughput_ops_per_s as u64);
+        let mut text = format!("{}: {operations} at {} per second", self.policy, group(rate));
+        for (name, share) in &self.first_try_success {
+            let _ = write!(text, ", first {name} enough {:.2} %", 100.0 * share);
         }
         text
     }

@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use qpmux_engine::policy::{self, Policy, Profile};
+use clap::ValueEnum;
+use qpmux_engine::policy::{self, Choices, Policy, Profile};
+
+use crate::apps::Switch;
 
 /// What the engine does.
 #[derive(clap::Args, serde::Serialize)]
@@ -103,15 +106,96 @@ impl FromStr for ServerQps {
     }
 }
 
+impl From<Map> for policy::Map {
+    fn from(map: Map) -> Self {
+        match map {
+            Map::None => policy::Map::None,
+            Map::Writes => policy::Map::Writes,
+            Map::All => policy::Map::All,
+        }
+    }
+}
+
+impl From<Steer> for policy::Steer {
+    fn from(steer: Steer) -> Self {
+        match steer {
+            Steer::None => policy::Steer::None,
+            Steer::Writes => policy::Steer::Writes,
+            Steer::All => policy::Steer::All,
+        }
+    }
+}
+
+impl From<Atomics> for policy::Atomics {
+    fn from(atomics: Atomics) -> Self {
+        match atomics {
+            Atomics::Keep => policy::Atomics::Keep,
+            Atomics::Replace => policy::Atomics::Replace,
+        }
+    }
+}
+
+/// A switch to another policy: what it does not name stays as it is.
+#[derive(Clone, Copy)]
+pub(super) struct SwitchArg {
+    after: u64,
+    map: Option<Map>,
+    steer: Option<Steer>,
+    atomics: Option<Atomics>,
+}
+
+impl FromStr for SwitchArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || "must be as 5000:steer=all,atomics=replace".to_owned();
+        let (after, choices) = text.split_once(':').ok_or_else(form)?;
+        let after = after.parse().map_err(|_| form())?;
+        let mut switch = SwitchArg { after, map: None, steer: None, atomics: None };
+        for choice in choices.split(',') {
+            let (name, value) = choice.split_once('=').ok_or_else(form)?;
+            let unknown = |_| format!("there is no {name} '{value}'");
+            match name {
+                "map" => switch.map = Some(Map::from_str(value, false).map_err(unknown)?),
+                "steer" => switch.steer = Some(Steer::from_str(value, false).map_err(unknown)?),
+                "atomics" => {
+                    switch.atomics = Some(Atomics::from_str(value, false).map_err(unknown)?);
+                }
+                _ => return Err(format!("'{name}' is not map, steer or atomics")),
+            }
+        }
+        Ok(switch)
+    }
+}
+
 impl PolicyArgs {
+    /// The policy to build the engine for, and its switches: first, if there are any, to what it
+    /// begins with.
+    pub(super) fn switched(&self, profile: Profile, args: &[SwitchArg]) -> (Policy, Vec<Switch>) {
+        let policy = self.policy(profile);
+        let mut now = policy.choices();
+        let mut switches = vec![Switch { after: 0, to: now }];
+        let mut args = args.to_vec();
+        args.sort_by_key(|arg| arg.after);
+        for SwitchArg { after, map, steer, atomics } in args {
+            now = Choices {
+                map: map.map_or(now.map, Into::into),
+                steer: steer.map_or(now.steer, Into::into),
+                atomics: atomics.map_or(now.atomics, Into::into),
+            };
+            switches.push(Switch { after, to: now });
+        }
+        if switches.len() == 1 {
+            return (policy, Vec::new());
+        }
+        let most = switches.iter().fold(now, |most, switch| most.most(switch.to));
+        (policy.with(most), switches)
+    }
+
     /// The policy, with connections that are known.
     pub(super) fn policy(&self, profile: Profile) -> Policy {
         Policy {
-            map: match self.map {
-                Map::None => policy::Map::None,
-                Map::Writes => policy::Map::Writes,
-                Map::All => policy::Map::All,
-            },
+            map: self.map.into(),
             key_map: match self.key_map {
                 KeyMap::Modulo => policy::KeyMap::Modulo,
                 KeyMap::Hash => policy::KeyMap::Hash,
@@ -124,16 +208,9 @@ impl PolicyArgs {
                 Order::Keyed => policy::Order::Keyed,
             },
             profile,
-            steer: match self.steer {
-                Steer::None => policy::Steer::None,
-                Steer::Writes => policy::Steer::Writes,
-                Steer::All => policy::Steer::All,
-            },
+            steer: self.steer.into(),
             in_place: self.in_place,
-            atomics: match self.atomics {
-                Atomics::Keep => policy::Atomics::Keep,
-                Atomics::Replace => policy::Atomics::Replace,
-            },
+            atomics: self.atomics.into(),
             ..Policy::default()
         }
     }

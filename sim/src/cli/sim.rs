@@ -5,7 +5,7 @@ use qpmux_workloads::load_profile;
 
 use super::Outcome;
 use super::output::print;
-use super::policy::{PolicyArgs, parse_fraction};
+use super::policy::{PolicyArgs, SwitchArg, parse_fraction};
 use super::progress::Progress;
 use crate::apps::{
     self, Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release,
@@ -15,7 +15,8 @@ use crate::apps::{
 /// Run an application through the engine, on an ideal network, and check what it promises.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  qpmux sim --workload A --threads 32 --keys 64 --map all\n  \
-    qpmux sim --app lock --threads 64 --keys 128 --loss 0.001\n\n\
+    qpmux sim --app lock --threads 64 --keys 128 --loss 0.001\n  \
+    qpmux sim --threads 32 --keys 64 --map all --switch 5000:steer=all,atomics=replace\n\n\
     Clients, adapters and servers are modelled, with real frames and real memory; network and\n\
     adapters are ideal, so throughput counts round trips and nothing else. The exit status is\n\
     1 if a rule of the transport was broken, a read was stale, a commit or a lock was lost, or\n\
@@ -68,6 +69,11 @@ pub(super) struct Args {
     /// and the release are posted together.
     #[arg(long)]
     guarded: bool,
+    /// Switch the engine to another policy in mid-run, when so many operations are done: of map
+    /// (writes, all), steer and atomics those that are named. May be given several times; the
+    /// report then tells the phases apart.
+    #[arg(long, value_name = "OPS:steer=all,...")]
+    switch: Vec<SwitchArg>,
     /// What stands between clients and memory node.
     #[arg(long, value_enum, default_value_t = MiddleboxArg::Engine)]
     middlebox: MiddleboxArg,
@@ -143,12 +149,14 @@ impl Args {
             AppArg::Lock => App::Lock(self.lock()),
         };
         let profile = load_profile(self.profile.as_deref().unwrap_or(app.profile()))?;
+        let (policy, switches) = self.policy.switched(profile, &self.switch);
         let setup = EngineSetup {
-            policy: self.policy.policy(profile),
+            policy,
             config: engine_config(self.timeout),
             shards: self.shards,
             big_endian: false,
             withheld: false,
+            switches,
         };
         Ok(Plan {
             app,

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use qpmux_engine::policy::{
-    self, Directory, DirectoryError, Endpoint, Grant, PathFacts, Policy, Rights, Start,
+    self, Choices, Directory, DirectoryError, Endpoint, Grant, PathFacts, Policy, Rights, Start,
+    SwitchError,
 };
 use qpmux_engine::wire::{Classified, ClientPsn, Msn, Psn, classify};
 use qpmux_engine::{BuildError, Config, DomainId, Nanos, ServerQpId, ShardId, Side};
@@ -49,6 +50,17 @@ pub struct EngineSetup {
     pub big_endian: bool,
     /// It is not told that the first region of that server's memory may be written.
     pub withheld: bool,
+    /// What it is switched to while it runs, in that order.
+    pub switches: Vec<Switch>,
+}
+
+/// A switch of an engine to another policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// When so many operations of the application are done.
+    pub after: u64,
+    /// What the engine does then.
+    pub to: Choices,
 }
 
 /// Why there can be no engine.
@@ -95,6 +107,11 @@ impl EngineHost {
         let mut sent = Vec::new();
         host.offer(shard, side, Nanos(now), frame, &mut |_, frame| address(ends, frame, &mut sent));
         sent
+    }
+
+    /// Switches the engine to another policy.
+    pub(super) fn switch(&mut self, to: Choices) -> Result<(), SwitchError> {
+        self.host.switch(to)
     }
 
     /// A deadline may have passed.

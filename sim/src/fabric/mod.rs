@@ -10,6 +10,7 @@ mod middle;
 
 use std::collections::VecDeque;
 
+use qpmux_engine::policy::{Choices, SwitchError};
 use qpmux_engine::{Counters, ServerQpReport};
 use qpmux_traces::CaptureError;
 
@@ -21,7 +22,7 @@ use clock::Clock;
 use end::Connection;
 pub(crate) use end::{Arrived, Between, Habits, Host};
 pub(crate) use middle::Middle;
-pub use middle::{EngineError, EngineSetup};
+pub use middle::{EngineError, EngineSetup, Switch};
 
 /// One-way times from a host to the middle and from there on, ns: 2.5 us round trip with the
 /// server's, as [`crate::replay::Latency`] has it.
@@ -183,6 +184,14 @@ impl<'a, A: Copy, N> Fabric<'a, A, N> {
                 Some((engine.host.counters(), engine.host.server_qps().collect()))
             }
             Middle::Tap(_) | Middle::Wire => None,
+        }
+    }
+
+    /// Switches the engine, if there is one, to another policy.
+    pub(crate) fn switch(&mut self, to: Choices) -> Result<(), SwitchError> {
+        match &mut self.middle {
+            Middle::Engine(engine) => engine.switch(to),
+            Middle::Tap(_) | Middle::Wire => Ok(()),
         }
     }
 

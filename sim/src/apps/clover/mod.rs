@@ -14,6 +14,7 @@ mod tests;
 use qpmux_engine::policy::ByteOrder;
 use qpmux_workloads::clover::{CloverConfig, Variant};
 
+use super::phases::Phases;
 use super::report::NEVER_ENDED;
 use super::{CloverPlan, Middlebox, Outcome, Plan, PlanError};
 use crate::fabric::{Fabric, Habits, Traffic, Weather};
@@ -76,6 +77,7 @@ pub(super) fn run(
     world.drivers.confine(load.threads - plan.around, plan.outside_keys());
     world.judge = Some(Judge::new(&clover).with(&plan.adversity, plan.steers_in_place()));
     world.meddler = plan.meddling_ns.map(|mean_ns| Meddler::new(&clover, plan, mean_ns));
+    world.phases = Phases::of(plan);
     // There is no tap that could fail.
     let _ = world.run(progress);
     let traffic = world.fabric.traffic();
@@ -105,6 +107,7 @@ fn report(mut world: World<'_>) -> Outcome {
     outcome.latency_ns = tally.latencies.report();
     outcome.set_first_tries("compare_swap", (tally.first_updates, tally.updates));
     outcome.set_first_tries("read", (tally.first_reads, tally.reads));
+    outcome.phases = std::mem::take(&mut world.phases).report(tally.done(tally.end));
     outcome.garbage = Some(judge.garbage(world.recycled()));
     let mut count = |name, n| _ = outcome.application.insert(name, n);
     let stats = world.stats();

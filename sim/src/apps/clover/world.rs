@@ -12,6 +12,7 @@ use super::drivers::Drivers;
 use super::judge::{Asked, Judge};
 use super::meddler::Meddler;
 use super::network::{FIRST_CLIENT, Lanes, MEMORY_NODE, METADATA_SERVER};
+use crate::apps::phases::{Done, Phases};
 use crate::apps::{Latencies, Load, Patience};
 use crate::fabric::{Arrived, Fabric, Happening};
 use crate::memory::Memory;
@@ -78,6 +79,15 @@ impl Tally {
     pub(crate) fn operations(&self) -> u64 {
         self.reads + self.updates
     }
+
+    /// What is done so far.
+    pub(super) fn done(&self, at: u64) -> Done {
+        let tries = [
+            ("compare_swap", self.first_updates, self.updates),
+            ("read", self.first_reads, self.reads),
+        ];
+        Done { operations: self.operations(), tries, at }
+    }
 }
 
 /// The whole run.
@@ -98,6 +108,7 @@ pub(crate) struct World<'a> {
     pub(super) goes_round: bool,
     pub(super) judge: Option<Judge>,
     pub(super) meddler: Option<Meddler>,
+    pub(super) phases: Phases,
 }
 
 impl<'a> World<'a> {
@@ -122,6 +133,7 @@ impl<'a> World<'a> {
             goes_round: false,
             judge: None,
             meddler: None,
+            phases: Phases::default(),
         })
     }
 
@@ -130,6 +142,7 @@ impl<'a> World<'a> {
     pub(crate) fn run(&mut self, progress: &mut dyn FnMut(u64)) -> Result<(), CaptureError> {
         let mut patience = Patience::new();
         let mut rounds = 0_u64;
+        self.switch(0);
         self.notice(Notice::Begin(0, 0), 0);
         while let Some(happening) = self.fabric.next() {
             self.step(happening);
@@ -331,11 +344,20 @@ impl<'a> World<'a> {
         };
         tally.end = now;
         tally.latencies.record(name, now - self.began[thread]);
+        self.switch(now);
+    }
+
+    /// Switches the engine, if that is due.
+    fn switch(&mut self, now: u64) {
+        if self.phases.is_due(self.tally.operations()) {
+            self.phases.switch(self.tally.done(now), &mut self.fabric);
+        }
     }
 
     /// All keys are open: every thread begins, with all the operations it runs at a time.
     fn begin_all(&mut self) {
         self.tally.begin = self.fabric.now();
+        self.phases.begin(self.tally.done(self.tally.begin));
         for (machine, worker) in self.drivers.places() {
             for _ in 0..self.machines[machine].idle(worker) {
                 self.notice(Notice::Begin(machine, worker), 0);

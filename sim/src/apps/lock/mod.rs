@@ -13,6 +13,7 @@ use qpmux_workloads::keys::{KeyError, Mix, OperationStream, generator};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
+use super::phases::{Done, Phases};
 use super::report::NEVER_ENDED;
 use super::{Latencies, LockPlan, Middlebox, Outcome, Patience, Plan, PlanError, Release};
 use crate::fabric::{Between, Fabric, Happening, Host, Traffic};
@@ -95,6 +96,7 @@ struct World<'a> {
     given_up: u64,
     end: u64,
     latencies: Latencies,
+    phases: Phases,
 }
 
 /// One run.
@@ -107,6 +109,7 @@ pub(super) fn run(
     let mut world = World::new(plan, of_lock)?;
     let ended = world.run(progress);
     let now = world.fabric.now();
+    let phases = std::mem::take(&mut world.phases).report(world.so_far());
     let World { mut judge, fabric, .. } = world;
     judge.finish(now, &fabric.hosts[MEMORY_NODE].memory, world.given_up > 0);
     if !ended {
@@ -120,6 +123,7 @@ pub(super) fn run(
     outcome.given_up = world.given_up;
     outcome.set_times(world.done, 0, world.end);
     outcome.latency_ns = world.latencies.report();
+    outcome.phases = phases;
     outcome.set_first_tries("compare_swap", (world.first, world.done));
     outcome.application.insert("grants", judge.grants);
     outcome.application.insert("failed_attempts", world.failed);
@@ -202,12 +206,14 @@ impl<'a> World<'a> {
             given_up: 0,
             end: 0,
             latencies: Latencies::default(),
+            phases: Phases::of(plan),
         })
     }
 
     /// Runs until nothing is left to happen; `false` if it turns in a circle.
     fn run(&mut self, progress: &mut dyn FnMut(u64)) -> bool {
         let mut patience = Patience::new();
+        self.switch();
         for thread in 0..self.threads.len() as u16 {
             self.think(Notice::Begin(thread));
         }
@@ -232,6 +238,18 @@ impl<'a> World<'a> {
             }
         }
         true
+    }
+
+    /// Switches the engine, if that is due.
+    fn switch(&mut self) {
+        if self.phases.is_due(self.done) {
+            self.phases.switch(self.so_far(), &mut self.fabric);
+        }
+    }
+
+    fn so_far(&self) -> Done {
+        let tries = [("compare_swap", self.first, self.done), ("", 0, 0)];
+        Done { operations: self.done, tries, at: self.end }
     }
 
     fn on_notice(&mut self, notice: Notice) {
@@ -304,6 +322,7 @@ impl<'a> World<'a> {
                 self.latencies.record("release", now - thread.releasing);
                 self.judge.on_released(now, token, self.of_lock.release, original);
                 (self.done, self.end) = (self.done + 1, now);
+                self.switch();
                 self.think(Notice::Begin(number));
             }
             _ => {}
