@@ -185,7 +185,7 @@ pub struct Counters {
     /// Entries of reports of superseded slots in which the slot was put in that was really
     /// superseded.
     pub reports_mended: u64,
-    /// Switches to another policy.
+    /// Switches to another policy, from what the engine was built for on.
     pub switches: u64,
     /// Requests that waited until it was known where their list ends.
     pub list_waits: u64,

@@ -103,6 +103,8 @@ rules! {
     ContradictionEndsWord => "contradiction-ends-word",
     /// What a steered request finds is told as if it were where its client had aimed.
     SteeredAnswerIsTranslated => "steered-answer-is-translated",
+    /// A request for a list waits for all appends that are on their way to it.
+    AppendsAreAwaited => "appends-are-awaited",
     /// What is known of memory is kept up whatever the engine is switched to.
     MemoryIsFollowed => "memory-is-followed",
     /// What comes late of a translated connection that has ended is not forwarded.

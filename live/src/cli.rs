@@ -14,13 +14,15 @@ use tracing::info;
 use crate::config::Settings;
 use crate::host::Host;
 use crate::packet::PacketPort;
+use crate::reload::reload;
 use crate::report::Report;
 use crate::wait::{Waiter, Wake};
 
 /// Multiplex RDMA queue pairs between two network interfaces.
 ///
 /// Runs until SIGINT or SIGTERM, then prints what it has counted as one JSON document on standard
-/// output; the names are those of `qpmux replay --json`.
+/// output; the names are those of `qpmux replay --json`. SIGHUP has it read the configuration again
+/// and switch to the policy there: see [policy.most] in live/README.md.
 #[derive(Parser)]
 #[command(name = "qpmux-live", version)]
 #[command(after_help = "Example:\n  qpmux-live --config live.toml\n\nwith live.toml:\n  \
@@ -75,7 +77,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let (floor, cap) = settings.server_timeouts();
     info!("server timeouts: adaptive between {floor:?} and {cap:?}");
     let clock = Instant::now();
-    serve(&mut host, &waiter, clock)?;
+    serve(&mut host, &waiter, clock, &|host| reload(host, &settings, &args.config))?;
     print(&Report::of(&mut host, time(clock)))
 }
 
@@ -85,7 +87,12 @@ fn time(clock: Instant) -> Nanos {
 }
 
 /// The loop: wait, take a burst from each side, until asked to stop.
-fn serve(host: &mut Host<PacketPort>, waiter: &Waiter, clock: Instant) -> anyhow::Result<()> {
+fn serve(
+    host: &mut Host<PacketPort>,
+    waiter: &Waiter,
+    clock: Instant,
+    reload: &dyn Fn(&mut Host<PacketPort>),
+) -> anyhow::Result<()> {
     loop {
         let at_most = host
             .next_deadline()
@@ -93,6 +100,7 @@ fn serve(host: &mut Host<PacketPort>, waiter: &Waiter, clock: Instant) -> anyhow
         let ports = host.ports().each_ref().map(AsFd::as_fd);
         match waiter.wait(ports, at_most).context("cannot wait for frames")? {
             Wake::Work => host.turn(time(clock)),
+            Wake::Reload => reload(host),
             Wake::Stop(signal) => {
                 info!("{signal}: stopping");
                 return Ok(());

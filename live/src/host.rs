@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use arrayvec::ArrayVec;
+use qpmux_engine::policy::{Choices, SwitchError};
 use qpmux_engine::{Action, BURST_MAX, Engine, Frame, Nanos, Out, Side, Token};
 use serde::Serialize;
 use tracing::warn;
@@ -112,6 +113,14 @@ impl<P: Port> Host<P> {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
         self.engine.next_deadline()
+    }
+
+    /// Switches the engine to another policy.
+    ///
+    /// # Errors
+    /// See [`SwitchError`]; then nothing has changed.
+    pub fn switch(&mut self, to: Choices) -> Result<(), SwitchError> {
+        self.engine.switch(to)
     }
 
     /// The engine.

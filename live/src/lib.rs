@@ -15,6 +15,7 @@ pub mod host;
 pub mod packet;
 pub mod pool;
 pub mod port;
+pub mod reload;
 pub mod report;
 pub mod wait;
 

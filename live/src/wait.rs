@@ -1,4 +1,4 @@
-//! Waiting: for a frame, for a deadline, for the signal to stop.
+//! Waiting: for a frame, for a deadline, for a signal.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +10,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 
-/// SIGINT and SIGTERM as something to wait for, so that none comes between two looks at a flag.
+/// SIGINT, SIGTERM and SIGHUP as something to wait for, so that none comes between two looks at a
+/// flag.
 #[derive(Debug)]
 pub struct Waiter {
     signals: SignalFd,
@@ -21,17 +22,19 @@ pub struct Waiter {
 pub enum Wake {
     /// A frame may wait, or the time has passed.
     Work,
+    /// The configuration is to be read again.
+    Reload,
     /// The process is asked to stop.
     Stop(&'static str),
 }
 
 impl Waiter {
-    /// Takes SIGINT and SIGTERM over. Threads that are started later must not unblock them.
+    /// Takes the signals over. Threads that are started later must not unblock them.
     ///
     /// # Errors
     /// What the operating system says.
     pub fn new() -> io::Result<Waiter> {
-        let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+        let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
         signals.thread_block()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         Ok(Waiter { signals: SignalFd::with_flags(&signals, flags)? })
@@ -50,6 +53,10 @@ impl Waiter {
         }
         let told = self.signals.read_signal()?.map(|signal| signal.ssi_signo as i32);
         let signal = told.and_then(|number| Signal::try_from(number).ok());
-        Ok(signal.map_or(Wake::Work, |signal| Wake::Stop(signal.as_str())))
+        Ok(match signal {
+            None => Wake::Work,
+            Some(Signal::SIGHUP) => Wake::Reload,
+            Some(signal) => Wake::Stop(signal.as_str()),
+        })
     }
 }

@@ -21,6 +21,11 @@ fn a_word_that_is_changed_past_the_engine_is_replaced_no_more() {
 }
 
 #[test]
+fn appends_on_their_way_when_steering_is_switched_on_are_awaited() {
+    assert!(direct::appends_from_before_a_switch_are_awaited(&Config::default()));
+}
+
+#[test]
 fn what_an_engine_had_sent_alone_is_alone_for_the_next() {
     assert!(learnt::what_ran_alone_still_does(&Config::default()));
 }

@@ -80,7 +80,8 @@ impl Engine {
             && let (Some(domain), Some(key)) = (self.memory_at(id), request.key)
             && let Some(list) = self.lists.list(domain, key, id)
         {
-            if list.asked == Some(record.psn) {
+            let newest = list.asked == Some(record.psn);
+            if newest || !self.config.keeps(Rule::AppendsAreAwaited) {
                 list.asked = None;
             }
             if !succeeded {

@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use qpmux_engine::policy::{ConfiguredRegion, Directory, PolicyError, Rights};
+use qpmux_engine::policy::{ConfiguredRegion, Directory, PolicyError, Rights, SwitchError};
 use qpmux_engine::{BURST_MAX, BuildError, Config, Engine, ShardId};
 use qpmux_workloads::ProfileError;
 use serde::Deserialize;
 
 mod policy;
+mod reload;
 
 pub use policy::PolicySettings;
+pub use reload::Reload;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,9 @@ pub enum ConfigError {
         /// What does not go together, and what would.
         error: PolicyError,
     },
+    /// What the policy may be switched to, or is to begin with, cannot be.
+    #[error("policy.most")]
+    Most(#[source] SwitchError),
     /// The application profile cannot be used.
     #[error("policy.profile")]
     Profile(#[from] ProfileError),
@@ -50,7 +55,7 @@ pub enum ConfigError {
 }
 
 /// The whole file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Towards the clients.
@@ -75,7 +80,7 @@ pub struct Settings {
 }
 
 /// One side.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct PortSettings {
     /// Name of the network interface.
@@ -83,7 +88,7 @@ pub struct PortSettings {
 }
 
 /// A range of a server's memory that all its queue pairs, of one protection domain, may reach.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct RegionSettings {
     server: IpAddr,
@@ -94,7 +99,7 @@ pub struct RegionSettings {
 }
 
 /// A remote access right.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 enum Right {
     Read,
@@ -127,7 +132,7 @@ impl RegionSettings {
 }
 
 /// What memory is like at one server.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ServerMemory {
     server: IpAddr,
@@ -143,7 +148,7 @@ enum ByteOrder {
 }
 
 /// What the operator knows of the network, and traffic does not show.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
     /// Path MTU in bytes of connections whose packets do not show it. Without it they are not
@@ -156,7 +161,7 @@ pub struct Network {
 
 /// How much of everything. Memory: `frames` times `frame_len_max`, and what the engine's limits
 /// cost (see [`Config`]).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Buffers for frames. By default as many as requests and responses can be kept, and a burst
@@ -332,12 +337,14 @@ impl Settings {
     /// When choices contradict each other, the profile cannot be read, or a limit is out of its
     /// range.
     pub fn engine(&self) -> Result<Engine, ConfigError> {
-        let policy = self.policy.policy()?;
+        let (policy, first) = self.policy.policies()?;
         let regions = self.region.iter().map(RegionSettings::region);
         let big = self.server_memory.iter().filter(|each| each.byte_order == ByteOrder::Big);
         let directory = Directory::empty()
             .with_regions(regions.collect::<Result<_, _>>()?)
             .with_big_endian(big.map(|each| each.server).collect());
-        Ok(Engine::new(self.engine_config(), policy, directory, ShardId(0), 1)?)
+        let mut engine = Engine::new(self.engine_config(), policy, directory, ShardId(0), 1)?;
+        engine.switch(first).map_err(ConfigError::Most)?;
+        Ok(engine)
     }
 }

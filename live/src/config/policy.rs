@@ -2,14 +2,14 @@
 
 use std::num::NonZeroU32;
 
-use qpmux_engine::policy::{self, Policy, PolicyError, TrustBy};
+use qpmux_engine::policy::{self, Choices, Policy, PolicyError, SwitchError, TrustBy};
 use qpmux_workloads::load_profile;
 use serde::Deserialize;
 
 use super::{ConfigError, Limits, wrong_value};
 
 /// What the engine does. The defaults pass everything untouched.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicySettings {
     map: Map,
@@ -21,6 +21,8 @@ pub struct PolicySettings {
     steer: Steer,
     in_place: bool,
     atomics: Atomics,
+    /// The most that the policy may be switched to while the engine runs.
+    most: Most,
     /// Longest message that is mapped, in packets: a WRITE up to 8, a READ by its response.
     message_packets_max: u32,
 }
@@ -37,9 +39,20 @@ impl Default for PolicySettings {
             steer: Steer::None,
             in_place: false,
             atomics: Atomics::Keep,
+            most: Most::default(),
             message_packets_max: 1,
         }
     }
+}
+
+/// Table `[policy.most]`: what the engine is built for. What it does not name is as the policy has
+/// it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+struct Most {
+    map: Option<Map>,
+    steer: Option<Steer>,
+    atomics: Option<Atomics>,
 }
 
 /// As `--map` of `qpmux replay`.
@@ -52,7 +65,7 @@ enum Map {
 }
 
 /// As `--key-map` of `qpmux replay`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 enum KeyMap {
     Modulo,
@@ -72,7 +85,7 @@ enum Trust {
 }
 
 /// As `--order` of `qpmux replay`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 enum Order {
     Fenced,
@@ -96,28 +109,90 @@ enum Atomics {
     Replace,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+impl From<Map> for policy::Map {
+    fn from(map: Map) -> Self {
+        match map {
+            Map::None => policy::Map::None,
+            Map::Writes => policy::Map::Writes,
+            Map::All => policy::Map::All,
+        }
+    }
+}
+
+impl From<Steer> for policy::Steer {
+    fn from(steer: Steer) -> Self {
+        match steer {
+            Steer::None => policy::Steer::None,
+            Steer::Writes => policy::Steer::Writes,
+            Steer::All => policy::Steer::All,
+        }
+    }
+}
+
+impl From<Atomics> for policy::Atomics {
+    fn from(atomics: Atomics) -> Self {
+        match atomics {
+            Atomics::Keep => policy::Atomics::Keep,
+            Atomics::Replace => policy::Atomics::Replace,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(untagged, expecting = "must be a number from 1 on, or \"all\"")]
 enum ServerQps {
     All(All),
     Number(NonZeroU32),
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 enum All {
     All,
 }
 
 impl PolicySettings {
+    /// The policy that the engine is built for, and what it begins with.
+    pub(super) fn policies(&self) -> Result<(Policy, Choices), ConfigError> {
+        let policy = self.policy()?;
+        let first = policy.choices();
+        let most = self.most_choices();
+        if most == first {
+            return Ok((policy, first));
+        }
+        let policy = policy.with(most);
+        policy.check().map_err(SwitchError::Policy).map_err(ConfigError::Most)?;
+        policy.check_switch(first).map_err(ConfigError::Most)?;
+        Ok((policy, first))
+    }
+
+    /// The most that the engine is to do.
+    fn most_choices(&self) -> Choices {
+        let Most { map, steer, atomics } = self.most;
+        let first = self.choices();
+        let most = Choices {
+            map: map.map_or(first.map, Into::into),
+            steer: steer.map_or(first.steer, Into::into),
+            atomics: atomics.map_or(first.atomics, Into::into),
+        };
+        most.most(first)
+    }
+
+    /// What the engine is to do, of what may change while it runs.
+    pub(super) fn choices(&self) -> Choices {
+        Choices { map: self.map.into(), steer: self.steer.into(), atomics: self.atomics.into() }
+    }
+
+    /// The same settings with these choices of others.
+    pub(super) fn with_choices_of(&self, other: &Self) -> Self {
+        let (map, steer, atomics) = (other.map, other.steer, other.atomics);
+        Self { map, steer, atomics, ..self.clone() }
+    }
+
     /// The policy, if its choices go together.
     pub(super) fn policy(&self) -> Result<Policy, ConfigError> {
         let policy = Policy {
-            map: match self.map {
-                Map::None => policy::Map::None,
-                Map::Writes => policy::Map::Writes,
-                Map::All => policy::Map::All,
-            },
+            map: self.map.into(),
             key_map: match self.key_map {
                 KeyMap::Modulo => policy::KeyMap::Modulo,
                 KeyMap::Hash => policy::KeyMap::Hash,
@@ -138,16 +213,9 @@ impl PolicySettings {
                 Trust::Observed => TrustBy::Observation,
             },
             message_packets_max: self.message_packets_max,
-            steer: match self.steer {
-                Steer::None => policy::Steer::None,
-                Steer::Writes => policy::Steer::Writes,
-                Steer::All => policy::Steer::All,
-            },
+            steer: self.steer.into(),
             in_place: self.in_place,
-            atomics: match self.atomics {
-                Atomics::Keep => policy::Atomics::Keep,
-                Atomics::Replace => policy::Atomics::Replace,
-            },
+            atomics: self.atomics.into(),
         };
         let named = |error| ConfigError::Contradiction { key: key_of(error), error };
         policy.check().map(|()| policy).map_err(named)
@@ -155,13 +223,19 @@ impl PolicySettings {
 
     /// Checks that what the engine is to know has room, and that it can become certain of anything.
     pub(super) fn check(&self, limits: &Limits, regions: usize) -> Result<(), ConfigError> {
-        let steers = self.steer != Steer::None;
+        let most = self.most_choices();
+        let steers = most.steer != policy::Steer::None;
         let needs = [
-            (self.map == Map::All, "limits.addresses_max", limits.addresses_max, "map = \"all\""),
+            (
+                most.map == policy::Map::All,
+                "limits.addresses_max",
+                limits.addresses_max,
+                "map = \"all\"",
+            ),
             (steers, "limits.lists_max", limits.lists_max, "steer"),
             (steers, "limits.nodes_max", limits.nodes_max, "steer"),
             (
-                self.atomics == Atomics::Replace,
+                most.atomics == policy::Atomics::Replace,
                 "limits.words_max",
                 limits.words_max,
                 "atomics = \"replace\"",

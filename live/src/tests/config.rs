@@ -2,7 +2,7 @@
 
 use crate::config::Settings;
 
-const PORTS: &str = "[client]\ninterface = 'eth1'\n[server]\ninterface = 'eth2'\n";
+pub(super) const PORTS: &str = "[client]\ninterface = 'eth1'\n[server]\ninterface = 'eth2'\n";
 
 /// These settings between two interfaces, if they are good.
 pub(super) fn with(rest: &str) -> Result<Settings, String> {
@@ -40,6 +40,7 @@ fn everything_can_be_said() {
         "map = 'writes'\ntrust = 'observed'\nsteer = 'writes'\nprofile = 'clover'",
         "steer = 'all'\nin_place = true\nprofile = 'clover'",
         "steer = 'none'\nin_place = false\natomics = 'keep'",
+        "map = 'writes'\ntrust = 'observed'\n[policy.most]\nmap = 'all'\natomics = 'replace'",
     ] {
         with(&format!("[policy]\n{policy}\n")).unwrap();
     }
@@ -74,6 +75,12 @@ fn choices_that_contradict_each_other_are_refused_with_key_and_remedy() {
         let without = format!("{clover}\nmap = 'all'\n[limits]\n{table} = 0");
         refused(&without, &format!("limits.{table} is 0"), "1 or more: policy.steer");
     }
+    let most = "map = 'writes'\n[policy.most]\natomics = 'replace'";
+    let wordless = format!("{most}\n[limits]\nwords_max = 0");
+    refused(&wordless, "limits.words_max is 0", "1 or more: policy.atomics");
+    refused(&most.replace("writes", "none"), "policy.most", "map writes or all");
+    refused("[policy.most]\nmap = 'all'", "policy.most", "map none cannot be switched");
+    refused("map = 'writes'\n[policy.most]\nsteer = 'all'", "policy.most", "map all");
     let error = with("[policy]\nmap = 'all'\n").unwrap_err();
     assert!(error.starts_with("policy.trust") && error.contains("[[region]]"), "{error}");
 }

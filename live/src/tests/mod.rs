@@ -3,6 +3,7 @@
 mod config;
 mod configured;
 mod passing;
+mod reload;
 mod translated;
 
 use std::cell::RefCell;

@@ -1,5 +1,6 @@
 //! Situations that no run of torture comes to: requests of 2^22 packets, a client that sends
-//! something else under a PSN that it has used, and a word that is changed past the engine.
+//! something else under a PSN that it has used, a word that is changed past the engine, and a
+//! switch of policies among appends to one list.
 
 pub(crate) mod learnt;
 
@@ -9,8 +10,8 @@ use std::rc::Rc;
 
 use qpmux_engine::journal::Journal;
 use qpmux_engine::policy::{
-    AddressKey, AtomicKey, Atomics, Connection, Directory, Endpoint, Grant, KeyMap, Map, Order,
-    PathFacts, Policy, Profile, Region, Rights, Start, TrustBy,
+    AddressKey, AtomicKey, Atomics, Choices, Connection, Directory, Endpoint, Grant, KeyMap, Map,
+    Order, PathFacts, Policy, Profile, Region, Rights, Start, Steer, TrustBy,
 };
 use qpmux_engine::wire::{
     AethRepr, AtomicAckEthRepr, AtomicEthRepr, Classified, ClientPsn, Extension, Msn, Opcode, Psn,
@@ -19,6 +20,7 @@ use qpmux_engine::wire::{
 use qpmux_engine::{Config, DomainId, Nanos, ServerQpId, ShardId, Side};
 use qpmux_sim::host::Host;
 use qpmux_sim::rc::{Link, Packet};
+use qpmux_workloads::load_profile;
 
 const CLIENTS: u32 = 3;
 const KEY: u32 = 0x1234;
@@ -149,6 +151,41 @@ pub(crate) fn a_contradicted_word_is_left_alone(config: &Config) -> bool {
         })
         .collect();
     forms == [Some(Opcode::CompareSwap); 3]
+}
+
+/// Whether a request for a list waits, once requests are steered, until all appends are answered
+/// that are on their way since before: after the first answer there is one left.
+pub(crate) fn appends_from_before_a_switch_are_awaited(config: &Config) -> bool {
+    let of_clover = load_profile("clover").unwrap();
+    let list = of_clover.list().unwrap().clone();
+    let word = AddressKey { opcode: Opcode::CompareSwap, len: 8, unit: 8 };
+    let end = list.last(1);
+    let swap = list.next.with(list.next_version.with(end, 2), 2);
+    let policy = Policy {
+        key_map: KeyMap::Modulo,
+        steer: Steer::Writes,
+        profile: Profile::new(Vec::new(), AtomicKey::None)
+            .with_addresses(vec![word])
+            .with_list(list),
+        ..policy()
+    };
+    let steers = policy.choices();
+    let third = |answers: u32| {
+        let mut host = Host::new(config, &policy, &directory(), 1).unwrap();
+        host.switch(Choices { steer: Steer::None, ..steers }).unwrap();
+        let before = [0, 1].map(|psn| swap_word(&mut host, psn, end, swap));
+        assert_eq!(
+            before,
+            [Some(Opcode::CompareSwap); 2],
+            "nothing waits where nothing is steered"
+        );
+        host.switch(steers).unwrap();
+        [end, swap].into_iter().zip(0..answers).for_each(|(original, psn)| {
+            answer_word(&mut host, psn, original);
+        });
+        swap_word(&mut host, 2, end, swap)
+    };
+    [third(0), third(1), third(2)] == [None, None, Some(Opcode::CompareSwap)]
 }
 
 /// What a client's compare-and-swap goes to the server as.
