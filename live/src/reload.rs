@@ -18,7 +18,7 @@ pub fn reload<P: Port>(host: &mut Host<P>, settings: &Settings, path: &Path) {
         Ok(reload) => reload,
         Err(error) => {
             let error = anyhow::Error::new(error);
-            return error!("{name}: {error:#}; the policy is still {before}");
+            return error!("{name}: the policy is still {before}: {error:#}");
         }
     };
     for table in reload.restart {

@@ -1,6 +1,6 @@
 //! What a configuration says, as clients and servers see it.
 
-use qpmux_engine::policy::ByteOrder;
+use qpmux_engine::policy::{Atomics, ByteOrder, Choices};
 use qpmux_sim::memory::Memory;
 
 use super::config::with;
@@ -40,4 +40,28 @@ fn replaced_atomics_store_words_in_their_servers_byte_order() {
         assert_eq!(report.totals["words_contradicted"], 0, "{words:?}");
         assert!(report.kept["value_unknown"] > 0, "{report:?}");
     }
+}
+
+#[test]
+fn atomics_are_replaced_while_the_policy_says_so() {
+    let settings = with(
+        "[policy]\nmap = 'writes'\ntrust = 'observed'\n[policy.most]\natomics = 'replace'\n\
+        [network]\npath_mtu = 1024\ndepth = 16\n[limits]\npacket_lifetime_ns = 1000000\n",
+    );
+    let mut bench =
+        Bench::new(settings.unwrap().engine().unwrap(), Memory::with_words(ByteOrder::Little));
+    let keeps = bench.host.engine().choices();
+    let replaces = Choices { atomics: Atomics::Replace, ..keeps };
+    let mut counts = vec![0];
+    for (phase, to) in (0..).zip([keeps, replaces, keeps, replaces]) {
+        bench.host.switch(to).unwrap();
+        (1..=UPDATES).for_each(|number| bench.update(UPDATES * phase + number));
+        counts.push(bench.host.engine().counters().replaced_atomics);
+    }
+    let replaced: Vec<bool> = counts.windows(2).map(|pair| pair[0] < pair[1]).collect();
+    assert_eq!(replaced, [false, true, false, true], "{counts:?}");
+    let report = bench.finish();
+    let heads = (0..CLIENTS.into()).map(|client| bench.memory.read_u64(head_of(client)));
+    assert!(heads.eq([4 * UPDATES; CLIENTS as usize]));
+    assert_eq!(report.totals["words_contradicted"], 0);
 }

@@ -21,7 +21,7 @@ const VERBS: u64 = 30;
 
 /// Clients and server queue pairs at the two ports of a host.
 pub(super) struct Bench {
-    host: Host<MemoryPort>,
+    pub(super) host: Host<MemoryPort>,
     client: MemoryPort,
     server: MemoryPort,
     requesters: Vec<Requester>,
