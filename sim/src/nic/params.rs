@@ -1,0 +1,281 @@
+//! What an adapter costs, as numbers: each with its unit, its range and, in a preset, its source.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a parameter's value is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Fitted to measurements of single verbs; calibration writes it again.
+    Fitted,
+    /// Arithmetic on cited numbers.
+    Derived,
+    /// Stated by the source.
+    Cited,
+    /// Nobody has published it; the source says what speaks for it.
+    Assumed,
+}
+
+/// A value and where it is from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sourced {
+    /// In the unit that the parameter's name ends with.
+    pub value: f64,
+    /// How it was found.
+    pub kind: Kind,
+    /// Who says so, or what speaks for it.
+    pub source: String,
+}
+
+/// What there is to know of a parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Its name, which ends with its unit.
+    pub name: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// Least and greatest value.
+    pub range: (f64, f64),
+}
+
+/// Why there is no such adapter.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum ParamError {
+    /// No parameter has this name.
+    #[error("no parameter `{name}`; the nearest is `{nearest}`")]
+    Unknown {
+        /// What was written.
+        name: String,
+        /// What may have been meant.
+        nearest: &'static str,
+    },
+    /// It has no value.
+    #[error("parameter `{0}` has no value: {1}")]
+    Missing(&'static str, &'static str),
+    /// Its value is none that there can be.
+    #[error("{name} = {value} is not between {least} and {greatest}: {about}")]
+    Range {
+        /// The parameter.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// The least it can be.
+        least: f64,
+        /// The greatest.
+        greatest: f64,
+        /// What it is.
+        about: &'static str,
+    },
+}
+
+macro_rules! parameters {
+    ($($(#[doc = $about:literal])+ $name:ident: $least:literal..=$greatest:literal,)+) => {
+        /// Everything that an adapter, and the host around it, costs. Times in ns, unless a name
+        /// says otherwise.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Params {
+            $($(#[doc = $about])+ pub $name: f64,)+
+        }
+
+        impl Params {
+            /// All parameters.
+            pub const SPECS: &'static [Spec] = &[
+                $(Spec {
+                    name: stringify!($name),
+                    about: concat!($($about,)+).trim_ascii(),
+                    range: ($least as f64, $greatest as f64),
+                },)+
+            ];
+
+            /// The value of a parameter.
+            #[must_use]
+            pub fn get(&self, name: &str) -> Option<f64> {
+                match name {
+                    $(stringify!($name) => Some(self.$name),)+
+                    _ => None,
+                }
+            }
+
+            /// Gives a parameter another value.
+            ///
+            /// # Errors
+            /// When there is no such parameter or value.
+            pub fn set(&mut self, name: &str, value: f64) -> Result<(), ParamError> {
+                match name {
+                    $(stringify!($name) => self.$name = value,)+
+                    _ => return Err(unknown(name)),
+                }
+                self.check()
+            }
+
+            fn from_values(
+                value: impl Fn(&'static str) -> Option<f64>,
+            ) -> Result<Self, ParamError> {
+                let specs = Self::SPECS;
+                let need = |name: &'static str| {
+                    let about = specs.iter().find(|spec| spec.name == name).map_or("", |s| s.about);
+                    value(name).ok_or(ParamError::Missing(name, about))
+                };
+                let all = Self { $($name: need(stringify!($name))?,)+ };
+                all.check()?;
+                Ok(all)
+            }
+        }
+    };
+}
+
+parameters! {
+    /// CPU time of a thread for one posted work request, doorbell included.
+    post_ns: 0..=10000,
+    /// CPU time of a thread for one completion.
+    poll_ns: 0..=10000,
+    /// Time that a contended lock takes from one thread to the next, without further waiters.
+    lock_handoff_ns: 0..=20000,
+    /// The same, more for each thread that waits: each spins on the lock's cache line.
+    lock_waiter_ns: 0..=5000,
+    /// Time that a doorbell register is locked for one request, where queue pairs share it.
+    doorbell_hold_ns: 0..=5000,
+    /// Doorbell registers that belong to one queue pair each, the first ones opened.
+    doorbells_own_count: 0..=4096,
+    /// Doorbell registers that the other queue pairs share, under a lock each.
+    doorbells_shared_count: 1..=4096,
+    /// From the write to a doorbell register until the adapter has it: half a PCIe round trip.
+    doorbell_latency_ns: 0..=5000,
+    /// Work requests in bytes, as they are fetched.
+    wqe_bytes: 16..=1024,
+    /// Fetched work requests that the adapter holds; what is outstanding beyond is fetched twice.
+    wqe_cache_count: 1..=1000000,
+    /// A queue pair's own pipeline: time per packet that it sends.
+    qp_issue_ns: 0..=10000,
+    /// Time per packet of the whole adapter, sending; the reciprocal of its message rate.
+    message_ns: 0..=10000,
+    /// Time per request packet of the whole adapter, receiving.
+    inbound_ns: 0..=10000,
+    /// Latency of the sending half, beyond the times above.
+    tx_latency_ns: 0..=10000,
+    /// Latency of the receiving half, beyond the times above.
+    rx_latency_ns: 0..=10000,
+    /// From a WRITE's arrival in the receiving half to its acknowledgement.
+    write_ack_ns: 0..=10000,
+    /// From an answer's arrival in the receiving half to what software can see of it.
+    completion_ns: 0..=10000,
+    /// Cache for queue pairs' contexts.
+    context_cache_bytes: 0..=100000000,
+    /// One context.
+    context_bytes: 1..=65536,
+    /// Contexts that can be fetched at a time.
+    context_fetches_count: 1..=1024,
+    /// Cache for translations of pages (MTT).
+    mtt_cache_bytes: 0..=100000000,
+    /// One translation.
+    mtt_entry_bytes: 1..=4096,
+    /// Cache for memory regions (MPT).
+    mpt_cache_bytes: 0..=100000000,
+    /// One region.
+    mpt_entry_bytes: 1..=4096,
+    /// Entries of a set of all these caches.
+    cache_ways_count: 1..=1024,
+    /// Least latency of a PCIe read.
+    pcie_read_ns: 0..=10000,
+    /// Mean of what comes to that, exponentially distributed.
+    pcie_jitter_ns: 0..=10000,
+    /// More for each byte read.
+    pcie_byte_ns: 0..=100,
+    /// PCIe reads on their way at a time.
+    pcie_reads_count: 1..=4096,
+    /// PCIe bandwidth in one direction, in Gbit/s.
+    pcie_gbps: 1..=1000,
+    /// Time that a COMPARE_SWAP keeps its word in host memory.
+    cas_host_ns: 0..=10000,
+    /// Time that a FETCH_ADD keeps its word in host memory.
+    faa_host_ns: 0..=10000,
+    /// Time that a READ keeps its address in host memory.
+    read_host_ns: 0..=10000,
+    /// Time that a COMPARE_SWAP keeps its word in the adapter's memory.
+    cas_device_ns: 0..=10000,
+    /// Time that a FETCH_ADD keeps its word in the adapter's memory.
+    faa_device_ns: 0..=10000,
+    /// Time that a READ or WRITE keeps its address in the adapter's memory.
+    access_device_ns: 0..=10000,
+    /// Locks of the atomic unit; words of one lock wait for each other.
+    atomic_locks_count: 1..=1000000,
+    /// Rate of the port, in Gbit/s.
+    link_gbps: 1..=1000,
+    /// Time from one adapter to another, one way, switch and cables.
+    wire_ns: 0..=1000000,
+    /// Bytes per packet on the wire beyond the Ethernet frame without its check sequence; less
+    /// than 0 for InfiniBand, whose headers are shorter.
+    wire_extra_bytes: -64..=256,
+}
+
+impl Params {
+    fn check(&self) -> Result<(), ParamError> {
+        for spec in Self::SPECS {
+            let value = self.get(spec.name).unwrap_or(f64::NAN);
+            let (least, greatest) = spec.range;
+            if !(least..=greatest).contains(&value) {
+                let Spec { name, about, .. } = *spec;
+                return Err(ParamError::Range { name, value, least, greatest, about });
+            }
+        }
+        Ok(())
+    }
+
+    /// The values of a preset.
+    ///
+    /// # Errors
+    /// When one is missing, unknown or out of its range.
+    pub fn from_sourced(sourced: &BTreeMap<String, Sourced>) -> Result<Self, ParamError> {
+        if let Some(name) =
+            sourced.keys().find(|name| Self::SPECS.iter().all(|spec| spec.name != name.as_str()))
+        {
+            return Err(unknown(name));
+        }
+        Self::from_values(|name| sourced.get(name).map(|sourced| sourced.value))
+    }
+}
+
+fn unknown(name: &str) -> ParamError {
+    let names = Params::SPECS.iter().map(|spec| spec.name);
+    let nearest = names.min_by_key(|known| distance(known, name)).unwrap_or("");
+    ParamError::Unknown { name: name.to_owned(), nearest }
+}
+
+/// Edits from one name to another (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let change = corner + usize::from(x != y);
+            corner = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ParamError, Params, distance};
+
+    #[test]
+    fn a_misspelt_name_is_told_the_nearest() {
+        let error = super::unknown("qp_isue_ns");
+        assert!(matches!(error, ParamError::Unknown { nearest: "qp_issue_ns", .. }));
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn every_name_ends_with_its_unit() {
+        for spec in Params::SPECS {
+            let unit = spec.name.rsplit('_').next().unwrap_or("");
+            assert!(["ns", "count", "bytes", "gbps"].contains(&unit), "{}", spec.name);
+            assert!(!spec.about.is_empty());
+        }
+    }
+}
