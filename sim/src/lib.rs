@@ -3,6 +3,7 @@
 pub mod apps;
 mod chance;
 pub mod cli;
+mod cluster;
 pub mod connections_file;
 mod dice;
 pub mod event;
@@ -18,3 +19,4 @@ pub mod replay;
 pub mod synth;
 mod text;
 pub mod torture;
+pub mod verbs;

@@ -1,7 +1,17 @@
 //! What an adapter costs: one small model per cost, and presets of real adapters.
 
+mod atomics;
+mod cache;
+mod lock;
 mod params;
+mod pcie;
 mod preset;
+mod server;
 
+pub(crate) use atomics::{Kind as WordKind, Words};
+pub(crate) use cache::Cache;
+pub(crate) use lock::{HandOff, Lock};
 pub use params::{Kind, ParamError, Params, Sourced, Spec};
+pub(crate) use pcie::Pcie;
 pub use preset::{NAMES, Preset, PresetError};
+pub(crate) use server::{Server, Slots};

@@ -1,0 +1,88 @@
+//! Frames on their way.
+
+use qpmux_engine::wire::{Classified, Layout, classify};
+
+/// Longest frame: a payload of 4,096 bytes and headers.
+const FRAME_BYTES: usize = 4_352;
+
+/// A frame's place in [`Frames`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameId(u32);
+
+/// A frame, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    bytes: Box<[u8]>,
+    len: usize,
+    /// What it is, if it is a packet of a connection.
+    pub(crate) layout: Option<Layout>,
+    /// The queue pair that it is for.
+    pub(crate) to: u32,
+    /// The operation that it is part of.
+    pub(crate) op: Option<u32>,
+}
+
+impl Frame {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// All frames on their way. Their buffers are used again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    slots: Vec<Frame>,
+    free: Vec<u32>,
+}
+
+impl Frames {
+    /// Lets `write` write a frame and say how long it is; `None` if there is none to write.
+    pub(crate) fn write(
+        &mut self,
+        to: u32,
+        op: Option<u32>,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Option<FrameId> {
+        let id = self.free.pop().unwrap_or_else(|| {
+            let bytes = vec![0; FRAME_BYTES].into_boxed_slice();
+            self.slots.push(Frame { bytes, len: 0, layout: None, to: 0, op: None });
+            self.slots.len() as u32 - 1
+        });
+        let frame = &mut self.slots[id as usize];
+        let Some(len) = write(&mut frame.bytes) else {
+            self.free.push(id);
+            return None;
+        };
+        (frame.len, frame.to, frame.op) = (len, to, op);
+        frame.layout = match classify(frame.bytes()) {
+            Ok(Classified::Rc(layout)) => Some(layout),
+            _ => None,
+        };
+        Some(FrameId(id))
+    }
+
+    /// The frame.
+    pub(crate) fn get(&self, id: FrameId) -> &Frame {
+        &self.slots[id.0 as usize]
+    }
+
+    /// The frame, to say which operation it is part of.
+    pub(crate) fn get_mut(&mut self, id: FrameId) -> &mut Frame {
+        &mut self.slots[id.0 as usize]
+    }
+
+    /// Two frames change places.
+    pub(crate) fn swap(&mut self, a: FrameId, b: FrameId) {
+        self.slots.swap(a.0 as usize, b.0 as usize);
+    }
+
+    /// Nobody needs it any more.
+    pub(crate) fn give_back(&mut self, id: FrameId) {
+        self.free.push(id.0);
+    }
+
+    /// Frames on their way.
+    pub(crate) fn open(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}

@@ -1,0 +1,164 @@
+//! Queue pairs.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+
+use qpmux_engine::wire::Psn;
+
+use super::frames::FrameId;
+use crate::event::Ps;
+use crate::nic::{Lock, Server};
+use crate::rc::{Link, Region, Requester, RequesterConfig, Responder, ResponderConfig, Verb, Wire};
+
+/// First PSN of both directions.
+const START_PSN: u32 = 0;
+
+/// How all connections of a cluster are set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionSetup {
+    /// Path MTU, bytes of payload: 256, 512, 1024, 2048 or 4096.
+    pub path_mtu: usize,
+    /// READs and atomics in flight per queue pair (max_rd_atomic).
+    pub depth: usize,
+    /// PSNs that may be unanswered per queue pair.
+    pub window: u32,
+    /// Local ACK timeout, code (4.096 us * 2^t).
+    pub timeout: u8,
+    /// Retries before a queue pair gives up.
+    pub retries: u32,
+}
+
+impl Default for ConnectionSetup {
+    fn default() -> Self {
+        Self { path_mtu: 1024, depth: 16, window: 128, timeout: 14, retries: 7 }
+    }
+}
+
+/// An operation on its way, and the PSNs that it takes.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    op: u32,
+    psn: u32,
+    psns: u32,
+}
+
+/// One end of a connection.
+pub(crate) struct Pair {
+    pub(crate) machine: usize,
+    pub(crate) requester: Requester,
+    pub(crate) responder: Responder,
+    /// The connection as this end sees it.
+    pub(crate) link: Link,
+    /// Posted, but not with the adapter yet.
+    posted: VecDeque<(Verb, u32)>,
+    flights: VecDeque<Flight>,
+    next_psn: u32,
+    /// The doorbell register that it rings.
+    pub(crate) doorbell_register: usize,
+    /// Threads that share it take turns to post.
+    pub(crate) lock: Lock,
+    /// Its pipelines: requests that it sends, and answers.
+    pub(crate) issue: Server,
+    pub(crate) answers: Server,
+    /// Whether an event is on its way that sends the next request.
+    pub(crate) is_sending: bool,
+    /// Requests and answers leave the adapter in their order, no sooner than this.
+    pub(crate) request_order: Ps,
+    pub(crate) answer_order: Ps,
+    /// What arrives is accepted in its order, no sooner than this.
+    pub(crate) arrival_order: Ps,
+    /// Requests that have come and are not executed, in order.
+    pub(crate) inbox: VecDeque<FrameId>,
+    /// Whether the first of them is being executed.
+    pub(crate) is_executing: bool,
+    /// An acknowledgement that is the last answer and has not left.
+    pub(crate) last_ack: Option<FrameId>,
+    /// When it is woken next.
+    pub(crate) wake: Ps,
+}
+
+/// The address of a machine.
+pub(crate) fn address(machine: usize) -> Ipv4Addr {
+    let [.., high, low] = (machine as u32 + 1).to_be_bytes();
+    Ipv4Addr::new(10, 0, high, low)
+}
+
+impl Pair {
+    /// An end, with number `qpn`, of a connection to `peer_qpn`.
+    pub(crate) fn new(
+        machines: [usize; 2],
+        qpns: [u32; 2],
+        setup: &ConnectionSetup,
+        regions: &[Region],
+    ) -> Self {
+        let [own, peer] = machines.map(address);
+        let link = Link {
+            pmtu: setup.path_mtu,
+            wire: Wire::FAITHFUL,
+            ..Link::new(own, qpns[0], peer, qpns[1])
+        };
+        let mut asks = RequesterConfig::new(link.clone(), Psn::new(START_PSN));
+        (asks.window, asks.max_rd_atomic) = (setup.window, setup.depth);
+        (asks.timeout, asks.retry_count) = (setup.timeout, setup.retries);
+        let mut answers = ResponderConfig::new(link.clone(), Psn::new(START_PSN), regions.to_vec());
+        answers.max_dest_rd_atomic = setup.depth;
+        answers.answer_delay = 0;
+        answers.require_ack_request = true;
+        // Judges of torture keep what repeats have to look like; here it would be time and memory.
+        answers.content_window = 0;
+        Self {
+            machine: machines[0],
+            requester: Requester::new(asks),
+            responder: Responder::new(answers),
+            link,
+            posted: VecDeque::new(),
+            flights: VecDeque::new(),
+            next_psn: START_PSN,
+            doorbell_register: 0,
+            lock: Lock::default(),
+            issue: Server::default(),
+            answers: Server::default(),
+            is_sending: false,
+            request_order: 0,
+            answer_order: 0,
+            arrival_order: 0,
+            inbox: VecDeque::new(),
+            is_executing: false,
+            last_ack: None,
+            wake: Ps::MAX,
+        }
+    }
+
+    /// A thread has written a work request.
+    pub(crate) fn write_wqe(&mut self, verb: Verb, op: u32) {
+        self.posted.push_back((verb, op));
+    }
+
+    /// The adapter has the next work request. Which operation it is.
+    pub(crate) fn take_wqe(&mut self) -> Option<u32> {
+        let (verb, op) = self.posted.pop_front()?;
+        let psns = verb.psns(self.link.pmtu);
+        self.flights.push_back(Flight { op, psn: self.next_psn, psns });
+        self.next_psn = self.next_psn.wrapping_add(psns) & 0xff_ffff;
+        self.requester.post(verb);
+        Some(op)
+    }
+
+    /// The operation that a request packet is part of.
+    pub(crate) fn op_of(&self, psn: Psn) -> Option<u32> {
+        let is_in =
+            |flight: &&Flight| (psn.value().wrapping_sub(flight.psn) & 0xff_ffff) < flight.psns;
+        self.flights.iter().find(is_in).map(|flight| flight.op)
+    }
+
+    /// The oldest operation on its way has ended.
+    pub(crate) fn end_flight(&mut self) -> Option<u32> {
+        self.flights.pop_front().map(|flight| flight.op)
+    }
+
+    /// When it has something to do by itself, ns.
+    pub(crate) fn poll_timeout(&self) -> Option<u64> {
+        let timers = [self.requester.poll_timeout(), self.responder.poll_timeout()];
+        timers.into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,188 @@
+//! Reads over PCIe, as the adapter sees them.
+//!
+//! A read needs a tag until its data is there, and there is a bounded number of them: with
+//! latencies of half a microsecond this, more than the link, bounds how many small reads per second
+//! an adapter can do (Neugebauer et al., "Understanding PCIe performance for end host networking",
+//! SIGCOMM 2018).
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::params::Params;
+use crate::dice::Dice;
+use crate::event::{NS, Ps};
+
+/// What has been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PcieCounts {
+    /// Reads.
+    pub reads: u64,
+    /// Bytes that they brought.
+    pub bytes: u64,
+    /// Time that reads have waited for tags, all together, ps.
+    pub tag_wait: Ps,
+}
+
+/// The adapter's way to the host's memory.
+#[derive(Clone, Debug)]
+pub struct Pcie {
+    /// When each tag that is taken is free again; at most `tags`.
+    taken: BinaryHeap<Reverse<Ps>>,
+    tags: usize,
+    least: Ps,
+    jitter: f64,
+    byte: f64,
+    /// Time of a byte on the link.
+    link_byte: f64,
+    /// When the link will have brought what has been asked for.
+    link_free: Ps,
+    dice: Dice,
+    counts: PcieCounts,
+}
+
+impl Pcie {
+    /// Nothing is on its way.
+    #[must_use]
+    pub(crate) fn new(params: &Params, dice: Dice) -> Self {
+        let tags = (params.pcie_reads_count as usize).max(1);
+        Self {
+            taken: BinaryHeap::with_capacity(tags),
+            tags,
+            least: ps(params.pcie_read_ns),
+            jitter: params.pcie_jitter_ns,
+            byte: params.pcie_byte_ns,
+            link_byte: 8.0 / params.pcie_gbps,
+            link_free: 0,
+            dice,
+            counts: PcieCounts::default(),
+        }
+    }
+
+    /// Reads from memory; says when the data is there. `now` is never less than it was before.
+    pub fn read(&mut self, now: Ps, bytes: u64) -> Ps {
+        let start = self.tag(now);
+        // Of the link only the queue counts: an unloaded read's own bytes are in `pcie_byte_ns`.
+        let on_link = self.link_free.max(start);
+        self.link_free = on_link + ps(bytes as f64 * self.link_byte);
+        let latency = self.least + ps(bytes as f64 * self.byte + self.late());
+        let there = on_link + latency;
+        self.taken.push(Reverse(there));
+        self.counts.reads += 1;
+        self.counts.bytes += bytes;
+        there
+    }
+
+    /// What has been read until now.
+    #[must_use]
+    pub fn counts(&self) -> PcieCounts {
+        self.counts
+    }
+
+    /// When a read of this moment has a tag.
+    fn tag(&mut self, now: Ps) -> Ps {
+        if self.taken.len() < self.tags {
+            return now;
+        }
+        let free = self.taken.pop().map_or(now, |Reverse(free)| free);
+        let start = free.max(now);
+        self.counts.tag_wait += start - now;
+        start
+    }
+
+    /// By how many ns a read is later than the least, exponentially distributed.
+    fn late(&mut self) -> f64 {
+        // 53 bits make a number above 0 and up to 1, so that its logarithm is finite.
+        let uniform = ((self.dice.roll() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        -self.jitter * uniform.ln()
+    }
+}
+
+fn ps(ns: f64) -> Ps {
+    (ns * NS as f64).round() as Ps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pcie;
+    use crate::dice::Dice;
+    use crate::event::{NS, Ps};
+    use crate::nic::{Params, Preset};
+
+    fn params(change: impl Fn(&mut Params)) -> Params {
+        let mut params = Preset::load("connectx-5").unwrap().params;
+        change(&mut params);
+        params
+    }
+
+    /// Reads one after the other, as many as there are tags at a time; the time they take, ps.
+    fn flood(params: &Params, reads: u64, bytes: u64) -> (Ps, Pcie) {
+        let mut pcie = Pcie::new(params, Dice::new(1, 0, 0));
+        let last = (0..reads).map(|_| pcie.read(0, bytes)).max().unwrap_or(0);
+        (last, pcie)
+    }
+
+    #[test]
+    fn as_many_are_on_their_way_as_there_are_tags() {
+        // Little's law: tags = rate * mean latency, if nothing else is short.
+        for (tags, jitter) in [(1.0, 0.0), (8.0, 50.0), (34.0, 50.0), (64.0, 200.0)] {
+            let params = params(|params| {
+                params.pcie_reads_count = tags;
+                params.pcie_jitter_ns = jitter;
+                params.pcie_gbps = 1000.0;
+            });
+            let reads = 100_000;
+            let (time, pcie) = flood(&params, reads, 64);
+            let latency = params.pcie_read_ns + jitter + 64.0 * params.pcie_byte_ns;
+            let on_way = reads as f64 / time as f64 * latency * NS as f64;
+            assert!((on_way / tags - 1.0).abs() < 0.02, "{on_way} of {tags}");
+            assert!(pcie.counts().tag_wait > 0);
+        }
+    }
+
+    #[test]
+    fn the_link_bounds_large_reads() {
+        let params = params(|params| {
+            params.pcie_reads_count = 4096.0;
+            params.pcie_gbps = 50.0;
+        });
+        let (time, pcie) = flood(&params, 100_000, 4096);
+        let gbps = pcie.counts().bytes as f64 * 8.0 / (time as f64 / NS as f64);
+        assert!((gbps / 50.0 - 1.0).abs() < 0.01, "{gbps}");
+    }
+
+    #[test]
+    fn a_lone_read_takes_its_latency_and_waits_for_nothing() {
+        let params = params(|params| params.pcie_jitter_ns = 0.0);
+        let mut pcie = Pcie::new(&params, Dice::new(1, 0, 0));
+        let expected = params.pcie_read_ns + 1000.0 * params.pcie_byte_ns;
+        assert_eq!(pcie.read(7 * NS, 1000), 7 * NS + (expected * NS as f64).round() as Ps);
+        assert_eq!(pcie.counts().tag_wait, 0);
+    }
+
+    #[test]
+    fn jitter_has_its_mean_and_never_makes_a_read_early() {
+        let params = params(|params| params.pcie_jitter_ns = 80.0);
+        let mut pcie = Pcie::new(&params, Dice::new(3, 0, 0));
+        let mut now = 0;
+        let least = ((params.pcie_read_ns + 64.0 * params.pcie_byte_ns) * NS as f64) as Ps;
+        let mut late = 0;
+        for _ in 0..100_000 {
+            let there = pcie.read(now, 64);
+            assert!(there - now >= least);
+            late += there - now - least;
+            now = there;
+        }
+        let mean = late as f64 / 100_000.0 / NS as f64;
+        assert!((mean / 80.0 - 1.0).abs() < 0.02, "{mean}");
+    }
+
+    #[test]
+    fn nothing_is_allocated_after_construction() {
+        let params = params(|params| params.pcie_reads_count = 16.0);
+        let mut pcie = Pcie::new(&params, Dice::new(1, 0, 0));
+        let capacity = pcie.taken.capacity();
+        (0..10_000).for_each(|now| drop(pcie.read(now * NS, 64)));
+        assert_eq!(pcie.taken.capacity(), capacity);
+        assert!(pcie.taken.len() <= 16);
+    }
+}

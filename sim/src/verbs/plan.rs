@@ -1,0 +1,182 @@
+//! What threads ask for.
+
+use qpmux_workloads::keys::KeyDistribution;
+use serde::{Deserialize, Serialize};
+
+use crate::nic::Params;
+
+/// The verb that threads post again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawOp {
+    /// RDMA READ.
+    Read,
+    /// RDMA WRITE.
+    Write,
+    /// COMPARE_SWAP of what the thread saw last against its own number.
+    Cas,
+    /// FETCH_ADD of one.
+    Faa,
+    /// COMPARE_SWAP from 0 until it succeeds, then a WRITE of 0: a lock is taken and given back.
+    Lock,
+}
+
+/// Who posts on which queue pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Each thread on its own.
+    Own,
+    /// So many threads on one.
+    Threads(usize),
+    /// All threads of a machine on one.
+    All,
+    /// Each thread has so many, and takes one at random for each operation.
+    Many(usize),
+}
+
+/// When a thread posts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pace {
+    /// It posts as many as it may have outstanding, and waits until all have ended.
+    Batch,
+    /// It posts one for each that has ended.
+    Sliding,
+    /// It posts this many per second on average, at random times (Poisson), whatever has ended.
+    Open(f64),
+}
+
+/// A run of raw verbs: what it is, without a seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerbsPlan {
+    /// The verb.
+    pub op: RawOp,
+    /// Bytes of a READ or WRITE, `1..=4096 * 128`; atomics have 8.
+    pub size: usize,
+    /// Threads, on all client machines together.
+    pub threads: usize,
+    /// Client machines.
+    pub machines: usize,
+    /// Operations that a thread may have outstanding.
+    pub outstanding: usize,
+    /// When it posts.
+    pub pace: Pace,
+    /// A thread posts what it may post at once as one list, with one doorbell.
+    pub list: bool,
+    /// Who posts on which queue pair.
+    pub sharing: Sharing,
+    /// Every queue pair has a doorbell register of its own.
+    pub own_doorbells: bool,
+    /// The server posts as well, as many as a client machine, to the first client.
+    pub both_ask: bool,
+    /// Addresses that are asked for, `1..`.
+    pub keys: u64,
+    /// How popular each is.
+    pub distribution: KeyDistribution,
+    /// The server's memory is its adapter's own.
+    pub device_memory: bool,
+    /// Pages of the server's memory, bytes.
+    pub page_bytes: u64,
+    /// Memory regions that the server's memory is registered as.
+    pub regions: u32,
+    /// WRITEs up to this many bytes travel with their work request.
+    pub inline_bytes: u64,
+    /// Path MTU in bytes.
+    pub path_mtu: usize,
+    /// Adapters of clients and of the server.
+    pub client: Params,
+    /// The same of the server.
+    pub server: Params,
+    /// Operations of all threads together.
+    pub ops: u64,
+}
+
+/// Why there is no such run.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum VerbsError {
+    /// A number is 0.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// More than there can be.
+    #[error("{what} = {value} is more than {most}")]
+    TooMany {
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+        /// The most.
+        most: u64,
+    },
+    /// Keys cannot be drawn.
+    #[error("keys: {0}")]
+    Keys(String),
+    /// A rate is none.
+    #[error("the rate of arrivals must be a number above 0")]
+    Rate,
+}
+
+impl VerbsPlan {
+    /// One thread with one READ of 8 bytes outstanding, between two of these adapters.
+    #[must_use]
+    pub fn new(adapter: &Params) -> Self {
+        Self {
+            op: RawOp::Read,
+            size: 8,
+            threads: 1,
+            machines: 1,
+            outstanding: 1,
+            pace: Pace::Sliding,
+            list: false,
+            sharing: Sharing::Own,
+            own_doorbells: false,
+            both_ask: false,
+            keys: 1_000_000,
+            distribution: KeyDistribution::Uniform,
+            device_memory: false,
+            page_bytes: 2 << 20,
+            regions: 1,
+            inline_bytes: 64,
+            path_mtu: 1024,
+            client: adapter.clone(),
+            server: adapter.clone(),
+            ops: 20_000,
+        }
+    }
+
+    /// Bytes from one key to the next.
+    pub(super) fn stride(&self) -> u64 {
+        (self.size as u64).next_multiple_of(64)
+    }
+
+    /// Whether there can be such a run.
+    ///
+    /// # Errors
+    /// When there cannot.
+    pub fn check(&self) -> Result<(), VerbsError> {
+        let counts = [
+            ("size", self.size as u64, 128 * 4096),
+            ("threads", self.threads as u64, 65_536),
+            ("machines", self.machines as u64, 4_096),
+            ("outstanding", self.outstanding as u64, 65_536),
+            ("keys", self.keys, 1 << 40),
+            ("regions", u64::from(self.regions), 1 << 20),
+            ("page_bytes", self.page_bytes, 1 << 60),
+            ("ops", self.ops, 1 << 40),
+        ];
+        for (what, value, most) in counts {
+            if value == 0 {
+                return Err(VerbsError::Zero(what));
+            }
+            if value > most {
+                return Err(VerbsError::TooMany { what, value, most });
+            }
+        }
+        if let Sharing::Threads(0) | Sharing::Many(0) = self.sharing {
+            return Err(VerbsError::Zero("queue pairs"));
+        }
+        match self.pace {
+            Pace::Open(rate) if !(rate > 0.0 && rate.is_finite()) => Err(VerbsError::Rate),
+            _ => Ok(()),
+        }
+    }
+}
