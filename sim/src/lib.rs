@@ -3,7 +3,7 @@
 pub mod apps;
 mod chance;
 pub mod cli;
-mod cluster;
+pub mod cluster;
 pub mod connections_file;
 mod dice;
 pub mod event;

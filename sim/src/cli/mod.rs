@@ -9,6 +9,7 @@ mod replay;
 mod sim;
 mod synth;
 mod torture;
+mod verbs;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,5 +1,7 @@
 //! `qpmux sim`.
 
+use std::str::FromStr;
+
 use qpmux_workloads::keys::{KeyDistribution, Ycsb};
 use qpmux_workloads::load_profile;
 
@@ -7,10 +9,12 @@ use super::Outcome;
 use super::output::print;
 use super::policy::{PolicyArgs, SwitchArg, parse_fraction};
 use super::progress::Progress;
+use super::verbs::{Common, VerbsArgs};
 use crate::apps::{
     self, Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release,
     engine_config,
 };
+use crate::verbs::RawOp;
 
 /// Run an application through the engine, on an ideal network, and check what it promises.
 #[derive(clap::Args)]
@@ -25,9 +29,11 @@ pub(super) struct Args {
     /// The application.
     #[arg(long, value_enum, default_value_t = AppArg::Clover)]
     app: AppArg,
-    /// Operations of Clover: A (half updates), B (5 % updates), C (reads) or W (updates).
-    #[arg(long, default_value = "A", value_name = "A|B|C|W")]
-    workload: Ycsb,
+    /// Operations of Clover: A (half updates), B (5 % updates), C (reads) or W (updates). Or a raw
+    /// verb, through adapters that cost something: read, write, cas, faa, or lock, which takes a
+    /// lock by compare-and-swap and gives it back by a WRITE.
+    #[arg(long, default_value = "A", value_name = "A|B|C|W|read|write|cas|faa|lock")]
+    workload: Workload,
     /// Client threads, on all machines together.
     #[arg(long, default_value_t = 8, value_name = "N")]
     threads: u16,
@@ -37,15 +43,10 @@ pub(super) struct Args {
     /// Keys, or locks.
     #[arg(long, default_value_t = 1_024, value_name = "N")]
     keys: u64,
-    /// Zipf exponent of their popularity, 0 or more.
-    #[arg(
-        long,
-        default_value_t = 0.99,
-        value_name = "S",
-        conflicts_with = "uniform",
-        allow_negative_numbers = true
-    )]
-    zipf: f64,
+    /// Zipf exponent of their popularity, 0 or more; 0.99 unless it is a raw verb, whose keys are
+    /// equally popular.
+    #[arg(long, value_name = "S", conflicts_with = "uniform", allow_negative_numbers = true)]
+    zipf: Option<f64>,
     /// All keys are equally popular.
     #[arg(long)]
     uniform: bool,
@@ -110,6 +111,33 @@ pub(super) struct Args {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    verbs: VerbsArgs,
+}
+
+/// What is run.
+#[derive(Clone, Copy)]
+enum Workload {
+    Ycsb(Ycsb),
+    Raw(RawOp),
+}
+
+impl FromStr for Workload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "read" => Self::Raw(RawOp::Read),
+            "write" => Self::Raw(RawOp::Write),
+            "cas" => Self::Raw(RawOp::Cas),
+            "faa" => Self::Raw(RawOp::Faa),
+            "lock" => Self::Raw(RawOp::Lock),
+            ycsb => Self::Ycsb(ycsb.parse().map_err(|_| {
+                "there are A, B, C and W, and the raw verbs read, write, cas, faa and lock"
+                    .to_owned()
+            })?),
+        })
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -143,9 +171,21 @@ enum ThroughArg {
 }
 
 impl Args {
-    fn plan(&self) -> anyhow::Result<Plan> {
+    fn common(&self) -> Common {
+        Common {
+            threads: usize::from(self.threads),
+            machines: usize::from(self.machines),
+            keys: self.keys,
+            distribution: self.distribution(None),
+            ops: self.ops,
+            seed: self.seed,
+            json: self.json,
+        }
+    }
+
+    fn plan(&self, workload: Ycsb) -> anyhow::Result<Plan> {
         let app = match self.app {
-            AppArg::Clover => App::Clover(self.clover()),
+            AppArg::Clover => App::Clover(self.clover(workload)),
             AppArg::Lock => App::Lock(self.lock()),
         };
         let profile = load_profile(self.profile.as_deref().unwrap_or(app.profile()))?;
@@ -164,11 +204,7 @@ impl Args {
                 threads: self.threads,
                 machines: self.machines,
                 keys: self.keys,
-                distribution: if self.uniform {
-                    KeyDistribution::Uniform
-                } else {
-                    KeyDistribution::Zipf { theta: self.zipf }
-                },
+                distribution: self.distribution(Some(0.99)),
                 operations: self.ops,
             },
             seed: self.seed,
@@ -185,9 +221,16 @@ impl Args {
         })
     }
 
-    fn clover(&self) -> CloverPlan {
+    fn distribution(&self, by_default: Option<f64>) -> KeyDistribution {
+        match self.zipf.or(by_default).filter(|_| !self.uniform) {
+            Some(theta) => KeyDistribution::Zipf { theta },
+            None => KeyDistribution::Uniform,
+        }
+    }
+
+    fn clover(&self, workload: Ycsb) -> CloverPlan {
         CloverPlan {
-            workload: self.workload,
+            workload,
             value_len: self.value_len,
             slots_max: self.slots,
             through_metadata: self.through.is_some(),
@@ -207,7 +250,11 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let plan = args.plan()?;
+    let workload = match args.workload {
+        Workload::Ycsb(workload) => workload,
+        Workload::Raw(op) => return args.verbs.run(op, &args.common()),
+    };
+    let plan = args.plan(workload)?;
     let mut progress = Progress::new();
     let outcome = apps::run(&plan, &mut |done| progress.count("running", done, args.ops))?;
     progress.finish();

@@ -2,12 +2,14 @@
 
 mod measure;
 mod plan;
+mod report;
 #[cfg(test)]
 mod tests;
 mod world;
 
 pub use measure::{Estimate, Measured, part_names};
 pub use plan::{Pace, RawOp, Sharing, VerbsError, VerbsPlan};
+pub use report::{Caches, NicReport, Quantiles, VerbsReport};
 
 use crate::cluster::CacheCounts;
 use crate::rc::Violations;

@@ -1,0 +1,217 @@
+//! `qpmux sim` with a raw verb.
+
+use std::str::FromStr;
+use std::time::Instant;
+
+use qpmux_workloads::keys::KeyDistribution;
+
+use super::Outcome;
+use super::output::print;
+use super::progress::Progress;
+use crate::nic::Preset;
+use crate::verbs::{Pace, RawOp, Sharing, VerbsPlan, VerbsReport, run as run_verbs};
+
+/// Options of raw verbs.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Raw verbs (--workload read|write|cas|faa|lock)")]
+pub(super) struct VerbsArgs {
+    /// Adapters of clients and server.
+    #[arg(long, default_value = "connectx-5", value_name = "PRESET")]
+    nic: String,
+    /// The server's adapter, if it is another one.
+    #[arg(long, value_name = "PRESET")]
+    server_nic: Option<String>,
+    /// Gives a parameter of the adapters another value; may be given more than once.
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<Setting>,
+    /// Operations that a thread may have outstanding.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    outstanding: usize,
+    /// Bytes of a READ or WRITE.
+    #[arg(long, default_value_t = 8, value_name = "BYTES")]
+    size: usize,
+    /// A thread posts one operation for each that has ended, or waits for all of them.
+    #[arg(long, value_enum, default_value_t = PaceArg::Sliding)]
+    pace: PaceArg,
+    /// Operations per second that each thread begins at random times, whatever has ended.
+    #[arg(long, value_name = "RATE", conflicts_with_all = ["pace", "outstanding"])]
+    arrivals: Option<f64>,
+    /// What a thread posts at once goes out as one list, with one doorbell.
+    #[arg(long)]
+    list: bool,
+    /// Threads on one queue pair: own, a number of threads, or all of a machine; xM: each thread has M of
+    /// its own, and takes one at random for each operation.
+    #[arg(long, default_value = "own", value_name = "own|N|all|xM")]
+    qp_sharing: SharingArg,
+    /// Doorbell registers: own for each queue pair, or shared as the driver does by default.
+    #[arg(long, value_enum, default_value_t = DoorbellsArg::Shared)]
+    doorbells: DoorbellsArg,
+    /// The server posts as well.
+    #[arg(long)]
+    both_ask: bool,
+    /// Where the memory is that operations reach.
+    #[arg(long, value_enum, default_value_t = MemoryArg::Host)]
+    memory: MemoryArg,
+    /// Size of its pages: 4K, 2M or 1G; 0 for physical addresses, which need no translation.
+    #[arg(long, default_value = "2M", value_name = "4K|2M|1G|0")]
+    pages: Pages,
+    /// Memory regions that it is registered as.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    regions: u32,
+    /// WRITEs up to this many bytes travel with their work request.
+    #[arg(long, default_value_t = 64, value_name = "BYTES")]
+    inline: u64,
+    /// Path MTU, bytes.
+    #[arg(long, default_value_t = 1024, value_name = "BYTES")]
+    path_mtu: usize,
+    /// Runs, with seeds from --seed on; throughput then has a confidence interval.
+    #[arg(long, default_value_t = 1, value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    seeds: u64,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PaceArg {
+    /// One for each that has ended.
+    Sliding,
+    /// As many as may be outstanding, when all have ended.
+    Batch,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum DoorbellsArg {
+    /// Each queue pair has its own.
+    Own,
+    /// The driver's few.
+    Shared,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum MemoryArg {
+    /// The server's.
+    Host,
+    /// The adapter's own.
+    Device,
+}
+
+#[derive(Clone)]
+struct Setting(String, f64);
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+        let value = value.parse().map_err(|_| format!("`{value}` is no number"))?;
+        Ok(Self(name.to_owned(), value))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SharingArg(Sharing);
+
+impl FromStr for SharingArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| {
+            text.parse::<usize>()
+                .ok()
+                .filter(|n| *n > 0)
+                .ok_or_else(|| "write own, all, a number of threads, or x and a number".to_owned())
+        };
+        Ok(Self(match text {
+            "own" => Sharing::Own,
+            "all" => Sharing::All,
+            many if many.starts_with('x') => Sharing::Many(number(&many[1..])?),
+            threads => Sharing::Threads(number(threads)?),
+        }))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Pages(u64);
+
+impl FromStr for Pages {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "4K" => Ok(Self(4 << 10)),
+            "2M" => Ok(Self(2 << 20)),
+            "1G" => Ok(Self(1 << 30)),
+            "0" => Ok(Self(1 << 60)),
+            _ => Err("write 4K, 2M, 1G or 0".to_owned()),
+        }
+    }
+}
+
+/// What raw verbs have in common with applications.
+pub(super) struct Common {
+    pub(super) threads: usize,
+    pub(super) machines: usize,
+    pub(super) keys: u64,
+    pub(super) distribution: KeyDistribution,
+    pub(super) ops: u64,
+    pub(super) seed: u64,
+    pub(super) json: bool,
+}
+
+impl VerbsArgs {
+    fn plan(&self, op: RawOp, common: &Common) -> anyhow::Result<VerbsPlan> {
+        let preset = |name: &str| -> anyhow::Result<_> {
+            let mut params = Preset::load(name)?.params;
+            for Setting(name, value) in &self.set {
+                params.set(name, *value)?;
+            }
+            Ok(params)
+        };
+        let client = preset(&self.nic)?;
+        let server = self.server_nic.as_deref().map(preset).transpose()?;
+        Ok(VerbsPlan {
+            op,
+            size: self.size,
+            threads: common.threads,
+            machines: common.machines,
+            outstanding: self.outstanding,
+            pace: match (self.arrivals, self.pace) {
+                (Some(rate), _) => Pace::Open(rate),
+                (None, PaceArg::Sliding) => Pace::Sliding,
+                (None, PaceArg::Batch) => Pace::Batch,
+            },
+            list: self.list,
+            sharing: self.qp_sharing.0,
+            own_doorbells: matches!(self.doorbells, DoorbellsArg::Own),
+            both_ask: self.both_ask,
+            keys: common.keys,
+            distribution: common.distribution,
+            device_memory: matches!(self.memory, MemoryArg::Device),
+            page_bytes: self.pages.0,
+            regions: self.regions,
+            inline_bytes: self.inline,
+            path_mtu: self.path_mtu,
+            server: server.unwrap_or_else(|| client.clone()),
+            client,
+            ops: common.ops,
+        })
+    }
+
+    /// Runs a raw verb.
+    pub(super) fn run(&self, op: RawOp, common: &Common) -> anyhow::Result<Outcome> {
+        let plan = self.plan(op, common)?;
+        let started = Instant::now();
+        let mut progress = Progress::new();
+        let seeds: Vec<u64> = (common.seed..common.seed.saturating_add(self.seeds)).collect();
+        let total = plan.ops * self.seeds;
+        let mut outcomes = Vec::new();
+        for (number, seed) in (0..).zip(&seeds) {
+            let before = number * plan.ops;
+            let mut show = |done| progress.count("running", before + done, total);
+            outcomes.push(run_verbs(&plan, *seed, &mut show)?);
+        }
+        progress.finish();
+        let report = VerbsReport::new(seeds, &outcomes, started.elapsed().as_secs_f64());
+        print(common.json, &report, &report.render_text(&plan))?;
+        Ok(if report.is_good() { Outcome::Good } else { Outcome::CheckFailed })
+    }
+}
