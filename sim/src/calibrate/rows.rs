@@ -39,8 +39,7 @@ impl Row {
     /// What this point shares with the others of its curve.
     #[must_use]
     pub fn series(&self) -> String {
-        let part = self.source.rsplit('/').next().unwrap_or("");
-        [self.figure.as_str(), &self.op, &self.y_name, part].join(", ")
+        [self.figure.as_str(), &self.op, &self.y_name, &self.hardware].join("; ")
     }
 }
 
@@ -135,6 +134,6 @@ mod tests {
         let text = format!("{}\nA (B 1): c/d,f,h,o,x,1,y,2.5,us,text\n", COLUMNS.join(","));
         let rows = parse("some.csv", &text).unwrap();
         assert_eq!(rows[0].group(), "A (B 1)");
-        assert_eq!(rows[0].series(), "f, o, y, d");
+        assert_eq!(rows[0].series(), "f; o; y; h");
     }
 }
