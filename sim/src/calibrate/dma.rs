@@ -7,9 +7,9 @@ use crate::nic::{Params, Pcie, Place};
 
 /// Reads before those that are measured, so that what the IOMMU holds and what is on its way are
 /// as they stay.
-const WARM_UP: usize = 500;
+const WARM_UP: usize = 300;
 /// Least number of reads that are measured.
-const READS: usize = 2_000;
+const READS: usize = 1_000;
 /// A lone read comes so long after the one before, ps; it need only be later.
 const PAUSE: Ps = 100 * NS;
 /// Bytes of a line of the cache.

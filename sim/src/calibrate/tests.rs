@@ -43,7 +43,10 @@ fn a_fit_finds_the_parameters_that_made_its_rows() {
     let mut calibration = Calibration::load(no_verbs).unwrap();
     let at = calibration.presets.iter().position(|preset| preset.name == "nfp6000").unwrap();
     let truth = calibration.presets[at].params.clone();
-    calibration.points.retain(|point| point.plan.is_ok_and(|plan| plan.preset == "nfp6000"));
+    // Half of the points are enough, and take half the time.
+    calibration.points.retain(|point| {
+        point.plan.is_ok_and(|plan| plan.preset == "nfp6000") && point.row.line % 2 == 0
+    });
     for point in &mut calibration.points {
         let plan = point.plan.unwrap();
         let Experiment::Dma(setup) = &plan.experiment else { unreachable!() };
