@@ -11,6 +11,7 @@ pub mod report;
 pub mod rows;
 pub mod series;
 pub mod setup;
+pub mod verbs;
 
 use std::path::{Path, PathBuf};
 

@@ -9,7 +9,7 @@ use super::output::print;
 use super::progress::Progress;
 use crate::calibrate::Calibration;
 use crate::calibrate::report::Report;
-use crate::calibrate::setup::no_verbs;
+use crate::calibrate::verbs;
 
 /// Fit the adapters' presets to published measurements, and say how far off the model is.
 #[derive(clap::Args)]
@@ -40,7 +40,7 @@ struct Document {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let mut calibration = Calibration::load(no_verbs)?;
+    let mut calibration = Calibration::load(verbs::run)?;
     if !args.check {
         let mut progress = Progress::new();
         calibration.fit(&mut |preset, step| {
