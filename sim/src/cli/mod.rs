@@ -1,5 +1,6 @@
 //! The command line: exit status 0 for success, 1 for a failed check, 2 for a wrong use or input.
 
+mod calibrate;
 mod inspect;
 mod manifest;
 mod output;
@@ -42,6 +43,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Calibrate(calibrate::Args),
     Inspect(inspect::Args),
     Replay(replay::Args),
     Sim(sim::Args),
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Cli::parse().command {
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Sim(args) => sim::run(&args),

@@ -47,6 +47,8 @@ impl Progress {
             self.bar = Some((what.to_owned(), bar));
         }
         if let Some((_, bar)) = &self.bar {
+            // More may turn out to be left than was known.
+            bar.set_length(total.unwrap_or(done).max(1));
             bar.set_position(done);
         }
     }

@@ -188,6 +188,22 @@ parameters! {
     pcie_reads_count: 1..=4096,
     /// PCIe bandwidth in one direction, in Gbit/s.
     pcie_gbps: 1..=1000,
+    /// From a write to host memory until a read behind it is held up no longer.
+    pcie_write_ns: 0..=10000,
+    /// More for a read that misses the host's last-level cache.
+    llc_miss_ns: 0..=10000,
+    /// The host's last-level cache.
+    llc_bytes: 0..=2000000000,
+    /// The part of it that the adapter's writes can fill (DDIO).
+    ddio_bytes: 0..=2000000000,
+    /// Translations that the host's IOMMU holds, where it is on.
+    iotlb_count: 1..=1000000,
+    /// Page of the IOMMU.
+    iotlb_page_bytes: 4096..=1073741824,
+    /// Time that the IOMMU takes for a page that it holds no translation of.
+    page_walk_ns: 0..=10000,
+    /// Pages that it looks up at a time.
+    page_walks_count: 1..=1024,
     /// Time that a COMPARE_SWAP keeps its word in host memory.
     cas_host_ns: 0..=10000,
     /// Time that a FETCH_ADD keeps its word in host memory.

@@ -23,6 +23,53 @@ pub struct PcieCounts {
     pub tag_wait: Ps,
 }
 
+/// What the host needs for a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Whether its last-level cache has what is read.
+    pub cached: bool,
+    /// The page, if an IOMMU has to translate it.
+    pub page: Option<u64>,
+}
+
+impl Place {
+    /// In the cache, and no IOMMU: the least that a read takes.
+    pub const NEAR: Self = Self { cached: true, page: None };
+}
+
+/// The host's IOMMU: it holds some translations and looks some up at a time.
+#[derive(Clone, Debug)]
+struct Iommu {
+    /// The page whose translation each entry holds; a page has one entry only where it can be.
+    pages: Vec<Option<u64>>,
+    /// When each of the walkers is free.
+    walkers: BinaryHeap<Reverse<Ps>>,
+    walk: Ps,
+}
+
+impl Iommu {
+    fn new(params: &Params) -> Self {
+        let walkers = (params.page_walks_count as usize).max(1);
+        Self {
+            pages: vec![None; (params.iotlb_count as usize).max(1)],
+            walkers: std::iter::repeat_n(Reverse(0), walkers).collect(),
+            walk: ps(params.page_walk_ns),
+        }
+    }
+
+    /// When a translation that is needed at `now` is there.
+    fn translate(&mut self, now: Ps, page: u64) -> Ps {
+        let entry = (page % self.pages.len() as u64) as usize;
+        if self.pages[entry] == Some(page) {
+            return now;
+        }
+        self.pages[entry] = Some(page);
+        let Some(mut walker) = self.walkers.peek_mut() else { return now };
+        walker.0 = walker.0.max(now) + self.walk;
+        walker.0
+    }
+}
+
 /// The adapter's way to the host's memory.
 #[derive(Clone, Debug)]
 pub struct Pcie {
@@ -36,6 +83,9 @@ pub struct Pcie {
     link_byte: f64,
     /// When the link will have brought what has been asked for.
     link_free: Ps,
+    cache_miss: Ps,
+    write: Ps,
+    iommu: Iommu,
     dice: Dice,
     counts: PcieCounts,
 }
@@ -53,6 +103,9 @@ impl Pcie {
             byte: params.pcie_byte_ns,
             link_byte: 8.0 / params.pcie_gbps,
             link_free: 0,
+            cache_miss: ps(params.llc_miss_ns),
+            write: ps(params.pcie_write_ns),
+            iommu: Iommu::new(params),
             dice,
             counts: PcieCounts::default(),
         }
@@ -60,16 +113,29 @@ impl Pcie {
 
     /// Reads from memory; says when the data is there. `now` is never less than it was before.
     pub fn read(&mut self, now: Ps, bytes: u64) -> Ps {
+        self.read_from(now, bytes, Place::NEAR)
+    }
+
+    /// The same, from what the host may have to fetch or translate first.
+    pub fn read_from(&mut self, now: Ps, bytes: u64, place: Place) -> Ps {
         let start = self.tag(now);
         // Of the link only the queue counts: an unloaded read's own bytes are in `pcie_byte_ns`.
         let on_link = self.link_free.max(start);
         self.link_free = on_link + ps(bytes as f64 * self.link_byte);
+        let found = place.page.map_or(start, |page| self.iommu.translate(start, page));
+        let fetch = if place.cached { 0 } else { self.cache_miss };
         let latency = self.least + ps(bytes as f64 * self.byte + self.late());
-        let there = on_link + latency;
+        let there = found.max(on_link) + fetch + latency;
         self.taken.push(Reverse(there));
         self.counts.reads += 1;
         self.counts.bytes += bytes;
         there
+    }
+
+    /// Writes to memory; says from when on a read behind it is held up by it no longer.
+    #[must_use]
+    pub fn written(&self, now: Ps, bytes: u64) -> Ps {
+        now + self.write + ps(bytes as f64 * self.byte)
     }
 
     /// What has been read until now.
@@ -103,7 +169,7 @@ fn ps(ns: f64) -> Ps {
 
 #[cfg(test)]
 mod tests {
-    use super::Pcie;
+    use super::{Pcie, Place};
     use crate::dice::Dice;
     use crate::event::{NS, Ps};
     use crate::nic::{Params, Preset};
@@ -181,8 +247,36 @@ mod tests {
         let params = params(|params| params.pcie_reads_count = 16.0);
         let mut pcie = Pcie::new(&params, Dice::new(1, 0, 0));
         let capacity = pcie.taken.capacity();
-        (0..10_000).for_each(|now| drop(pcie.read(now * NS, 64)));
+        for now in 0..10_000 {
+            pcie.read(now * NS, 64);
+        }
         assert_eq!(pcie.taken.capacity(), capacity);
         assert!(pcie.taken.len() <= 16);
+    }
+
+    #[test]
+    fn translations_that_are_held_cost_nothing_and_walks_are_bounded() {
+        let params = params(|params| params.pcie_jitter_ns = 0.0);
+        let mut pcie = Pcie::new(&params, Dice::new(1, 0, 0));
+        let at = |page| Place { cached: true, page: Some(page) };
+        let walk = params.page_walk_ns as Ps * NS;
+        let lone = pcie.read(0, 0);
+        assert_eq!(pcie.read_from(0, 0, at(7)), lone + walk);
+        assert_eq!(pcie.read_from(0, 0, at(7)), lone, "held");
+        let other = 7 + params.iotlb_count as u64;
+        let walks = params.page_walks_count as u64;
+        let there: Vec<_> = (0..walks).map(|n| pcie.read_from(0, 0, at(other + n))).collect();
+        assert!(there[..there.len() - 1].iter().all(|&time| time == lone + walk));
+        assert_eq!(there[there.len() - 1], lone + 2 * walk, "all walkers are busy");
+        assert_eq!(pcie.read_from(4 * walk, 0, at(7)), 4 * walk + lone + walk, "it was displaced");
+    }
+
+    #[test]
+    fn what_the_cache_does_not_have_takes_longer() {
+        let params = params(|params| params.pcie_jitter_ns = 0.0);
+        let mut pcie = Pcie::new(&params, Dice::new(1, 0, 0));
+        let near = pcie.read(0, 0);
+        let far = pcie.read_from(0, 0, Place { cached: false, page: None });
+        assert_eq!(far - near, params.llc_miss_ns as Ps * NS);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::params::{ParamError, Params, Sourced};
+use super::params::{Kind, ParamError, Params, Sourced};
 
 /// An adapter that is known by name.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,8 +13,10 @@ pub struct Preset {
     pub name: &'static str,
     /// What it is.
     pub title: String,
-    /// Its parameters, and where they are from.
+    /// Its parameters, and where they are from, those of the preset that it is based on included.
     pub sourced: BTreeMap<String, Sourced>,
+    /// The names of those that its own file gives.
+    pub own: Vec<String>,
     /// Their values.
     pub params: Params,
 }
@@ -28,47 +30,125 @@ pub enum PresetError {
     /// It cannot be read.
     #[error("preset {0}: {1}")]
     Syntax(&'static str, #[source] toml::de::Error),
+    /// It is based on itself, if indirectly.
+    #[error("preset {0} is based on itself")]
+    Circle(&'static str),
     /// Its parameters are none.
     #[error("preset {0}: {1}")]
     Params(&'static str, #[source] ParamError),
 }
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("connectx-3", include_str!("../../presets/connectx-3.toml")),
     ("connect-ib", include_str!("../../presets/connect-ib.toml")),
     ("connectx-5", include_str!("../../presets/connectx-5.toml")),
     ("connectx-6", include_str!("../../presets/connectx-6.toml")),
+    ("nfp6000", include_str!("../../presets/nfp6000.toml")),
 ];
 
 /// Names of all presets.
-pub const NAMES: [&str; 4] = ["connectx-3", "connect-ib", "connectx-5", "connectx-6"];
+pub const NAMES: [&str; FILES.len()] = {
+    let mut names = [""; FILES.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = FILES[at].0;
+        at += 1;
+    }
+    names
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     title: String,
+    /// The preset whose parameters hold where this one gives none.
+    based_on: Option<String>,
     parameters: BTreeMap<String, Sourced>,
+}
+
+fn file(name: &str) -> Result<(&'static str, &'static str, File), PresetError> {
+    let found = FILES.iter().find(|(known, _)| *known == name);
+    let &(name, text) = found.ok_or_else(|| PresetError::Unknown(name.to_owned()))?;
+    let file = toml::from_str(text).map_err(|error| PresetError::Syntax(name, error))?;
+    Ok((name, text, file))
 }
 
 impl Preset {
     /// The preset of that name.
     ///
     /// # Errors
-    /// When there is none, or its file is wrong.
+    /// When there is none, or its file, or one that it is based on, is wrong.
     pub fn load(name: &str) -> Result<Self, PresetError> {
-        let found = FILES.iter().find(|(known, _)| *known == name);
-        let &(name, text) = found.ok_or_else(|| PresetError::Unknown(name.to_owned()))?;
-        let File { title, parameters } =
-            toml::from_str(text).map_err(|error| PresetError::Syntax(name, error))?;
+        let (name, _, File { title, based_on, parameters }) = file(name)?;
+        let own = parameters.keys().cloned().collect();
+        let mut sourced = parameters;
+        let mut next = based_on;
+        for _ in 0..FILES.len() {
+            let Some(base) = next else { break };
+            let (_, _, File { based_on, parameters, .. }) = file(&base)?;
+            for (name, parameter) in parameters {
+                sourced.entry(name).or_insert(parameter);
+            }
+            next = based_on;
+        }
+        if next.is_some() {
+            return Err(PresetError::Circle(name));
+        }
         let params =
-            Params::from_sourced(&parameters).map_err(|error| PresetError::Params(name, error))?;
-        Ok(Self { name, title, sourced: parameters, params })
+            Params::from_sourced(&sourced).map_err(|error| PresetError::Params(name, error))?;
+        Ok(Self { name, title, sourced, own, params })
     }
+
+    /// The parameters that measurements of this adapter fit: its own ones, not those of the preset
+    /// that it is based on.
+    pub fn fitted(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let fits = |name: &str| {
+            self.own.iter().any(|own| own == name)
+                && self.sourced.get(name).is_some_and(|sourced| sourced.kind == Kind::Fitted)
+        };
+        Params::SPECS.iter().map(|spec| spec.name).filter(move |name| fits(name))
+    }
+
+    /// The preset's own file with these values in it, and all else as it was.
+    ///
+    /// # Errors
+    /// When the preset's file cannot be read.
+    pub fn file_with(&self, params: &Params) -> Result<String, PresetError> {
+        let (_, text, _) = file(self.name)?;
+        let lines = text.lines().map(|line| match self.fitted().find(|name| gives(line, name)) {
+            Some(name) => with_value(line, params.get(name).unwrap_or(f64::NAN)),
+            None => line.to_owned(),
+        });
+        Ok(lines.fold(String::new(), |text, line| text + &line + "\n"))
+    }
+}
+
+/// Whether a line of a preset gives this parameter.
+fn gives(line: &str, name: &str) -> bool {
+    line.split_once('=').is_some_and(|(key, _)| key.trim() == name)
+}
+
+/// A line of a preset with another value, to four digits.
+fn with_value(line: &str, value: f64) -> String {
+    const BEFORE: &str = "value = ";
+    let Some((head, tail)) = line.split_once(BEFORE) else { return line.to_owned() };
+    let tail = tail.find([',', ' ', '}']).map_or("", |end| &tail[end..]);
+    format!("{head}{BEFORE}{}{tail}", rounded(value))
+}
+
+/// To four digits, or to a whole number if it has more.
+pub(crate) fn rounded(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let digits = (3 - value.abs().log10().floor() as i32).clamp(0, 6);
+    let scale = 10f64.powi(digits);
+    (value * scale).round() / scale
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{NAMES, Preset};
+    use super::{NAMES, Preset, rounded};
 
     #[test]
     fn all_presets_can_be_read() {
@@ -82,5 +162,35 @@ mod tests {
     fn an_unknown_name_is_told_what_there_is() {
         let error = Preset::load("connectx-4").unwrap_err();
         assert!(error.to_string().contains("connectx-5"));
+    }
+
+    #[test]
+    fn what_a_preset_does_not_give_is_that_of_its_base() {
+        let base = Preset::load("connectx-5").unwrap();
+        let preset = Preset::load("connectx-3").unwrap();
+        assert_eq!(preset.params.wqe_bytes, base.params.wqe_bytes);
+        assert_ne!(preset.params.message_ns, base.params.message_ns);
+        assert!(preset.fitted().any(|name| name == "message_ns"));
+        assert!(!preset.fitted().any(|name| name == "cas_host_ns"), "fitted to the other one");
+    }
+
+    #[test]
+    fn a_preset_is_written_with_other_values_and_all_else_as_it_was() {
+        let preset = Preset::load("nfp6000").unwrap();
+        assert_eq!(preset.file_with(&preset.params).unwrap(), super::file("nfp6000").unwrap().1);
+        let mut params = preset.params.clone();
+        params.pcie_read_ns = 1234.567;
+        params.pcie_gbps = 99.0;
+        let text = preset.file_with(&params).unwrap();
+        assert!(text.contains("pcie_read_ns = { value = 1235, kind = \"fitted\", source"));
+        assert!(text.contains("pcie_gbps = { value = 50, "), "cited, so calibration leaves it");
+        toml::from_str::<super::File>(&text).unwrap();
+    }
+
+    #[test]
+    fn four_digits_are_left() {
+        for (value, left) in [(0.293_512, 0.2935), (54.764, 54.76), (263_680.4, 263_680.0)] {
+            assert_eq!(rounded(value), left);
+        }
     }
 }
