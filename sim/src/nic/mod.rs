@@ -12,6 +12,7 @@ pub(crate) use atomics::{Kind as WordKind, Words};
 pub(crate) use cache::Cache;
 pub(crate) use lock::{HandOff, Lock};
 pub use params::{Kind, ParamError, Params, Sourced, Spec};
+pub(crate) use params::{check, parameters, unknown};
 pub use pcie::{Pcie, PcieCounts, Place};
 pub(crate) use preset::rounded;
 pub use preset::{NAMES, Preset, PresetError};

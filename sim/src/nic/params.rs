@@ -1,7 +1,5 @@
 //! What an adapter costs, as numbers: each with its unit, its range and, in a preset, its source.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 /// Where a parameter's value is from.
@@ -71,19 +69,22 @@ pub enum ParamError {
     },
 }
 
+/// Makes a struct of numbers that can be named: for presets, sweeps and calibration.
 macro_rules! parameters {
-    ($($(#[doc = $about:literal])+ $name:ident: $least:literal..=$greatest:literal,)+) => {
-        /// Everything that an adapter, and the host around it, costs. Times in ns, unless a name
-        /// says otherwise.
+    (
+        $(#[$meta:meta])+ $Name:ident;
+        $($(#[doc = $about:literal])+ $name:ident: $least:literal..=$greatest:literal,)+
+    ) => {
+        $(#[$meta])+
         #[derive(Clone, Debug, PartialEq)]
-        pub struct Params {
+        pub struct $Name {
             $($(#[doc = $about])+ pub $name: f64,)+
         }
 
-        impl Params {
+        impl $Name {
             /// All parameters.
-            pub const SPECS: &'static [Spec] = &[
-                $(Spec {
+            pub const SPECS: &'static [$crate::nic::Spec] = &[
+                $($crate::nic::Spec {
                     name: stringify!($name),
                     about: concat!($($about,)+).trim_ascii(),
                     range: ($least as f64, $greatest as f64),
@@ -103,31 +104,45 @@ macro_rules! parameters {
             ///
             /// # Errors
             /// When there is no such parameter or value.
-            pub fn set(&mut self, name: &str, value: f64) -> Result<(), ParamError> {
+            pub fn set(&mut self, name: &str, value: f64) -> Result<(), $crate::nic::ParamError> {
                 match name {
                     $(stringify!($name) => self.$name = value,)+
-                    _ => return Err(unknown(name)),
+                    _ => return Err($crate::nic::unknown(Self::SPECS, name)),
                 }
-                self.check()
+                $crate::nic::check(Self::SPECS, |name| self.get(name))
             }
 
-            fn from_values(
-                value: impl Fn(&'static str) -> Option<f64>,
-            ) -> Result<Self, ParamError> {
-                let specs = Self::SPECS;
+            /// The values of a preset.
+            ///
+            /// # Errors
+            /// When one is missing, unknown or out of its range.
+            pub fn from_sourced(
+                sourced: &std::collections::BTreeMap<String, $crate::nic::Sourced>,
+            ) -> Result<Self, $crate::nic::ParamError> {
+                let is_known = |name: &str| Self::SPECS.iter().any(|spec| spec.name == name);
+                if let Some(name) = sourced.keys().find(|name| !is_known(name)) {
+                    return Err($crate::nic::unknown(Self::SPECS, name));
+                }
                 let need = |name: &'static str| {
-                    let about = specs.iter().find(|spec| spec.name == name).map_or("", |s| s.about);
-                    value(name).ok_or(ParamError::Missing(name, about))
+                    let about = Self::SPECS.iter().find(|spec| spec.name == name);
+                    sourced.get(name).map(|sourced| sourced.value).ok_or(
+                        $crate::nic::ParamError::Missing(name, about.map_or("", |s| s.about)),
+                    )
                 };
                 let all = Self { $($name: need(stringify!($name))?,)+ };
-                all.check()?;
+                $crate::nic::check(Self::SPECS, |name| all.get(name))?;
                 Ok(all)
             }
         }
     };
 }
+pub(crate) use parameters;
 
 parameters! {
+    /// Everything that an adapter, and the host around it, costs. Times in ns, unless a name says
+    /// otherwise.
+    Params;
+
     /// CPU time of a thread for one posted work request, doorbell included.
     post_ns: 0..=10000,
     /// CPU time of a thread for one completion.
@@ -227,35 +242,22 @@ parameters! {
     wire_extra_bytes: -64..=256,
 }
 
-impl Params {
-    fn check(&self) -> Result<(), ParamError> {
-        for spec in Self::SPECS {
-            let value = self.get(spec.name).unwrap_or(f64::NAN);
-            let (least, greatest) = spec.range;
-            if !(least..=greatest).contains(&value) {
-                let Spec { name, about, .. } = *spec;
-                return Err(ParamError::Range { name, value, least, greatest, about });
-            }
+/// Whether all values are in their ranges.
+pub(crate) fn check(specs: &[Spec], value: impl Fn(&str) -> Option<f64>) -> Result<(), ParamError> {
+    for spec in specs {
+        let value = value(spec.name).unwrap_or(f64::NAN);
+        let (least, greatest) = spec.range;
+        if !(least..=greatest).contains(&value) {
+            let Spec { name, about, .. } = *spec;
+            return Err(ParamError::Range { name, value, least, greatest, about });
         }
-        Ok(())
     }
-
-    /// The values of a preset.
-    ///
-    /// # Errors
-    /// When one is missing, unknown or out of its range.
-    pub fn from_sourced(sourced: &BTreeMap<String, Sourced>) -> Result<Self, ParamError> {
-        if let Some(name) =
-            sourced.keys().find(|name| Self::SPECS.iter().all(|spec| spec.name != name.as_str()))
-        {
-            return Err(unknown(name));
-        }
-        Self::from_values(|name| sourced.get(name).map(|sourced| sourced.value))
-    }
+    Ok(())
 }
 
-fn unknown(name: &str) -> ParamError {
-    let names = Params::SPECS.iter().map(|spec| spec.name);
+/// There is no such parameter; but one with a similar name.
+pub(crate) fn unknown(specs: &[Spec], name: &str) -> ParamError {
+    let names = specs.iter().map(|spec| spec.name);
     let nearest = names.min_by_key(|known| distance(known, name)).unwrap_or("");
     ParamError::Unknown { name: name.to_owned(), nearest }
 }
@@ -281,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_name_is_told_the_nearest() {
-        let error = super::unknown("qp_isue_ns");
+        let error = super::unknown(Params::SPECS, "qp_isue_ns");
         assert!(matches!(error, ParamError::Unknown { nearest: "qp_issue_ns", .. }));
         assert_eq!(distance("kitten", "sitting"), 3);
     }
