@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use qpmux_engine::policy::Profile;
 use qpmux_workloads::keys::{KeyDistribution, Ycsb};
 use qpmux_workloads::load_profile;
 
@@ -14,7 +15,8 @@ use crate::apps::{
     self, Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release,
     engine_config,
 };
-use crate::verbs::RawOp;
+use crate::cluster::BoxParams;
+use crate::verbs::{self, RawOp};
 
 /// Run an application through the engine, on an ideal network, and check what it promises.
 #[derive(clap::Args)]
@@ -75,9 +77,11 @@ pub(super) struct Args {
     /// report then tells the phases apart.
     #[arg(long, value_name = "OPS:steer=all,...")]
     switch: Vec<SwitchArg>,
-    /// What stands between clients and memory node.
-    #[arg(long, value_enum, default_value_t = MiddleboxArg::Engine)]
-    middlebox: MiddleboxArg,
+    /// What stands between clients and memory node: for applications none or engine (the default);
+    /// for raw verbs none (the default), or one that costs something: qpmux, prototype, switch,
+    /// smartnic-on-path or smartnic-off-path.
+    #[arg(long, value_name = "none|engine|PRESET")]
+    middlebox: Option<String>,
     #[command(flatten)]
     policy: PolicyArgs,
     /// Which requests carry a key: a built-in profile or a TOML file. By default the application's.
@@ -157,22 +161,15 @@ enum ReleaseArg {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum MiddleboxArg {
-    /// Nothing.
-    None,
-    /// The engine.
-    Engine,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
 enum ThroughArg {
     /// What clients and metadata server say to each other.
     Metadata,
 }
 
 impl Args {
-    fn common(&self) -> Common {
-        Common {
+    fn common(&self) -> anyhow::Result<Common> {
+        Ok(Common {
+            middlebox: self.costly_middlebox()?,
             threads: usize::from(self.threads),
             machines: usize::from(self.machines),
             keys: self.keys,
@@ -180,6 +177,27 @@ impl Args {
             ops: self.ops,
             seed: self.seed,
             json: self.json,
+        })
+    }
+
+    fn costly_middlebox(&self) -> anyhow::Result<Option<verbs::Middlebox>> {
+        let name = match self.middlebox.as_deref() {
+            None | Some("none") => return Ok(None),
+            Some(name) => name,
+        };
+        let profile = load_profile(self.profile.as_deref().unwrap_or("lock-table"))?;
+        Ok(Some(verbs::Middlebox { costs: BoxParams::load(name)?, engine: self.setup(profile) }))
+    }
+
+    fn setup(&self, profile: Profile) -> EngineSetup {
+        let (policy, switches) = self.policy.switched(profile, &self.switch);
+        EngineSetup {
+            policy,
+            config: engine_config(self.timeout),
+            shards: self.shards,
+            big_endian: false,
+            withheld: false,
+            switches,
         }
     }
 
@@ -189,15 +207,7 @@ impl Args {
             AppArg::Lock => App::Lock(self.lock()),
         };
         let profile = load_profile(self.profile.as_deref().unwrap_or(app.profile()))?;
-        let (policy, switches) = self.policy.switched(profile, &self.switch);
-        let setup = EngineSetup {
-            policy,
-            config: engine_config(self.timeout),
-            shards: self.shards,
-            big_endian: false,
-            withheld: false,
-            switches,
-        };
+        let setup = self.setup(profile);
         Ok(Plan {
             app,
             load: Load {
@@ -208,9 +218,13 @@ impl Args {
                 operations: self.ops,
             },
             seed: self.seed,
-            middlebox: match self.middlebox {
-                MiddleboxArg::None => Middlebox::None,
-                MiddleboxArg::Engine => Middlebox::Engine(Box::new(setup)),
+            middlebox: match self.middlebox.as_deref() {
+                Some("none") => Middlebox::None,
+                None | Some("engine") => Middlebox::Engine(Box::new(setup)),
+                Some(other) => anyhow::bail!(
+                    "--middlebox {other}: applications run on adapters that cost nothing, with none \
+                     or engine"
+                ),
             },
             loss: self.loss,
             timeout: self.timeout,
@@ -252,7 +266,7 @@ impl Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let workload = match args.workload {
         Workload::Ycsb(workload) => workload,
-        Workload::Raw(op) => return args.verbs.run(op, &args.common()),
+        Workload::Raw(op) => return args.verbs.run(op, &args.common()?),
     };
     let plan = args.plan(workload)?;
     let mut progress = Progress::new();

@@ -9,7 +9,7 @@ use super::Outcome;
 use super::output::print;
 use super::progress::Progress;
 use crate::nic::Preset;
-use crate::verbs::{Pace, RawOp, Sharing, VerbsPlan, VerbsReport, run as run_verbs};
+use crate::verbs::{Middlebox, Pace, RawOp, Sharing, VerbsPlan, VerbsReport, run as run_verbs};
 
 /// Options of raw verbs.
 #[derive(clap::Args)]
@@ -155,6 +155,7 @@ pub(super) struct Common {
     pub(super) ops: u64,
     pub(super) seed: u64,
     pub(super) json: bool,
+    pub(super) middlebox: Option<Middlebox>,
 }
 
 impl VerbsArgs {
@@ -192,6 +193,7 @@ impl VerbsArgs {
             path_mtu: self.path_mtu,
             server: server.unwrap_or_else(|| client.clone()),
             client,
+            middlebox: common.middlebox.clone(),
             ops: common.ops,
         })
     }

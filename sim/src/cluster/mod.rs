@@ -18,10 +18,12 @@
 
 mod adapter;
 mod frames;
+mod middle;
 mod op;
 mod pair;
 mod receive;
 mod send;
+mod station;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -32,6 +34,7 @@ pub use adapter::CacheCounts;
 pub use op::Part;
 pub(crate) use op::{Op, PARTS};
 pub use pair::ConnectionSetup;
+pub use station::{BoxCounts, BoxError, BoxParams};
 
 use crate::event::{Ps, Queue};
 use crate::memory::{Effect, Memory};
@@ -39,6 +42,7 @@ use crate::nic::Params;
 use crate::rc::{Region, Verb, Violations};
 use adapter::Machine;
 use frames::{FrameId, Frames};
+use middle::Middle;
 use op::Ops;
 use pair::Pair;
 use thread::{Step, Thread};
@@ -70,6 +74,18 @@ enum Event<N> {
     Complete(u32),
     /// A timer of a queue pair.
     Timer(u32),
+    /// A core of the middlebox goes on.
+    Core(u32),
+    /// It wants the lock that all share, to have it for so long.
+    CoreLocks(u32, Ps),
+    /// It gives the lock back.
+    CoreUnlocks(u32, Ps),
+    /// A frame comes to the middlebox.
+    Middle(FrameId),
+    /// A frame leaves the middlebox.
+    Leave(FrameId),
+    /// A timer of the middlebox.
+    BoxTimer,
     Due(N),
 }
 
@@ -99,6 +115,8 @@ pub(crate) struct Cluster<A, N> {
     pub(crate) inline_bytes: u64,
     /// Whether anyone wants to know what is done to memory.
     pub(crate) watched: bool,
+    /// What stands between the first machine and all others.
+    middle: Option<Middle>,
     posted: u64,
     completed: u64,
 }
@@ -119,6 +137,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             happened: VecDeque::new(),
             inline_bytes: INLINE_BYTES,
             watched: false,
+            middle: None,
             posted: 0,
             completed: 0,
         }
@@ -206,6 +225,12 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
                 Event::Execute(pair) => self.execute(pair, self.queue.now()),
                 Event::Complete(op) => self.tell(op),
                 Event::Timer(pair) => self.on_timer(pair),
+                Event::Middle(frame) => self.on_middle(frame),
+                Event::Core(core) => self.on_core_done(core),
+                Event::CoreLocks(core, time) => self.on_core_locks(core, time),
+                Event::CoreUnlocks(core, time) => self.on_core_unlocks(core, time),
+                Event::Leave(frame) => self.leave(frame),
+                Event::BoxTimer => self.on_box_timer(),
                 Event::Due(notice) => return Some(Happening::Due(notice)),
             }
         }

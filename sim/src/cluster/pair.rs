@@ -11,7 +11,7 @@ use crate::nic::{Lock, Server};
 use crate::rc::{Link, Region, Requester, RequesterConfig, Responder, ResponderConfig, Verb, Wire};
 
 /// First PSN of both directions.
-const START_PSN: u32 = 0;
+pub(super) const START_PSN: u32 = 0;
 
 /// How all connections of a cluster are set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

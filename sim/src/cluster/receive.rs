@@ -119,6 +119,10 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let here = &mut self.pairs[pair as usize];
         while let Some(completion) = here.requester.poll_completion() {
             let Some(op) = here.end_flight() else { break };
+            if self.middle.is_some() {
+                // Its answer came out of the middlebox without having gone in as such.
+                self.ops.mark(Some(op), Part::Middlebox, now);
+            }
             let machine = &mut self.machines[here.machine];
             machine.outstanding = machine.outstanding.saturating_sub(1);
             if let Some(op) = self.ops.get_mut(op) {

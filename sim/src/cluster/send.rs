@@ -91,8 +91,14 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             self.ops.mark(op, Part::QueuePair, now);
         }
         self.ops.mark(op, Part::Port, left);
+        let event = match self.middle {
+            Some(_) => Event::Middle(id),
+            None => Event::Arrive(id),
+        };
+        // Half the way to a middlebox, the other half from there on.
+        let there = if self.middle.is_some() { left + (there - left) / 2 } else { there };
         self.ops.mark(op, Part::Wire, there);
-        self.queue.at(there, Event::Arrive(id));
+        self.queue.at(there, event);
     }
 
     /// Hands over the answers that a queue pair has, which the last request was executed for.

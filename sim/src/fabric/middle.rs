@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use qpmux_engine::policy::{
-    self, Choices, Directory, DirectoryError, Endpoint, Grant, PathFacts, Policy, Rights, Start,
-    SwitchError,
+    self, Choices, Directory, DirectoryError, Grant, Policy, Rights, SwitchError,
 };
-use qpmux_engine::wire::{Classified, ClientPsn, Msn, Psn, classify};
+use qpmux_engine::wire::{Classified, classify};
 use qpmux_engine::{BuildError, Config, DomainId, Nanos, ServerQpId, ShardId, Side};
 use qpmux_traces::CaptureError;
 
-use super::end::{Connection, DEPTH, HOP_LIMIT, START_PSN, TRAFFIC_CLASS};
+use super::end::{Connection, DEPTH, START_PSN};
 use crate::host::Host;
-use crate::rc::{Link, Region};
+use crate::rc::Region;
 
 /// Receives each frame that passes the middle: time in ns, number of its connection, bytes.
 pub(crate) type Tap<'a> = dyn FnMut(u64, usize, &[u8]) -> Result<(), CaptureError> + 'a;
@@ -159,7 +158,7 @@ fn directory<A>(
         .iter()
         .enumerate()
         .filter(|(_, connection)| connection.known && connection.through)
-        .map(|(i, c)| facts(&c.link, ShardId(shard_of(i, setup.shards.max(1)))))
+        .map(|(i, c)| c.link.known(START_PSN, DEPTH, ShardId(shard_of(i, setup.shards.max(1)))))
         .collect();
     let mut servers: Vec<IpAddr> = Vec::new();
     for connection in &mut known {
@@ -192,32 +191,4 @@ fn directory<A>(
     let regions = regions.iter().map(region).collect();
     let directory = Directory::new(known, regions, grants, &setup.policy)?;
     Ok(directory.with_big_endian(big_endian.into_iter().collect()))
-}
-
-/// What an operator would know of a connection.
-fn facts(link: &Link, shard: ShardId) -> policy::Connection {
-    let path = &link.path;
-    let facts = PathFacts {
-        source_port: path.source_port,
-        traffic_class: TRAFFIC_CLASS,
-        hop_limit: HOP_LIMIT,
-        migration_request: link.migration_request,
-        partition_key: link.partition_key,
-        tag: link.tag,
-    };
-    policy::Connection {
-        client: Endpoint { mac: path.source_mac, ip: path.source, qpn: link.qpn },
-        server: Endpoint { mac: path.destination_mac, ip: path.destination, qpn: link.peer_qpn },
-        request: facts,
-        response: facts,
-        start: Start {
-            psn: ClientPsn::from_wire(Psn::new(START_PSN)),
-            msn: Msn::new(0),
-            credits: 0,
-        },
-        path_mtu: link.pmtu as u16,
-        depth: DEPTH as u16,
-        domain: DomainId(0),
-        shard,
-    }
 }

@@ -25,8 +25,13 @@ pub(crate) struct HandOff {
 
 impl HandOff {
     pub(crate) fn new(params: &Params) -> Self {
+        Self::of(params.lock_handoff_ns, params.lock_waiter_ns)
+    }
+
+    /// Times in ns: of every hand-over, and more for each who waits.
+    pub(crate) fn of(base_ns: f64, waiter_ns: f64) -> Self {
         let ps = |ns: f64| (ns * NS as f64).round() as Ps;
-        Self { base: ps(params.lock_handoff_ns), waiter: ps(params.lock_waiter_ns) }
+        Self { base: ps(base_ns), waiter: ps(waiter_ns) }
     }
 }
 

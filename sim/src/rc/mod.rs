@@ -45,6 +45,7 @@
 //! | I-S15 | one path: addresses, UDP source port, P_Key, M |
 
 mod audit;
+mod known;
 mod link;
 mod requester;
 mod responder;

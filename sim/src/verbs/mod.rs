@@ -8,10 +8,12 @@ mod tests;
 mod world;
 
 pub use measure::{Estimate, Measured, part_names};
-pub use plan::{Pace, RawOp, Sharing, VerbsError, VerbsPlan};
+pub use plan::{Middlebox, Pace, RawOp, Sharing, VerbsError, VerbsPlan};
 pub use report::{Caches, NicReport, Quantiles, VerbsReport};
 
-use crate::cluster::CacheCounts;
+use qpmux_engine::Counters;
+
+use crate::cluster::{BoxCounts, CacheCounts};
 use crate::rc::Violations;
 use world::World;
 
@@ -32,6 +34,8 @@ pub struct VerbsOutcome {
     pub word_wait_ns: f64,
     /// Bytes on the wire per operation, both directions, all headers.
     pub bytes_per_op: f64,
+    /// What the middlebox has seen, and its engine has counted.
+    pub middlebox: Option<(BoxCounts, Counters)>,
     /// COMPARE_SWAPs that failed, and that succeeded.
     pub swaps: [u64; 2],
     /// Operations that ended with an error.
@@ -73,6 +77,7 @@ pub fn run(
         wqe_misses: client.wqe_misses,
         word_wait_ns: server.words.waited as f64 / 1e3 / ended,
         bytes_per_op: bytes as f64 / ended,
+        middlebox: cluster.box_counts().zip(cluster.engine_counters()),
         swaps: world.swaps,
         failed: world.failed,
         open: cluster.open(),

@@ -3,6 +3,8 @@
 use qpmux_workloads::keys::KeyDistribution;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::BoxParams;
+use crate::fabric::{EngineError, EngineSetup};
 use crate::nic::Params;
 
 /// The verb that threads post again and again.
@@ -47,7 +49,7 @@ pub enum Pace {
 }
 
 /// A run of raw verbs: what it is, without a seed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct VerbsPlan {
     /// The verb.
     pub op: RawOp,
@@ -87,12 +89,23 @@ pub struct VerbsPlan {
     pub client: Params,
     /// The same of the server.
     pub server: Params,
+    /// What stands between clients and server.
+    pub middlebox: Option<Middlebox>,
     /// Operations of all threads together.
     pub ops: u64,
 }
 
+/// What stands between clients and server.
+#[derive(Clone, Debug)]
+pub struct Middlebox {
+    /// What its frames cost.
+    pub costs: BoxParams,
+    /// The engine in it.
+    pub engine: EngineSetup,
+}
+
 /// Why there is no such run.
-#[derive(Debug, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum VerbsError {
     /// A number is 0.
     #[error("{0} must be at least 1")]
@@ -110,6 +123,12 @@ pub enum VerbsError {
     /// Keys cannot be drawn.
     #[error("keys: {0}")]
     Keys(String),
+    /// The engine takes requests of one side only.
+    #[error("with a middlebox only clients can ask: leave out --both-ask")]
+    BothAsk,
+    /// There can be no such engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// A rate is none.
     #[error("the rate of arrivals must be a number above 0")]
     Rate,
@@ -139,6 +158,7 @@ impl VerbsPlan {
             path_mtu: 1024,
             client: adapter.clone(),
             server: adapter.clone(),
+            middlebox: None,
             ops: 20_000,
         }
     }
@@ -173,6 +193,9 @@ impl VerbsPlan {
         }
         if let Sharing::Threads(0) | Sharing::Many(0) = self.sharing {
             return Err(VerbsError::Zero("queue pairs"));
+        }
+        if self.both_ask && self.middlebox.is_some() {
+            return Err(VerbsError::BothAsk);
         }
         match self.pace {
             Pace::Open(rate) if !(rate > 0.0 && rate.is_finite()) => Err(VerbsError::Rate),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::measure::{Estimate, part_names};
 use super::{VerbsOutcome, VerbsPlan};
-use crate::cluster::CacheCounts;
+use crate::cluster::{BoxCounts, CacheCounts};
 use crate::text::group;
 
 /// Quantiles of latency, ns.
@@ -78,6 +78,20 @@ pub struct NicReport {
     pub word_wait_ns: f64,
 }
 
+/// What a middlebox did, all seeds together.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct BoxReport {
+    /// Frames and bytes.
+    #[serde(flatten)]
+    pub frames: BoxCounts,
+    /// Requests that the engine sent through the queue pair of their key.
+    pub mapped: u64,
+    /// Atomics that a WRITE took the place of.
+    pub replaced_atomics: u64,
+    /// Share of the time that its cores worked.
+    pub busy: f64,
+}
+
 /// Runs of one plan with several seeds.
 #[derive(Clone, Debug, Serialize)]
 pub struct VerbsReport {
@@ -95,6 +109,8 @@ pub struct VerbsReport {
     pub first_try_success: Option<f64>,
     /// What adapters did.
     pub nic: NicReport,
+    /// What the middlebox has seen, all seeds together.
+    pub middlebox: Option<BoxReport>,
     /// Operations that count, all seeds together.
     pub ops: u64,
     /// Operations at the start that do not.
@@ -150,6 +166,7 @@ impl VerbsReport {
             bytes_per_op: mean(&|o| o.bytes_per_op),
             first_try_success: (swaps > 0).then(|| good_swaps as f64 / swaps as f64),
             nic,
+            middlebox: middlebox(outcomes),
             ops: sum(&|o| o.measured.ops),
             warm_up_ops: sum(&|o| o.measured.warm_up_ops),
             failed: sum(&|o| o.failed + o.open[2]),
@@ -210,6 +227,20 @@ impl VerbsReport {
         for (whose, caches) in [("server", &self.nic.server), ("client", &self.nic.client)] {
             let _ = writeln!(text, "{whose:<13}misses: {}", misses(caches));
         }
+        if let Some(middle) = &self.middlebox {
+            let BoxReport { frames, mapped, replaced_atomics, busy } = middle;
+            let _ = writeln!(
+                text,
+                "middlebox    {} frames in, {} out, {} dropped; {} requests mapped, {} atomics \
+                 replaced; cores busy {:.1} %",
+                group(frames.received),
+                group(frames.sent),
+                group(frames.dropped),
+                group(*mapped),
+                group(*replaced_atomics),
+                busy * 100.0
+            );
+        }
         let _ = writeln!(
             text,
             "operations   {} measured after {} of warm-up, {} threads",
@@ -234,6 +265,27 @@ impl VerbsReport {
         }
         text
     }
+}
+
+fn middlebox(outcomes: &[VerbsOutcome]) -> Option<BoxReport> {
+    let mut report = BoxReport::default();
+    let mut simulated = 0.0;
+    for outcome in outcomes {
+        let (frames, engine) = outcome.middlebox.as_ref()?;
+        let all = &mut report.frames;
+        all.received += frames.received;
+        all.received_bytes += frames.received_bytes;
+        all.dropped += frames.dropped;
+        all.sent += frames.sent;
+        all.sent_bytes += frames.sent_bytes;
+        all.translated += frames.translated;
+        all.busy_ps += frames.busy_ps;
+        report.mapped += engine.mapped;
+        report.replaced_atomics += engine.replaced_atomics;
+        simulated += outcome.simulated_s;
+    }
+    report.busy = report.frames.busy_ps as f64 * 1e-12 / f64::max(simulated, 1e-12);
+    Some(report)
 }
 
 fn misses(caches: &Caches) -> String {

@@ -1,8 +1,11 @@
 //! Runs of raw verbs.
 
+use qpmux_engine::policy::{Map, Policy};
 use qpmux_workloads::keys::KeyDistribution;
 
-use super::{Pace, RawOp, Sharing, VerbsOutcome, VerbsPlan, run};
+use super::{Middlebox, Pace, RawOp, Sharing, VerbsOutcome, VerbsPlan, run};
+use crate::apps::{EngineSetup, engine_config};
+use crate::cluster::BoxParams;
 use crate::nic::Preset;
 
 fn plan(change: impl FnOnce(&mut VerbsPlan)) -> VerbsPlan {
@@ -83,4 +86,54 @@ fn bytes_are_those_of_the_frames() {
     // READ request 74 and response 66 + 8 bytes, ICRC included, and 24 each on the wire.
     let outcome = outcome(&plan(|plan| plan.size = 8));
     assert_eq!(outcome.bytes_per_op, 74.0 + 24.0 + 70.0 + 24.0);
+}
+
+/// All presets of middleboxes, with the engine in them.
+#[test]
+fn through_a_middlebox_everything_ends_and_no_rule_is_broken() {
+    for name in ["qpmux", "prototype", "switch", "smartnic-on-path", "smartnic-off-path"] {
+        for op in [RawOp::Read, RawOp::Write, RawOp::Cas, RawOp::Lock] {
+            let outcome = outcome(&plan(|plan| {
+                (plan.op, plan.threads, plan.outstanding) = (op, 8, 4);
+                (plan.machines, plan.keys, plan.ops) = (2, 16, 1_000);
+                plan.middlebox = Some(middlebox(name));
+            }));
+            let (frames, engine) = outcome.middlebox.unwrap();
+            assert_eq!(frames.dropped, 0);
+            assert_eq!(engine.completed, engine.requests);
+            assert!(op == RawOp::Read || engine.mapped > 900, "{name}: {}", engine.mapped);
+        }
+    }
+}
+
+/// More cores of the same kind are faster, until their lock is what bounds them.
+#[test]
+fn a_lock_that_all_cores_share_bounds_them() {
+    let rate = |cores: f64, lock: f64| {
+        let plan = plan(|plan| {
+            (plan.op, plan.threads, plan.outstanding) = (RawOp::Read, 32, 8);
+            let mut middlebox = middlebox("prototype");
+            middlebox.costs.cores_count = cores;
+            middlebox.costs.global_lock_ns = lock;
+            plan.middlebox = Some(middlebox);
+        });
+        outcome(&plan).measured.ops_per_s
+    };
+    assert!(rate(8.0, 0.0) > 3.0 * rate(1.0, 0.0));
+    let locked = rate(8.0, 200.0);
+    // Two frames of an operation take the lock, 200 ns each and the hand-over.
+    assert!(locked < 1e9 / 400.0, "{locked}");
+}
+
+fn middlebox(name: &str) -> Middlebox {
+    let profile = qpmux_workloads::load_profile("lock-table").unwrap();
+    let engine = EngineSetup {
+        policy: Policy { map: Map::Writes, profile, ..Policy::default() },
+        config: engine_config(14),
+        shards: 1,
+        big_endian: false,
+        withheld: false,
+        switches: Vec::new(),
+    };
+    Middlebox { costs: BoxParams::load(name).unwrap(), engine }
 }

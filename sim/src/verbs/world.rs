@@ -3,7 +3,7 @@
 use qpmux_workloads::keys::KeyChooser;
 
 use super::measure::Samples;
-use super::plan::{Pace, RawOp, Sharing, VerbsError, VerbsPlan};
+use super::plan::{Middlebox, Pace, RawOp, Sharing, VerbsError, VerbsPlan};
 use crate::cluster::{Cluster, ConnectionSetup, Happening, Op};
 use crate::dice::Dice;
 use crate::event::{NS, Ps};
@@ -70,7 +70,14 @@ impl<'a> World<'a> {
                 cluster.use_device_memory(machine);
             }
         }
-        let workers = workers(plan, &mut cluster, seed);
+        let setup = ConnectionSetup { path_mtu: plan.path_mtu, ..ConnectionSetup::default() };
+        let length = plan.keys * plan.stride();
+        let regions: Vec<Region> =
+            (0..plan.regions).map(|n| Region::new(RKEY + n, MEMORY, length)).collect();
+        let workers = workers(plan, &mut cluster, seed, &setup, &regions);
+        if let Some(Middlebox { costs, engine }) = &plan.middlebox {
+            cluster.put_between(costs, Some((engine, &regions, setup.depth)))?;
+        }
         Ok(Self {
             plan,
             cluster,
@@ -218,18 +225,20 @@ fn with_doorbells(plan: &VerbsPlan, params: &Params) -> Params {
 }
 
 /// Connects machines and starts threads: machine 0 is the server.
-fn workers(plan: &VerbsPlan, cluster: &mut Cluster<Asker, u32>, seed: u64) -> Vec<Worker> {
-    let setup = ConnectionSetup { path_mtu: plan.path_mtu, ..ConnectionSetup::default() };
-    let length = plan.keys * plan.stride();
-    let regions: Vec<Region> =
-        (0..plan.regions).map(|n| Region::new(RKEY + n, MEMORY, length)).collect();
+fn workers(
+    plan: &VerbsPlan,
+    cluster: &mut Cluster<Asker, u32>,
+    seed: u64,
+    setup: &ConnectionSetup,
+    regions: &[Region],
+) -> Vec<Worker> {
     let mut workers = Vec::new();
     let mut shared: Vec<Vec<u32>> = vec![Vec::new(); plan.machines];
     for number in 0..plan.threads {
         let machine = number % plan.machines;
         let place = number / plan.machines;
         let thread = cluster.add_thread(machine + 1);
-        let mut connect = || cluster.connect([machine + 1, 0], &setup, [&regions, &regions]);
+        let mut connect = || cluster.connect([machine + 1, 0], setup, [regions, regions]);
         let pairs = match plan.sharing {
             Sharing::Own => vec![connect()],
             Sharing::Many(count) => (0..count).map(|_| connect()).collect(),
