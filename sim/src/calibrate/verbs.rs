@@ -10,7 +10,7 @@ use crate::verbs::{self, Pace, RawOp, Sharing, VerbsOutcome, VerbsPlan};
 /// Least number of operations of a run.
 const OPS: u64 = 8_000;
 /// Least number of operations for each that is outstanding: before, nothing is steady.
-const ROUNDS: u64 = 12;
+const ROUNDS: u64 = 5;
 /// So many addresses hardly ever meet.
 const INDEPENDENT: u64 = 1_000_000;
 /// The most that travels with a work request, where anything does.
