@@ -4,7 +4,8 @@ use crate::nic::{Params, rounded};
 
 /// Factors by which parameters are changed, one after another.
 const FACTORS: [f64; 7] = [1.6, 1.25, 1.1, 1.05, 1.02, 1.01, 1.004];
-/// Those with which the neighbour of a small count is tried.
+/// Those with which the neighbour of a small count is tried, and times against each other: there are
+/// many pairs of them.
 const FINE: &[f64] = &[1.1, 1.02, 1.004];
 /// Counts up to here change by so much with each one more that all else has to follow.
 const SMALL: f64 = 64.0;
@@ -86,9 +87,9 @@ impl Search<'_> {
                     self.step.done = done + (level * names.len() + at + 1) as u64;
                     (self.progress)(self.step);
                 }
-                if least >= before * (1.0 - LEAST_GAIN)
-                    && !self.shift(&mut best, &mut least, names, factor)
-                {
+                let stuck = least >= before * (1.0 - LEAST_GAIN);
+                let shift = FINE.contains(&factor);
+                if stuck && !(shift && self.shift(&mut best, &mut least, names, factor)) {
                     break;
                 }
                 stride(&from, &mut best, &mut least, names, self.loss);

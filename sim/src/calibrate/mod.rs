@@ -109,7 +109,7 @@ impl Calibration {
             let changes = names.iter().filter_map(|name| {
                 let (from, to) = (preset.params.get(name)?, params.get(name)?);
                 let preset = preset.name;
-                (from != to).then(|| Change { preset, parameter: name, from, to })
+                (from != to).then_some(Change { preset, parameter: name, from, to })
             });
             let changes: Vec<_> = changes.collect();
             self.changes.extend(changes);

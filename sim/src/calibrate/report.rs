@@ -72,8 +72,8 @@ pub struct SourceReport {
     pub median_error: Option<f64>,
     /// Greatest of them.
     pub worst_error: Option<f64>,
-    /// The curve whose median is the greatest.
-    pub worst_series: Option<SeriesReport>,
+    /// The curves, the one whose median is the greatest first.
+    pub series: Vec<SeriesReport>,
 }
 
 impl SourceReport {
@@ -193,7 +193,7 @@ fn render(text: &mut String, source: &SourceReport) {
         percent(source.worst_error),
         if source.good() { "" } else { "  too far off" },
     );
-    let Some(series) = &source.worst_series else { return };
+    let Some(series) = source.series.first() else { return };
     let _ = writeln!(text, "    worst: {} ({})", series.series, percent(Some(series.median_error)));
     for Compared { x, published, model } in &series.points {
         let _ = writeln!(text, "      {x:>12}: {published:.3} published, {model:.3} in the model");
@@ -214,6 +214,8 @@ fn of(source: &str, fitted: bool, scores: &[&Score]) -> SourceReport {
         let median_error = median(points.iter().map(Compared::error).collect())?;
         Some(SeriesReport { series: name.to_owned(), median_error, points })
     });
+    let mut series: Vec<_> = series.collect();
+    series.sort_by(|a, b| b.median_error.total_cmp(&a.median_error));
     SourceReport {
         source: source.to_owned(),
         fitted,
@@ -221,7 +223,7 @@ fn of(source: &str, fitted: bool, scores: &[&Score]) -> SourceReport {
         not_run: scores.len() - errors.len(),
         worst_error: errors.iter().copied().reduce(f64::max),
         median_error: median(errors),
-        worst_series: series.max_by(|a, b| a.median_error.total_cmp(&b.median_error)),
+        series,
     }
 }
 
@@ -258,7 +260,7 @@ mod tests {
         let a = &report.sources[0];
         assert_eq!((a.rows, a.not_run), (3, 1));
         assert!((a.median_error.unwrap() - 0.08).abs() < 1e-9 && a.good());
-        assert_eq!(a.worst_series.as_ref().unwrap().series, "t");
+        assert_eq!(a.series[0].series, "t");
         assert!(!report.sources[1].good(), "12 % where presets are fitted");
         assert!(report.sources[2].good(), "12 % where they are not");
         assert!(!report.good());

@@ -14,10 +14,10 @@ use crate::calibrate::verbs;
 /// Fit the adapters' presets to published measurements, and say how far off the model is.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  qpmux calibrate --out presets\n\n\
-    Changes those parameters of each preset that are marked as fitted, and no others, until the\n\
-    sum of the squared logarithms of model over measurement is least. Prints, for each source, the\n\
-    median absolute relative error and the worst curve, then what is not scored, and why. The\n\
-    same presets give the same result.\n\n\
+    Changes those parameters of each preset that are marked as fitted, and no others, until\n\
+    the sum of the squared logarithms of model over measurement is least; this takes minutes.\n\
+    Prints, for each source, the median absolute relative error and the worst curve, then what\n\
+    is not scored, and why. The same presets give the same result.\n\n\
     With --check nothing is fitted, and the exit status is 1 if a source's median error is above\n\
     10 % (15 % for predictions, which presets are never fitted to).")]
 pub(super) struct Args {
