@@ -97,10 +97,14 @@ impl Calibration {
         Ok(Self { points, presets, run_verbs, changes: Vec::new() })
     }
 
-    /// Fits each preset's own fitted parameters to its points; `progress` is told of each step.
-    pub fn fit(&mut self, progress: &mut dyn FnMut(&str, Step)) {
+    /// Fits each preset's own fitted parameters to its points, or only those of the presets named;
+    /// `progress` is told of each step.
+    pub fn fit(&mut self, only: &[String], progress: &mut dyn FnMut(&str, Step)) {
         for at in 0..self.presets.len() {
             let preset = &self.presets[at];
+            if !only.is_empty() && !only.iter().any(|name| name == preset.name) {
+                continue;
+            }
             let jobs = self.jobs(preset.name, |point| point.fits);
             let names: Vec<_> = preset.fitted().collect();
             let mut loss = |params: &Params| self.loss(&jobs, params);

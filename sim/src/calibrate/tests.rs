@@ -68,7 +68,7 @@ fn a_fit_finds_the_parameters_that_made_its_rows() {
         let value = if name.ends_with("_count") { value.round() } else { value };
         calibration.presets[at].params.set(name, value).unwrap();
     }
-    calibration.fit(&mut |_, _| {});
+    calibration.fit(&[], &mut |_, _| {});
     let found = &calibration.presets[at].params;
     for (name, _) in off {
         let (found, true_value) = (found.get(name).unwrap(), truth.get(name).unwrap());

@@ -10,6 +10,7 @@ use super::progress::Progress;
 use crate::calibrate::Calibration;
 use crate::calibrate::report::Report;
 use crate::calibrate::verbs;
+use crate::nic::NAMES;
 
 /// Fit the adapters' presets to published measurements, and say how far off the model is.
 #[derive(clap::Args)]
@@ -24,6 +25,9 @@ pub(super) struct Args {
     /// Do not fit: say how far off the presets are as they are.
     #[arg(long, conflicts_with = "out")]
     check: bool,
+    /// Fit only this preset; may be given more than once.
+    #[arg(long, value_name = "PRESET", value_parser = clap::builder::PossibleValuesParser::new(NAMES))]
+    nic: Vec<String>,
     /// Folder to write the fitted presets to, as files like those in `sim/presets`.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -43,7 +47,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut calibration = Calibration::load(verbs::run)?;
     if !args.check {
         let mut progress = Progress::new();
-        calibration.fit(&mut |preset, step| {
+        calibration.fit(&args.nic, &mut |preset, step| {
             progress.count(&format!("fitting {preset}"), step.done, step.total);
         });
         progress.finish();

@@ -185,7 +185,8 @@ impl Args {
             None | Some("none") => return Ok(None),
             Some(name) => name,
         };
-        let profile = load_profile(self.profile.as_deref().unwrap_or("lock-table"))?;
+        let by_default = if self.verbs.trace.is_some() { "kv" } else { "lock-table" };
+        let profile = load_profile(self.profile.as_deref().unwrap_or(by_default))?;
         Ok(Some(verbs::Middlebox { costs: BoxParams::load(name)?, engine: self.setup(profile) }))
     }
 
@@ -264,6 +265,9 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    if let Some(capture) = &args.verbs.trace {
+        return args.verbs.run_trace(capture, &args.common()?);
+    }
     let workload = match args.workload {
         Workload::Ycsb(workload) => workload,
         Workload::Raw(op) => return args.verbs.run(op, &args.common()?),

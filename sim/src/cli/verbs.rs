@@ -1,5 +1,6 @@
 //! `qpmux sim` with a raw verb.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -7,9 +8,14 @@ use qpmux_workloads::keys::KeyDistribution;
 
 use super::Outcome;
 use super::output::print;
-use super::progress::Progress;
-use crate::nic::Preset;
-use crate::verbs::{Middlebox, Pace, RawOp, Sharing, VerbsPlan, VerbsReport, run as run_verbs};
+use super::progress::{Progress, file_len};
+use crate::connections_file::KnownConnections;
+use crate::nic::{Params, Preset};
+use crate::replay::{Progress as Step, read_script};
+use crate::verbs::{
+    Middlebox, Pace, RawOp, Sharing, TracePlan, VerbsError, VerbsOutcome, VerbsPlan, VerbsReport,
+    run as run_verbs, run_trace,
+};
 
 /// Options of raw verbs.
 #[derive(clap::Args)]
@@ -64,6 +70,17 @@ pub(super) struct VerbsArgs {
     /// Path MTU, bytes.
     #[arg(long, default_value_t = 1024, value_name = "BYTES")]
     path_mtu: usize,
+    /// Run the closed-loop workload of a capture instead: the same verbs, waiting for the same
+    /// answers, thinking as long; each connection has a thread.
+    #[arg(long, value_name = "CAPTURE")]
+    pub(super) trace: Option<PathBuf>,
+    /// Each client machine of the capture is there so many times.
+    #[arg(long, default_value = "x1", value_name = "xN", requires = "trace", value_parser = copies)]
+    trace_clients: usize,
+    /// Clients think so many times as long as captured ones did; 0: not at all.
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", requires = "trace",
+        value_parser = parse_factor)]
+    think: f64,
     /// Runs, with seeds from --seed on; throughput then has a confidence interval.
     #[arg(long, default_value_t = 1, value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -159,7 +176,8 @@ pub(super) struct Common {
 }
 
 impl VerbsArgs {
-    fn plan(&self, op: RawOp, common: &Common) -> anyhow::Result<VerbsPlan> {
+    /// Adapters of clients and of servers.
+    fn adapters(&self) -> anyhow::Result<[Params; 2]> {
         let preset = |name: &str| -> anyhow::Result<_> {
             let mut params = Preset::load(name)?.params;
             for Setting(name, value) in &self.set {
@@ -167,8 +185,12 @@ impl VerbsArgs {
             }
             Ok(params)
         };
-        let client = preset(&self.nic)?;
-        let server = self.server_nic.as_deref().map(preset).transpose()?;
+        let server = self.server_nic.as_deref().unwrap_or(&self.nic);
+        Ok([preset(&self.nic)?, preset(server)?])
+    }
+
+    fn plan(&self, op: RawOp, common: &Common) -> anyhow::Result<VerbsPlan> {
+        let [client, server] = self.adapters()?;
         Ok(VerbsPlan {
             op,
             size: self.size,
@@ -191,8 +213,8 @@ impl VerbsArgs {
             regions: self.regions,
             inline_bytes: self.inline,
             path_mtu: self.path_mtu,
-            server: server.unwrap_or_else(|| client.clone()),
             client,
+            server,
             middlebox: common.middlebox.clone(),
             ops: common.ops,
         })
@@ -201,19 +223,70 @@ impl VerbsArgs {
     /// Runs a raw verb.
     pub(super) fn run(&self, op: RawOp, common: &Common) -> anyhow::Result<Outcome> {
         let plan = self.plan(op, common)?;
+        self.report(common, plan.threads, plan.ops, &mut |seed, progress| {
+            run_verbs(&plan, seed, progress)
+        })
+    }
+
+    /// Runs the workload of a capture.
+    pub(super) fn run_trace(&self, capture: &Path, common: &Common) -> anyhow::Result<Outcome> {
+        let mut progress = Progress::new();
+        let total = file_len(capture);
+        let script = read_script(capture, &KnownConnections::default(), &[], &mut |step| {
+            if let Step::Read(pass, bytes) = step {
+                progress.bytes(
+                    &format!("reading {}, pass {pass}", capture.display()),
+                    bytes,
+                    total,
+                );
+            }
+        })?;
+        progress.finish();
+        let [client, server] = self.adapters()?;
+        let plan = TracePlan {
+            client,
+            server,
+            middlebox: common.middlebox.clone(),
+            copies: self.trace_clients,
+            think: self.think,
+            page_bytes: self.pages.0,
+        };
+        let threads = script.connections.len() * plan.copies;
+        let messages: usize = script.connections.iter().map(|c| c.verbs.len()).sum();
+        self.report(common, threads, (messages * plan.copies) as u64, &mut |seed, progress| {
+            run_trace(&script, &plan, seed, progress)
+        })
+    }
+
+    /// Makes a run for each seed and says what they showed.
+    fn report(
+        &self,
+        common: &Common,
+        threads: usize,
+        ops: u64,
+        run: &mut dyn FnMut(u64, &mut dyn FnMut(u64)) -> Result<VerbsOutcome, VerbsError>,
+    ) -> anyhow::Result<Outcome> {
         let started = Instant::now();
         let mut progress = Progress::new();
         let seeds: Vec<u64> = (common.seed..common.seed.saturating_add(self.seeds)).collect();
-        let total = plan.ops * self.seeds;
         let mut outcomes = Vec::new();
         for (number, seed) in (0..).zip(&seeds) {
-            let before = number * plan.ops;
-            let mut show = |done| progress.count("running", before + done, total);
-            outcomes.push(run_verbs(&plan, *seed, &mut show)?);
+            let mut show = |done| progress.count("running", number * ops + done, ops * self.seeds);
+            outcomes.push(run(*seed, &mut show)?);
         }
         progress.finish();
         let report = VerbsReport::new(seeds, &outcomes, started.elapsed().as_secs_f64());
-        print(common.json, &report, &report.render_text(&plan))?;
+        print(common.json, &report, &report.render_text(threads))?;
         Ok(if report.is_good() { Outcome::Good } else { Outcome::CheckFailed })
     }
+}
+
+fn copies(text: &str) -> Result<usize, String> {
+    let number = text.strip_prefix('x').unwrap_or(text).parse().ok();
+    number.filter(|n| (1..=1_024).contains(n)).ok_or_else(|| "write x and 1 to 1024".to_owned())
+}
+
+fn parse_factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|f: &f64| (0.0..=1e6).contains(f));
+    factor.ok_or_else(|| "write a number from 0 to 1000000".to_owned())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use qpmux_engine::policy::{self, Directory, Grant, Rights};
+use qpmux_engine::policy::{self, Directory, Grant, Map, Rights};
 use qpmux_engine::wire::{Classified, Layout, NotRc, classify};
 use qpmux_engine::{Counters, DomainId, Nanos, ServerQpId, ShardId, Side};
 
@@ -20,7 +20,9 @@ use crate::rc::Region;
 /// What stands between clients and server.
 pub(super) struct Middle {
     pub(super) station: Station,
-    engine: Option<Engine>,
+    /// Whether frames are translated; if not they are only looked at.
+    translates: bool,
+    engine: Engine,
 }
 
 /// The engine in it.
@@ -32,58 +34,61 @@ struct Engine {
 }
 
 impl<A: Copy, N: Copy> Cluster<A, N> {
-    /// Puts a middlebox between the first machine and all others: with an engine that translates
-    /// all connections there are from the start, or one that only passes frames on.
+    /// Puts a middlebox in the way of all connections, with an engine that translates them from
+    /// the start. Who asks is the first one of each connection. `regions` has the memory of each
+    /// machine that others reach.
     pub(crate) fn put_between(
         &mut self,
         costs: &BoxParams,
-        engine: Option<(&EngineSetup, &[Region], usize)>,
+        setup: &EngineSetup,
+        regions: &[Vec<Region>],
+        depth: usize,
     ) -> Result<(), EngineError> {
-        let engine = match engine {
-            Some((setup, regions, depth)) => Some(self.engine(setup, regions, depth)?),
-            None => None,
-        };
-        self.middle = Some(Middle { station: Station::new(costs), engine });
+        let engine = self.engine(setup, regions, depth)?;
+        let translates = setup.policy.map != Map::None;
+        self.middle = Some(Middle { station: Station::new(costs), translates, engine });
         Ok(())
     }
 
     fn engine(
         &self,
         setup: &EngineSetup,
-        regions: &[Region],
+        memory: &[Vec<Region>],
         depth: usize,
     ) -> Result<Engine, EngineError> {
         let mut known = Vec::new();
         let mut pairs = HashMap::new();
+        let mut grants = Vec::new();
         for (number, pair) in (0..).zip(&self.pairs) {
             pairs.insert((pair.link.path.source, pair.link.qpn.value()), number);
             if number % 2 == 0 {
-                known.push(pair.link.known(START_PSN, depth, ShardId(0)));
+                let server = self.pairs[number as usize + 1].machine;
+                let connection = pair.link.known(START_PSN, depth, ShardId(0));
+                let server_qp = ServerQpId(known.len() as u32);
+                known.push(policy::Connection { domain: DomainId(server as u16), ..connection });
+                grants.extend(memory.get(server).into_iter().flatten().map(|region| Grant {
+                    server_qp,
+                    remote_key: region.rkey,
+                    rights: Rights::ALL,
+                }));
             }
         }
-        let grants = (0..known.len() as u32).flat_map(|server_qp| {
-            regions.iter().map(move |region| Grant {
-                server_qp: ServerQpId(server_qp),
-                remote_key: region.rkey,
-                rights: Rights::ALL,
+        let regions = (0..).zip(memory).flat_map(|(server, regions)| {
+            regions.iter().map(move |r| policy::Region {
+                domain: DomainId(server),
+                remote_key: r.rkey,
+                start: r.address,
+                end: r.address.wrapping_add(r.length),
             })
         });
-        let grants = grants.collect();
-        let region = |r: &Region| policy::Region {
-            domain: DomainId(0),
-            remote_key: r.rkey,
-            start: r.address,
-            end: r.address.wrapping_add(r.length),
-        };
-        let regions = regions.iter().map(region).collect();
-        let directory = Directory::new(known, regions, grants, &setup.policy)?;
+        let directory = Directory::new(known, regions.collect(), grants, &setup.policy)?;
         let host = Host::new(&setup.config, &setup.policy, &directory, 1)?;
         Ok(Engine { host, pairs, wake: Ps::MAX })
     }
 
     /// What the engine has counted, if there is one.
     pub(crate) fn engine_counters(&self) -> Option<Counters> {
-        self.middle.as_ref()?.engine.as_ref().map(|engine| engine.host.counters())
+        Some(self.middle.as_ref()?.engine.host.counters())
     }
 
     /// What the middlebox has seen, if there is one.
@@ -126,7 +131,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             return;
         };
         let bytes = self.frames.get(id).bytes().len();
-        let (work, locked) = middle.station.times(bytes, middle.engine.is_some());
+        let (work, locked) = middle.station.times(bytes, middle.translates);
         let event = match locked {
             0 => Event::Core(core),
             _ => Event::CoreLocks(core, locked),
@@ -172,15 +177,13 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
     /// What becomes of a frame.
     fn translate(&mut self, id: FrameId) -> Vec<FrameId> {
         let now = self.queue.now();
-        let Some(engine) = self.middle.as_mut().and_then(|middle| middle.engine.as_mut()) else {
-            return vec![id];
-        };
+        let Some(middle) = &mut self.middle else { return vec![id] };
         let came = self.frames.get(id);
         let side = if came.to % 2 == 1 { Side::Client } else { Side::Server };
         let (op, layout, bytes) = (came.op, came.layout, came.bytes().to_vec());
         self.frames.give_back(id);
         let mut sent = Vec::new();
-        let Engine { host, pairs, .. } = engine;
+        let Engine { host, pairs, .. } = &mut middle.engine;
         let frames = &mut self.frames;
         host.offer(0, side, Nanos(now / NS), &bytes, &mut |_, frame| {
             let Some((to, out)) = address(pairs, frame) else { return };
@@ -199,7 +202,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let (to, op, len) = (frame.to, frame.op, frame.bytes().len());
         let machine = self.pairs[to as usize].machine;
         let Some(middle) = &mut self.middle else { return };
-        let passed = middle.station.send(now, machine == 0, len);
+        let passed = middle.station.send(now, to % 2 == 1, len);
         self.ops.mark(op, Part::Middlebox, passed);
         let there = passed + self.machines[machine].times.wire / 2;
         self.ops.mark(op, Part::Wire, there);
@@ -209,9 +212,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
     /// A deadline of the engine may have passed.
     pub(super) fn on_box_timer(&mut self) {
         let now = self.queue.now();
-        let Some(engine) = self.middle.as_mut().and_then(|middle| middle.engine.as_mut()) else {
-            return;
-        };
+        let Some(Middle { engine, .. }) = &mut self.middle else { return };
         if engine.wake != now {
             return;
         }
@@ -229,9 +230,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
 
     fn set_box_timer(&mut self) {
         let now = self.queue.now();
-        let Some(engine) = self.middle.as_mut().and_then(|middle| middle.engine.as_mut()) else {
-            return;
-        };
+        let Some(Middle { engine, .. }) = &mut self.middle else { return };
         let Some(Nanos(due)) = engine.host.next_deadline(Nanos(now / NS)) else { return };
         let due = (due * NS).max(now + NS);
         if due < engine.wake {

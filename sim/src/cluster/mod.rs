@@ -115,7 +115,7 @@ pub(crate) struct Cluster<A, N> {
     pub(crate) inline_bytes: u64,
     /// Whether anyone wants to know what is done to memory.
     pub(crate) watched: bool,
-    /// What stands between the first machine and all others.
+    /// What all connections pass.
     middle: Option<Middle>,
     posted: u64,
     completed: u64,
@@ -185,6 +185,11 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
     /// The memory of a machine.
     pub(crate) fn memory(&mut self, machine: usize) -> &mut Memory {
         &mut self.machines[machine].memory
+    }
+
+    /// Number of machines.
+    pub(crate) fn machines(&self) -> usize {
+        self.machines.len()
     }
 
     /// Simulated time, ps.

@@ -28,6 +28,7 @@ use qpmux_engine::connections;
 use qpmux_engine::policy::{Directory, TrustBy};
 use qpmux_traces::{CaptureWriter, refuse_same_file};
 
+use crate::connections_file::KnownConnections;
 use crate::files::make_results_dir;
 use crate::host::Host;
 pub use captured::replay_captured;
@@ -71,21 +72,7 @@ pub fn replay_modelled(
              clients are told, so whether answers are right cannot be checked"
         );
     }
-    let learner = connections::Config::default();
-    let first = first_pass::first_pass(capture, learner, &setup.connections, &mut |bytes| {
-        progress(Progress::Read(1, bytes));
-    })?;
-    let script = second_pass::second_pass(capture, &first, &setup.big_endian, &mut |bytes| {
-        progress(Progress::Read(2, bytes));
-    })?;
-    drop(first);
-    if script.connections.is_empty() {
-        anyhow::bail!(
-            "{}: no connection to replay: {}",
-            capture.display(),
-            report::why_nothing(&script.left_out)
-        );
-    }
+    let script = read_script(capture, &setup.connections, &setup.big_endian, progress)?;
     let directory = directory(setup, &script)?;
     let hosts = directory.hosts().count();
     let other = setup.losses.of.as_deref();
@@ -120,6 +107,33 @@ pub fn replay_modelled(
     }
     let report = ReplayReport::of_model(&done, &left_out, connections, hosts, total as u64);
     Ok(ReplayReport { truncated_tail, ..report })
+}
+
+/// Reads the closed-loop workload of a capture.
+///
+/// # Errors
+/// When it cannot be read, or has no connection that can be run again.
+pub fn read_script(
+    capture: &Path,
+    known: &KnownConnections,
+    big_endian: &[IpAddr],
+    progress: &mut dyn FnMut(Progress),
+) -> anyhow::Result<Script> {
+    let learner = connections::Config::default();
+    let first = first_pass::first_pass(capture, learner, known, &mut |bytes| {
+        progress(Progress::Read(1, bytes));
+    })?;
+    let script = second_pass::second_pass(capture, &first, big_endian, &mut |bytes| {
+        progress(Progress::Read(2, bytes));
+    })?;
+    if script.connections.is_empty() {
+        anyhow::bail!(
+            "{}: no connection to replay: {}",
+            capture.display(),
+            report::why_nothing(&script.left_out)
+        );
+    }
+    Ok(script)
 }
 
 /// What the engine knows at the start.

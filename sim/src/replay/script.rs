@@ -98,7 +98,7 @@ pub struct LeftOut {
 impl Verb {
     /// Memory key, right, first address and the address after the last of what the verb reaches;
     /// `None` if it reaches nothing. (A request of length zero is accepted with any memory key.)
-    pub(super) fn reach(&self) -> Option<(u32, Rights, u64, u64)> {
+    pub(crate) fn reach(&self) -> Option<(u32, Rights, u64, u64)> {
         let (remote_key, right, start, len) = match self {
             Verb::Write { address, rkey, data, .. } => (*rkey, Rights::WRITE, *address, data.len()),
             Verb::Read { address, rkey, length } => {

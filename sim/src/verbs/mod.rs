@@ -5,16 +5,21 @@ mod plan;
 mod report;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod world;
 
 pub use measure::{Estimate, Measured, part_names};
 pub use plan::{Middlebox, Pace, RawOp, Sharing, VerbsError, VerbsPlan};
 pub use report::{Caches, NicReport, Quantiles, VerbsReport};
+pub use trace::{TracePlan, run_trace};
 
 use qpmux_engine::Counters;
 
-use crate::cluster::{BoxCounts, CacheCounts};
+use std::ops::Range;
+
+use crate::cluster::{BoxCounts, CacheCounts, Cluster};
 use crate::rc::Violations;
+use measure::Samples;
 use world::World;
 
 /// What a run of raw verbs showed.
@@ -63,27 +68,49 @@ pub fn run(
 ) -> Result<VerbsOutcome, VerbsError> {
     let mut world = World::new(plan, seed)?;
     world.run(progress);
-    let cluster = &world.cluster;
-    let machines = 0..=plan.machines;
-    let bytes: u64 = machines.map(|number| cluster.machine(number).sent_bytes).sum();
-    let server = cluster.machine(0);
-    let client = cluster.machine(1);
-    let ended = world.samples.len().max(1) as f64;
+    let servers = 0..1;
     Ok(VerbsOutcome {
-        measured: world.samples.measure(),
-        server_caches: server.caches(),
-        client_caches: client.caches(),
-        server_pcie_reads: server.pcie.counts().reads,
-        wqe_misses: client.wqe_misses,
-        word_wait_ns: server.words.waited as f64 / 1e3 / ended,
-        bytes_per_op: bytes as f64 / ended,
-        middlebox: cluster.box_counts().zip(cluster.engine_counters()),
         swaps: world.swaps,
         failed: world.failed,
+        ..outcome(&world.cluster, &world.samples, servers)
+    })
+}
+
+/// What a cluster and the ends of its operations show; the first of its machines are the servers.
+fn outcome<A: Copy, N: Copy>(
+    cluster: &Cluster<A, N>,
+    samples: &Samples,
+    servers: Range<usize>,
+) -> VerbsOutcome {
+    let all = 0..cluster.machines();
+    let bytes: u64 = all.map(|number| cluster.machine(number).sent_bytes).sum();
+    let client = cluster.machine(servers.end);
+    let ended = samples.len().max(1) as f64;
+    let mut caches = [CacheCounts::default(); 3];
+    let (mut reads, mut waited) = (0, 0);
+    for server in servers.map(|number| cluster.machine(number)) {
+        for (sum, counts) in caches.iter_mut().zip(server.caches()) {
+            sum.hits += counts.hits;
+            sum.misses += counts.misses;
+        }
+        reads += server.pcie.counts().reads;
+        waited += server.words.waited;
+    }
+    VerbsOutcome {
+        measured: samples.measure(),
+        server_caches: caches,
+        client_caches: client.caches(),
+        server_pcie_reads: reads,
+        wqe_misses: client.wqe_misses,
+        word_wait_ns: waited as f64 / 1e3 / ended,
+        bytes_per_op: bytes as f64 / ended,
+        middlebox: cluster.box_counts().zip(cluster.engine_counters()),
+        swaps: [0; 2],
+        failed: 0,
         open: cluster.open(),
         simulated_s: cluster.now() as f64 * 1e-12,
         events: cluster.events(),
         run_hash: cluster.run_hash(),
         violations: cluster.violations(),
-    })
+    }
 }

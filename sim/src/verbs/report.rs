@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::VerbsOutcome;
 use super::measure::{Estimate, part_names};
-use super::{VerbsOutcome, VerbsPlan};
 use crate::cluster::{BoxCounts, CacheCounts};
 use crate::text::group;
 
@@ -186,7 +186,7 @@ impl VerbsReport {
 
     /// For people.
     #[must_use]
-    pub fn render_text(&self, plan: &VerbsPlan) -> String {
+    pub fn render_text(&self, threads: usize) -> String {
         let mut text = String::new();
         let rate = &self.throughput_ops_per_s;
         let quantiles = &self.latency_ns;
@@ -246,7 +246,7 @@ impl VerbsReport {
             "operations   {} measured after {} of warm-up, {} threads",
             group(self.ops),
             group(self.warm_up_ops),
-            plan.threads
+            group(threads as u64)
         );
         let _ = writeln!(
             text,

@@ -76,7 +76,7 @@ impl<'a> World<'a> {
             (0..plan.regions).map(|n| Region::new(RKEY + n, MEMORY, length)).collect();
         let workers = workers(plan, &mut cluster, seed, &setup, &regions);
         if let Some(Middlebox { costs, engine }) = &plan.middlebox {
-            cluster.put_between(costs, Some((engine, &regions, setup.depth)))?;
+            cluster.put_between(costs, engine, &[regions], setup.depth)?;
         }
         Ok(Self {
             plan,
