@@ -1,6 +1,7 @@
 //! The simulator and the commands of `qpmux`.
 
 pub mod apps;
+pub mod bench;
 pub mod calibrate;
 mod chance;
 pub mod cli;

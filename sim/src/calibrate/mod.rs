@@ -9,6 +9,7 @@ mod dma;
 pub mod fit;
 pub mod report;
 pub mod rows;
+pub mod sensitivity;
 pub mod series;
 pub mod setup;
 pub mod verbs;

@@ -9,7 +9,7 @@ use super::output::print;
 use super::progress::Progress;
 use crate::calibrate::Calibration;
 use crate::calibrate::report::Report;
-use crate::calibrate::verbs;
+use crate::calibrate::{sensitivity, verbs};
 use crate::nic::NAMES;
 
 /// Fit the adapters' presets to published measurements, and say how far off the model is.
@@ -25,7 +25,10 @@ pub(super) struct Args {
     /// Do not fit: say how far off the presets are as they are.
     #[arg(long, conflicts_with = "out")]
     check: bool,
-    /// Fit only this preset; may be given more than once.
+    /// Do not fit: say what each parameter moves when it is twice or half what it is.
+    #[arg(long, conflicts_with_all = ["check", "out"])]
+    sensitivities: bool,
+    /// Take only this preset; may be given more than once.
     #[arg(long, value_name = "PRESET", value_parser = clap::builder::PossibleValuesParser::new(NAMES))]
     nic: Vec<String>,
     /// Folder to write the fitted presets to, as files like those in `sim/presets`.
@@ -45,6 +48,15 @@ struct Document {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut calibration = Calibration::load(verbs::run)?;
+    if args.sensitivities {
+        let mut progress = Progress::new();
+        let all = calibration.sensitivities(&args.nic, &mut |done, total| {
+            progress.count("changing parameters", done, total);
+        });
+        progress.finish();
+        print(args.json, &all, &sensitivity::render_text(&all))?;
+        return Ok(Outcome::Good);
+    }
     if !args.check {
         let mut progress = Progress::new();
         calibration.fit(&args.nic, &mut |preset, step| {

@@ -1,5 +1,6 @@
 //! The command line: exit status 0 for success, 1 for a failed check, 2 for a wrong use or input.
 
+mod bench;
 mod calibrate;
 mod inspect;
 mod manifest;
@@ -43,6 +44,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Bench(bench::Args),
     Calibrate(calibrate::Args),
     Inspect(inspect::Args),
     Replay(replay::Args),
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -37,7 +37,7 @@ pub use pair::ConnectionSetup;
 pub use station::{BoxCounts, BoxError, BoxParams};
 
 use crate::event::{Ps, Queue};
-use crate::memory::{Effect, Memory};
+use crate::memory::Memory;
 use crate::nic::Params;
 use crate::rc::{Region, Verb, Violations};
 use adapter::Machine;
@@ -91,8 +91,6 @@ enum Event<N> {
 
 /// What an application is told. `A` is who posted, `N` what it had put off.
 pub(crate) enum Happening<A, N> {
-    /// Memory was read or changed.
-    Executed(Effect),
     /// A thread has seen that an operation has ended.
     Completed(Op<A>),
     /// The time of this has come.
@@ -113,8 +111,6 @@ pub(crate) struct Cluster<A, N> {
     happened: VecDeque<Happening<A, N>>,
     /// Payloads up to this many bytes travel with their work request.
     pub(crate) inline_bytes: u64,
-    /// Whether anyone wants to know what is done to memory.
-    pub(crate) watched: bool,
     /// What all connections pass.
     middle: Option<Middle>,
     posted: u64,
@@ -136,7 +132,6 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             frames: Frames::default(),
             happened: VecDeque::new(),
             inline_bytes: INLINE_BYTES,
-            watched: false,
             middle: None,
             posted: 0,
             completed: 0,

@@ -4,7 +4,7 @@ use qpmux_engine::wire::{Layout, Opcode};
 
 use super::frames::FrameId;
 use super::op::Part;
-use super::{Cluster, Event, Happening};
+use super::{Cluster, Event};
 use crate::event::{NS, Ps};
 use crate::memory::EffectLog;
 use crate::nic::WordKind;
@@ -101,9 +101,6 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let machine = &mut self.machines[here.machine];
         let mut log = EffectLog::new();
         here.responder.handle_frame(now / NS, frame.bytes(), &mut machine.memory, &mut log);
-        if self.watched {
-            self.happened.extend(log.into_effects().into_iter().map(Happening::Executed));
-        }
         let is_write = frame.layout.is_some_and(|layout| layout.opcode.is_write());
         if is_write {
             ready += machine.times.write_ack;

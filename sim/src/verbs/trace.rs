@@ -148,7 +148,6 @@ impl<'a> World<'a> {
             match happening {
                 Happening::Due(client) => self.post(client),
                 Happening::Completed(op) => self.on_completed(&op),
-                Happening::Executed(_) => {}
             }
             if self.samples.len().is_multiple_of(1_024) {
                 progress(self.samples.len());

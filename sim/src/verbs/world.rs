@@ -106,7 +106,6 @@ impl<'a> World<'a> {
             match happening {
                 Happening::Due(worker) => self.on_due(worker),
                 Happening::Completed(op) => self.on_completed(&op),
-                Happening::Executed(_) => {}
             }
             if self.samples.len().is_multiple_of(1_024) {
                 progress(self.samples.len());
