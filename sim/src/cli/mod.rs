@@ -2,6 +2,7 @@
 
 mod bench;
 mod calibrate;
+mod config;
 mod inspect;
 mod manifest;
 mod output;
@@ -16,7 +17,7 @@ mod verbs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::connections_file::KnownConnections;
 
@@ -58,13 +59,31 @@ fn load_connections(path: Option<&Path>) -> anyhow::Result<KnownConnections> {
     Ok(path.map(KnownConnections::load).transpose()?.unwrap_or_default())
 }
 
+/// The command line, with a file's options in the place of `sim --config FILE`.
+fn arguments() -> anyhow::Result<Vec<std::ffi::OsString>> {
+    let mut cli = Cli::command();
+    cli.build();
+    let args = std::env::args_os().collect();
+    match cli.find_subcommand("sim") {
+        Some(sim) => config::expand(args, "sim", sim),
+        None => Ok(args),
+    }
+}
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("QPMUX_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let result = match Cli::parse().command {
+    let args = match arguments() {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("qpmux: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    let result = match Cli::parse_from(args).command {
         Command::Bench(args) => bench::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
@@ -86,7 +105,6 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

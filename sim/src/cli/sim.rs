@@ -20,6 +20,7 @@ use crate::verbs::{self, RawOp};
 
 /// Run an application through the engine, on an ideal network, and check what it promises.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 #[command(after_help = "Example:\n  qpmux sim --workload A --threads 32 --keys 64 --map all\n  \
     qpmux sim --app lock --threads 64 --keys 128 --loss 0.001\n  \
     qpmux sim --threads 32 --keys 64 --map all --switch 5000:steer=all,atomics=replace\n\n\
@@ -112,6 +113,10 @@ pub(super) struct Args {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
+    /// Take options from a TOML file, whose keys are their names; the command line overrides it.
+    #[arg(long, value_name = "FILE")]
+    #[allow(dead_code, reason = "it is replaced by the file's options before these are parsed")]
+    config: Option<std::path::PathBuf>,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,

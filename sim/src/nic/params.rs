@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::distance;
+
 /// Where a parameter's value is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -262,30 +264,14 @@ pub(crate) fn unknown(specs: &[Spec], name: &str) -> ParamError {
     ParamError::Unknown { name: name.to_owned(), nearest }
 }
 
-/// Edits from one name to another (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let change = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{ParamError, Params, distance};
+    use super::{ParamError, Params};
 
     #[test]
     fn a_misspelt_name_is_told_the_nearest() {
         let error = super::unknown(Params::SPECS, "qp_isue_ns");
         assert!(matches!(error, ParamError::Unknown { nearest: "qp_issue_ns", .. }));
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 
     #[test]
