@@ -35,6 +35,8 @@ pub struct VerbsOutcome {
     pub server_pcie_reads: u64,
     /// Work requests that the first client's adapter fetched twice.
     pub wqe_misses: u64,
+    /// Acknowledgements of servers that were told with a later one.
+    pub coalesced_acks: u64,
     /// Mean time that an operation waited for its word, ns.
     pub word_wait_ns: f64,
     /// Bytes on the wire per operation, both directions, all headers.
@@ -87,7 +89,7 @@ fn outcome<A: Copy, N: Copy>(
     let client = cluster.machine(servers.end);
     let ended = samples.len().max(1) as f64;
     let mut caches = [CacheCounts::default(); 3];
-    let (mut reads, mut waited) = (0, 0);
+    let (mut reads, mut waited, mut coalesced_acks) = (0, 0, 0);
     for server in servers.map(|number| cluster.machine(number)) {
         for (sum, counts) in caches.iter_mut().zip(server.caches()) {
             sum.hits += counts.hits;
@@ -95,6 +97,7 @@ fn outcome<A: Copy, N: Copy>(
         }
         reads += server.pcie.counts().reads;
         waited += server.words.waited;
+        coalesced_acks += server.coalesced;
     }
     VerbsOutcome {
         measured: samples.measure(),
@@ -102,6 +105,7 @@ fn outcome<A: Copy, N: Copy>(
         client_caches: client.caches(),
         server_pcie_reads: reads,
         wqe_misses: client.wqe_misses,
+        coalesced_acks,
         word_wait_ns: waited as f64 / 1e3 / ended,
         bytes_per_op: bytes as f64 / ended,
         middlebox: cluster.box_counts().zip(cluster.engine_counters()),

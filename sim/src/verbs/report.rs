@@ -74,6 +74,8 @@ pub struct NicReport {
     pub server_pcie_reads_per_op: f64,
     /// Work requests that the first client's adapter fetched twice.
     pub wqe_misses: u64,
+    /// Acknowledgements of servers that were told with a later one.
+    pub coalesced_acks: u64,
     /// Time that an operation waited for its word, ns.
     pub word_wait_ns: f64,
 }
@@ -143,6 +145,7 @@ impl VerbsReport {
                 o.server_pcie_reads as f64 / o.open[1].max(1) as f64
             }),
             wqe_misses: sum(&|o| o.wqe_misses),
+            coalesced_acks: sum(&|o| o.coalesced_acks),
             word_wait_ns: mean(&|o| o.word_wait_ns),
             ..NicReport::default()
         };
