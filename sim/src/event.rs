@@ -3,30 +3,60 @@
 //! Time is in picoseconds: an adapter that sends 118 million messages per second takes 8.48 ns for
 //! one, and what is rounded once per message adds up.
 
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
 /// Simulated time, ps from the start of a run; 2^64 ps are 213 days.
 pub type Ps = u64;
 
 /// Picoseconds in a nanosecond.
 pub const NS: Ps = 1_000;
 
-/// Children of a node of the heap. Four of their keys share a cache line.
-const ARITY: usize = 4;
-
 /// Events by their time, and those of one time in the order they were caused.
 ///
+/// The standard heap, with time and number packed into one key: of those tried on delays as
+/// adapters have them, it is the fastest up to ten thousand pending events (`qpmux bench`; heaps of
+/// two, four and eight children, sinking from the top or from the bottom, are 5 to 30 % slower).
 /// Nothing is allocated once the queue has been as long as it gets.
 #[derive(Debug)]
 pub struct Queue<E> {
-    /// A heap: no entry is before its parent. Key: time, then number.
-    heap: Vec<(u128, E)>,
+    heap: BinaryHeap<Entry<E>>,
     caused: u64,
     now: Ps,
     hash: u64,
 }
 
+/// An event, with its time in the upper half of the key and its number in the lower one.
+#[derive(Clone, Copy, Debug)]
+struct Entry<E> {
+    key: u128,
+    event: E,
+}
+
+impl<E> Ord for Entry<E> {
+    /// The earliest is the greatest: so the heap gives it first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.key.cmp(&self.key)
+    }
+}
+
+impl<E> PartialOrd for Entry<E> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<E> PartialEq for Entry<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl<E> Eq for Entry<E> {}
+
 impl<E> Default for Queue<E> {
     fn default() -> Self {
-        Self { heap: Vec::new(), caused: 0, now: 0, hash: 0xcbf2_9ce4_8422_2325 }
+        Self { heap: BinaryHeap::new(), caused: 0, now: 0, hash: 0xcbf2_9ce4_8422_2325 }
     }
 }
 
@@ -71,17 +101,7 @@ impl<E: Copy> Queue<E> {
     pub fn at(&mut self, time: Ps, event: E) {
         self.caused += 1;
         let key = u128::from(time.max(self.now)) << 64 | u128::from(self.caused);
-        let mut at = self.heap.len();
-        self.heap.push((key, event));
-        while at > 0 {
-            let parent = (at - 1) / ARITY;
-            if self.heap[parent].0 <= key {
-                break;
-            }
-            self.heap[at] = self.heap[parent];
-            at = parent;
-        }
-        self.heap[at] = (key, event);
+        self.heap.push(Entry { key, event });
     }
 
     /// Something is to happen in `delay`, ps.
@@ -91,43 +111,12 @@ impl<E: Copy> Queue<E> {
 
     /// The next event; its time is now.
     pub fn pop(&mut self) -> Option<E> {
-        let last = self.heap.pop()?;
-        let (key, event) = match self.heap.first() {
-            None => last,
-            Some(&first) => {
-                self.sink(last);
-                first
-            }
-        };
+        let Entry { key, event } = self.heap.pop()?;
         self.now = (key >> 64) as Ps;
         // Number and time of each event: other events, or another order, and the hash is another.
         let word = self.now.rotate_left(20) ^ key as u64;
         self.hash = (self.hash ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(17);
         Some(event)
-    }
-
-    /// Puts an entry where the first one was.
-    fn sink(&mut self, entry: (u128, E)) {
-        let len = self.heap.len();
-        let mut at = 0;
-        loop {
-            let first = at * ARITY + 1;
-            if first >= len {
-                break;
-            }
-            let mut least = first;
-            for child in first + 1..(first + ARITY).min(len) {
-                if self.heap[child].0 < self.heap[least].0 {
-                    least = child;
-                }
-            }
-            if entry.0 <= self.heap[least].0 {
-                break;
-            }
-            self.heap[at] = self.heap[least];
-            at = least;
-        }
-        self.heap[at] = entry;
     }
 }
 
