@@ -136,7 +136,7 @@ fn two_senders_share_a_port_fairly() {
 /// Answers slow down as well: READs from two servers meet at the one who asks.
 #[test]
 fn answers_are_held_back_too() {
-    let most = |dcqcn| {
+    let queue = |dcqcn| {
         let setup = ConnectionSetup { dcqcn, ..ConnectionSetup::default() };
         let params = Preset::load("connectx-5").unwrap().params;
         let mut cluster: Cluster<u32, u32> = Cluster::new(&[&params; 5], 1);
@@ -147,9 +147,8 @@ fn answers_are_held_back_too() {
             let pair = cluster.connect([0, server], &setup, [&[], &[region]]);
             ends.push([cluster.add_thread(0), pair]);
         }
-        for who in 0..4 {
-            let [thread, pair] = ends[who];
-            cluster.post(thread, pair, (0..4).map(|_| (who as u32, read())));
+        for (who, &[thread, pair]) in (0..).zip(&ends) {
+            cluster.post(thread, pair, (0..4).map(|_| (who, read())));
         }
         while let Some(happening) = cluster.next() {
             if let Happening::Completed(op) = happening
@@ -159,8 +158,7 @@ fn answers_are_held_back_too() {
                 cluster.post(thread, pair, [(op.asker, read())]);
             }
         }
-        let counts = cluster.network_counts();
-        counts.queue_mean_bytes()
+        cluster.network_counts().queue_mean_bytes()
     };
-    assert!(most(true) < 0.5 * most(false));
+    assert!(queue(true) < 0.5 * queue(false));
 }

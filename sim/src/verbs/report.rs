@@ -303,8 +303,9 @@ fn network_lines(counts: &NetworkCounts) -> String {
         return String::new();
     }
     format!(
-        "network      {} of {} frames lost, {} dropped; queue {:.0} bytes on average, {} at most\n  \
-           {} requests sent again, {} timeouts, {} NAKs; {} frames marked, {} notifications\n",
+        "network      {} of {} frames lost, {} dropped; queue {:.0} bytes on average, {} at \
+         most;\n             {} requests sent again, {} timeouts, {} NAKs; {} frames marked, {} \
+         notifications\n",
         group(counts.lost),
         group(counts.sent),
         group(counts.dropped),
