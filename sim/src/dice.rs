@@ -37,6 +37,11 @@ impl Dice {
         self.below(1000) < per_mille
     }
 
+    /// True in this share of cases, from 0 to 1.
+    pub(crate) fn has_share(&mut self, share: f64) -> bool {
+        ((self.roll() >> 11) as f64 / (1u64 << 53) as f64) < share
+    }
+
     /// One of `choices`.
     pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]

@@ -49,7 +49,7 @@ enum Command {
     Calibrate(calibrate::Args),
     Inspect(inspect::Args),
     Replay(replay::Args),
-    Sim(sim::Args),
+    Sim(Box<sim::Args>),
     Synth(synth::Args),
     Torture(torture::Args),
 }

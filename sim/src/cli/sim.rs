@@ -94,7 +94,8 @@ pub(super) struct Args {
     /// Number of engines that share the connections.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     shards: u8,
-    /// Probability from 0 to 0.5 that a packet is lost, on each of the four legs of its way.
+    /// Probability from 0 to 0.5 that a packet is lost, on each leg of its way: of the four there
+    /// and back through a middlebox, or of the two without one.
     #[arg(long, default_value_t = 0.0, value_name = "FRACTION", value_parser = parse_fraction)]
     loss: f64,
     /// Timeout of adapters, as a code: 4.096 us * 2^N; 14 is 67 ms.
@@ -182,6 +183,9 @@ impl Args {
             ops: self.ops,
             seed: self.seed,
             json: self.json,
+            loss: self.loss,
+            timeout: self.timeout,
+            retries: self.retries,
         })
     }
 

@@ -10,11 +10,11 @@ use super::Outcome;
 use super::output::print;
 use super::progress::{Progress, file_len};
 use crate::connections_file::KnownConnections;
-use crate::nic::{Params, Preset};
+use crate::nic::{Network, Params, Preset};
 use crate::replay::{Progress as Step, read_script};
 use crate::verbs::{
-    Middlebox, Pace, RawOp, Sharing, TracePlan, VerbsError, VerbsOutcome, VerbsPlan, VerbsReport,
-    run as run_verbs, run_trace,
+    Conditions, Middlebox, Pace, RawOp, Sharing, TracePlan, VerbsError, VerbsOutcome, VerbsPlan,
+    VerbsReport, run as run_verbs, run_trace,
 };
 
 /// Options of raw verbs.
@@ -81,6 +81,14 @@ pub(super) struct VerbsArgs {
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR", requires = "trace",
         value_parser = parse_factor)]
     think: f64,
+    /// Adapters take part in congestion control (DCQCN): the switch marks packets, receivers
+    /// notify, and senders slow down.
+    #[arg(long)]
+    dcqcn: bool,
+    /// Gives a number of the network another value: the switch's queue or a parameter of congestion
+    /// control; may be given more than once.
+    #[arg(long, value_name = "NAME=VALUE")]
+    set_network: Vec<Setting>,
     /// Runs, with seeds from --seed on; throughput then has a confidence interval.
     #[arg(long, default_value_t = 1, value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -173,6 +181,9 @@ pub(super) struct Common {
     pub(super) seed: u64,
     pub(super) json: bool,
     pub(super) middlebox: Option<Middlebox>,
+    pub(super) loss: f64,
+    pub(super) timeout: u8,
+    pub(super) retries: u32,
 }
 
 impl VerbsArgs {
@@ -187,6 +198,21 @@ impl VerbsArgs {
         };
         let server = self.server_nic.as_deref().unwrap_or(&self.nic);
         Ok([preset(&self.nic)?, preset(server)?])
+    }
+
+    /// What the network does, and how adapters take it.
+    fn conditions(&self, common: &Common) -> anyhow::Result<Conditions> {
+        let mut network = Network::default();
+        for Setting(name, value) in &self.set_network {
+            network.set(name, *value)?;
+        }
+        Ok(Conditions {
+            network,
+            loss: common.loss,
+            dcqcn: self.dcqcn,
+            timeout: common.timeout,
+            retries: common.retries,
+        })
     }
 
     fn plan(&self, op: RawOp, common: &Common) -> anyhow::Result<VerbsPlan> {
@@ -213,6 +239,7 @@ impl VerbsArgs {
             regions: self.regions,
             inline_bytes: self.inline,
             path_mtu: self.path_mtu,
+            conditions: self.conditions(common)?,
             client,
             server,
             middlebox: common.middlebox.clone(),
@@ -247,6 +274,7 @@ impl VerbsArgs {
             client,
             server,
             middlebox: common.middlebox.clone(),
+            conditions: self.conditions(common)?,
             copies: self.trace_clients,
             think: self.think,
             page_bytes: self.pages.0,

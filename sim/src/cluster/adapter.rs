@@ -1,9 +1,10 @@
 //! One machine: an adapter with what its requests compete for, and the host's memory behind it.
 
+use super::port::Port;
 use crate::dice::Dice;
 use crate::event::{NS, Ps};
 use crate::memory::Memory;
-use crate::nic::{Cache, HandOff, Lock, Params, Pcie, Server, Slots, Words};
+use crate::nic::{Cache, HandOff, Lock, Network, Params, Pcie, Rate, Server, Slots, Words};
 
 /// Streams of chance that adapters have.
 const ADAPTERS: u64 = 16;
@@ -62,6 +63,8 @@ pub(crate) struct Machine {
     pub(crate) tx: Server,
     pub(crate) rx: Server,
     pub(crate) port: Server,
+    /// The switch's port towards it.
+    pub(crate) egress: Port,
     ps_per_byte: f64,
     wire_extra: f64,
     contexts: Cache,
@@ -110,6 +113,7 @@ impl Machine {
             tx: Server::default(),
             rx: Server::default(),
             port: Server::default(),
+            egress: Port::new(params.link_gbps, &Network::default(), seed, number),
             ps_per_byte: 8.0 * NS as f64 / params.link_gbps,
             wire_extra: params.wire_extra_bytes,
             contexts: cache(params.context_cache_bytes, params.context_bytes),
@@ -180,9 +184,19 @@ impl Machine {
         self.pcie.read(now, self.wqe_bytes)
     }
 
+    /// The rate of a queue pair under congestion control.
+    pub(crate) fn rate(&self, network: &Network) -> Rate {
+        Rate::new(network, 8.0 * NS as f64 / self.ps_per_byte)
+    }
+
+    /// Bytes that a frame takes on the wire.
+    pub(crate) fn wire_bytes(&self, frame_bytes: usize) -> f64 {
+        (frame_bytes as f64 + self.wire_extra).max(1.0)
+    }
+
     /// When a frame that is ready to be sent has left, and is at the other end of the wire.
     pub(crate) fn send(&mut self, now: Ps, frame_bytes: usize) -> (Ps, Ps) {
-        let bytes = (frame_bytes as f64 + self.wire_extra).max(1.0);
+        let bytes = self.wire_bytes(frame_bytes);
         self.sent_bytes += bytes as u64;
         self.sent_packets += 1;
         let taken = self.tx.reserve(now, self.times.message);

@@ -1,6 +1,8 @@
 //! Frames on their way.
 
-use qpmux_engine::wire::{Classified, Layout, classify};
+use qpmux_engine::wire::{Classified, Ecn, Layout, classify};
+
+use crate::faults;
 
 /// Longest frame: a payload of 4,096 bytes and headers.
 const FRAME_BYTES: usize = 4_352;
@@ -69,6 +71,15 @@ impl Frames {
     /// The frame, to say which operation it is part of.
     pub(crate) fn get_mut(&mut self, id: FrameId) -> &mut Frame {
         &mut self.slots[id.0 as usize]
+    }
+
+    /// The frame says "congestion experienced" from now on.
+    pub(crate) fn mark(&mut self, id: FrameId) {
+        let frame = &mut self.slots[id.0 as usize];
+        faults::mark(&mut frame.bytes[..frame.len]);
+        if let Some(layout) = &mut frame.layout {
+            layout.ecn = Ecn::Ce;
+        }
     }
 
     /// Two frames change places.

@@ -10,6 +10,7 @@ use qpmux_engine::{Counters, DomainId, Nanos, ServerQpId, ShardId, Side};
 use super::frames::FrameId;
 use super::op::Part;
 use super::pair::START_PSN;
+use super::port::Port;
 use super::station::{BoxParams, Station};
 use super::{Cluster, Event};
 use crate::event::{NS, Ps};
@@ -17,9 +18,14 @@ use crate::fabric::{EngineError, EngineSetup};
 use crate::host::Host;
 use crate::rc::Region;
 
+/// Ports towards middleboxes are numbered from here on, those towards machines from 0.
+const BOX_PORTS: u64 = 1 << 16;
+
 /// What stands between clients and server.
 pub(super) struct Middle {
     pub(super) station: Station,
+    /// The switch's ports towards it: for what comes from clients, and from servers.
+    pub(super) ingress: [Port; 2],
     /// Whether frames are translated; if not they are only looked at.
     translates: bool,
     engine: Engine,
@@ -46,7 +52,9 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
     ) -> Result<(), EngineError> {
         let engine = self.engine(setup, regions, depth)?;
         let translates = setup.policy.map != Map::None;
-        self.middle = Some(Middle { station: Station::new(costs), translates, engine });
+        let port = |number| Port::new(costs.link_gbps, &self.network, self.seed, number);
+        let ingress = [port(BOX_PORTS), port(BOX_PORTS + 1)];
+        self.middle = Some(Middle { station: Station::new(costs), ingress, translates, engine });
         Ok(())
     }
 
@@ -105,7 +113,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         match middle.station.receive(frame.to as usize / 2, id) {
             Ok(Some(core)) => self.on_burst(core as u32),
             Ok(None) => {}
-            Err(()) => self.frames.give_back(id),
+            Err(()) => self.lose(id),
         }
     }
 
@@ -206,7 +214,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         self.ops.mark(op, Part::Middlebox, passed);
         let there = passed + self.machines[machine].times.wire / 2;
         self.ops.mark(op, Part::Wire, there);
-        self.queue.at(there, Event::Arrive(id));
+        self.queue.at(there, Event::Egress(id));
     }
 
     /// A deadline of the engine may have passed.

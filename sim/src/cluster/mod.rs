@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | thread | its own other work, the queue pair's lock, a doorbell register's lock | `thread.rs` |
 //! | adapter | the work request's fetch, the queue pair's pipeline, context and payload, the message rate, the port | `send.rs` |
-//! | wire | one way | `send.rs` |
+//! | wire | one way, losses, the switch's port | `network.rs`, `port.rs` |
 //! | other adapter | its message rate, context and translation, the word | `receive.rs` |
 //! | back | host memory, the queue pair's answers, message rate, port, wire | `send.rs` |
 //! | thread | the completion, when it polls | `thread.rs` |
@@ -19,8 +19,12 @@
 mod adapter;
 mod frames;
 mod middle;
+mod network;
+#[cfg(test)]
+mod network_tests;
 mod op;
 mod pair;
+mod port;
 mod receive;
 mod send;
 mod station;
@@ -31,6 +35,7 @@ mod thread;
 use std::collections::VecDeque;
 
 pub use adapter::CacheCounts;
+pub use network::{Conditions, ConditionsError, NetworkCounts};
 pub use op::Part;
 pub(crate) use op::{Op, PARTS};
 pub use pair::ConnectionSetup;
@@ -38,11 +43,12 @@ pub use station::{BoxCounts, BoxError, BoxParams};
 
 use crate::event::{Ps, Queue};
 use crate::memory::Memory;
-use crate::nic::Params;
+use crate::nic::{Network, Params};
 use crate::rc::{Region, Verb, Violations};
 use adapter::Machine;
 use frames::{FrameId, Frames};
 use middle::Middle;
+use network::Losses;
 use op::Ops;
 use pair::Pair;
 use thread::{Step, Thread};
@@ -62,6 +68,10 @@ enum Event<N> {
     Issue(u32),
     /// A frame may be sent.
     Ready(FrameId),
+    /// It is at the switch's port towards the other end.
+    Egress(FrameId),
+    /// It is at the switch's port towards the middlebox.
+    BoxEgress(FrameId),
     /// It is at the other end.
     Arrive(FrameId),
     /// The adapter there takes it.
@@ -113,6 +123,9 @@ pub(crate) struct Cluster<A, N> {
     pub(crate) inline_bytes: u64,
     /// What all connections pass.
     middle: Option<Middle>,
+    seed: u64,
+    network: Network,
+    losses: Losses,
     posted: u64,
     completed: u64,
 }
@@ -133,6 +146,9 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             happened: VecDeque::new(),
             inline_bytes: INLINE_BYTES,
             middle: None,
+            seed,
+            network: Network::default(),
+            losses: Losses::new(seed),
             posted: 0,
             completed: 0,
         }
@@ -155,6 +171,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             let numbers = [qpns[end], qpns[1 - end]];
             let mut pair = Pair::new([own, machines[1 - end]], numbers, setup, regions[end]);
             pair.doorbell_register = self.machines[own].register(opened);
+            pair.rate = setup.dcqcn.then(|| self.machines[own].rate(&self.network));
             self.pairs.push(pair);
         }
         first
@@ -219,6 +236,8 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
                 Event::Wqes(pair, count) => self.on_wqes(pair, count),
                 Event::Issue(pair) => self.on_issue(pair),
                 Event::Ready(frame) => self.on_ready(frame),
+                Event::Egress(frame) => self.on_egress(frame),
+                Event::BoxEgress(frame) => self.on_box_egress(frame),
                 Event::Arrive(frame) => self.on_arrive(frame),
                 Event::Taken(frame) => self.on_taken(frame),
                 Event::Accept(frame) => self.on_accept(frame),

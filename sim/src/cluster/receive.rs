@@ -25,7 +25,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let pair = frame.to;
         let machine = &mut self.machines[self.pairs[pair as usize].machine];
         let Some(layout) = frame.layout else {
-            self.frames.give_back(id);
+            self.take_notice(id);
             return;
         };
         let mut known = machine.context(now, pair);
@@ -36,6 +36,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let order = &mut self.pairs[pair as usize].arrival_order;
         *order = (*order).max(known + machine.times.rx);
         self.queue.at(*order, Event::Accept(id));
+        self.notify(pair, &layout);
     }
 
     /// An adapter knows all that it needs for a frame.

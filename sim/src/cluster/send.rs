@@ -64,6 +64,10 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let starts = now.max(wqe).max(context);
         here.issue.hold_until(starts);
         let issued = here.issue.reserve(starts, machine.times.issue);
+        if let Some(rate) = &mut here.rate {
+            rate.admit(now, starts, machine.wire_bytes(self.frames.get(id).bytes().len()));
+            here.issue.hold_until(rate.next());
+        }
         // The pipeline goes on while the payload is fetched.
         let gathered = match payload > self.inline_bytes {
             true => machine.pcie.read(now, payload),
@@ -72,7 +76,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let ready = issued.max(gathered) + machine.times.tx;
         here.request_order = here.request_order.max(ready);
         let ready = here.request_order;
-        self.queue.at(issued, Event::Issue(pair));
+        self.queue.at(here.issue.free(), Event::Issue(pair));
         self.queue.at(ready, Event::Ready(id));
     }
 
@@ -92,8 +96,8 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         }
         self.ops.mark(op, Part::Port, left);
         let event = match self.middle {
-            Some(_) => Event::Middle(id),
-            None => Event::Arrive(id),
+            Some(_) => Event::BoxEgress(id),
+            None => Event::Egress(id),
         };
         // Half the way to a middlebox, the other half from there on.
         let there = if self.middle.is_some() { left + (there - left) / 2 } else { there };
@@ -118,6 +122,10 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
                 let start = here.answers.reserve(now, machine.times.issue);
                 let read = if machine.in_device { start } else { machine.pcie.read(now, bytes) };
                 out = out.max(start).max(read);
+                if let Some(rate) = &mut here.rate {
+                    let len = self.frames.get(id).bytes().len();
+                    out = rate.admit(now, out, machine.wire_bytes(len));
+                }
                 self.ops.mark(op, Part::Memory, read);
             }
             let is_ack = layout.opcode == Opcode::Acknowledge;

@@ -2,7 +2,9 @@
 
 mod atomics;
 mod cache;
+mod dcqcn;
 mod lock;
+mod network;
 mod params;
 mod pcie;
 mod preset;
@@ -10,7 +12,9 @@ mod server;
 
 pub(crate) use atomics::{Kind as WordKind, Words};
 pub(crate) use cache::Cache;
+pub(crate) use dcqcn::Rate;
 pub(crate) use lock::{HandOff, Lock};
+pub use network::Network;
 pub use params::{Kind, ParamError, Params, Sourced, Spec};
 pub(crate) use params::{check, parameters, unknown};
 pub use pcie::{Pcie, PcieCounts, Place};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use qpmux_engine::wire::{
     BthRepr, Classified, Ethernet, EthernetRepr, Extension, Layout, Opcode, Path, Psn, Qpn, build,
-    classify, icrc, insert_tag,
+    build_cnp, classify, icrc, insert_tag,
 };
 
 use super::violations::Violations;
@@ -119,6 +119,28 @@ impl Link {
         };
         let path = Path { identification, ..self.path };
         let len = build(&path, &bth, &packet.extension, packet.payload, out)?;
+        match self.tag {
+            Some(tag) => insert_tag(out, len, tag),
+            None => Some(len),
+        }
+    }
+
+    /// Writes a notification of congestion to the other end (RoCEv2 annex A17.9.3) to `out`; its
+    /// length, or `None` if `out` is too small.
+    pub fn emit_notice(&self, out: &mut [u8]) -> Option<usize> {
+        let bth = BthRepr {
+            opcode: Opcode::SendOnly,
+            solicited: false,
+            migration_request: self.migration_request,
+            pad_count: 0,
+            partition_key: self.partition_key,
+            fecn: false,
+            becn: true,
+            dest_qp: self.peer_qpn,
+            ack_request: false,
+            psn: Psn::new(0),
+        };
+        let len = build_cnp(&self.path, &bth, out)?;
         match self.tag {
             Some(tag) => insert_tag(out, len, tag),
             None => Some(len),

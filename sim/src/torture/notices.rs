@@ -7,17 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use qpmux_engine::Side;
-use qpmux_engine::wire::{
-    BthRepr, Classified, CnpLayout, Layout, NotRc, Opcode, Psn, build_cnp, classify, icrc,
-    insert_tag,
-};
+use qpmux_engine::wire::{BthRepr, Classified, CnpLayout, Layout, NotRc, classify, icrc};
 
 use super::plan::shard_of;
 use super::world::World;
 use crate::faults::Leg;
 use crate::faults::ip_header_at;
 use crate::memory::digest;
-use crate::rc::Link;
 
 /// Clients that the middlebox passes one notification on to, at most.
 const TOLD_MAX: usize = 8;
@@ -52,28 +48,6 @@ fn notification(frame: &[u8]) -> Option<CnpLayout> {
         Ok(Classified::Other(NotRc::Cnp(layout))) => Some(layout),
         _ => None,
     }
-}
-
-/// A notification from one end of a link to the other.
-fn build(link: &Link) -> Option<Vec<u8>> {
-    let bth = BthRepr {
-        opcode: Opcode::SendOnly,
-        solicited: false,
-        migration_request: link.migration_request,
-        pad_count: 0,
-        partition_key: link.partition_key,
-        fecn: false,
-        becn: true,
-        dest_qp: link.peer_qpn,
-        ack_request: false,
-        psn: Psn::new(0),
-    };
-    let mut buffer = [0; 128];
-    let mut len = build_cnp(&link.path, &bth, &mut buffer)?;
-    if let Some(tag) = link.tag {
-        len = insert_tag(&mut buffer, len, tag)?;
-    }
-    Some(buffer[..len].to_vec())
 }
 
 impl Notices {
@@ -123,8 +97,9 @@ impl World<'_> {
             Leg::BoxToServer => (Leg::ServerToBox, link.reversed()),
             _ => (Leg::ClientToBox, link),
         };
-        if let Some(frame) = build(&link) {
-            self.send(back, i, frame);
+        let mut buffer = [0; 128];
+        if let Some(len) = link.emit_notice(&mut buffer) {
+            self.send(back, i, buffer[..len].to_vec());
         }
     }
 

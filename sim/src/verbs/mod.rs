@@ -1,6 +1,8 @@
 //! Raw verbs in a loop: what microbenchmarks of adapters do.
 
 mod measure;
+#[cfg(test)]
+mod network_tests;
 mod plan;
 mod report;
 #[cfg(test)]
@@ -8,6 +10,7 @@ mod tests;
 mod trace;
 mod world;
 
+pub use crate::cluster::Conditions;
 pub use measure::{Estimate, Measured, part_names};
 pub use plan::{Middlebox, Pace, RawOp, Sharing, VerbsError, VerbsPlan};
 pub use report::{Caches, NicReport, Quantiles, VerbsReport};
@@ -17,7 +20,7 @@ use qpmux_engine::Counters;
 
 use std::ops::Range;
 
-use crate::cluster::{BoxCounts, CacheCounts, Cluster};
+use crate::cluster::{BoxCounts, CacheCounts, Cluster, NetworkCounts};
 use crate::rc::Violations;
 use measure::Samples;
 use world::World;
@@ -43,6 +46,8 @@ pub struct VerbsOutcome {
     pub bytes_per_op: f64,
     /// What the middlebox has seen, and its engine has counted.
     pub middlebox: Option<(BoxCounts, Counters)>,
+    /// What became of frames.
+    pub network: NetworkCounts,
     /// COMPARE_SWAPs that failed, and that succeeded.
     pub swaps: [u64; 2],
     /// Operations that ended with an error.
@@ -109,6 +114,7 @@ fn outcome<A: Copy, N: Copy>(
         word_wait_ns: waited as f64 / 1e3 / ended,
         bytes_per_op: bytes as f64 / ended,
         middlebox: cluster.box_counts().zip(cluster.engine_counters()),
+        network: cluster.network_counts(),
         swaps: [0; 2],
         failed: 0,
         open: cluster.open(),

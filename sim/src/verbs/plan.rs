@@ -3,7 +3,7 @@
 use qpmux_workloads::keys::KeyDistribution;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::BoxParams;
+use crate::cluster::{BoxParams, Conditions, ConditionsError};
 use crate::fabric::{EngineError, EngineSetup};
 use crate::nic::Params;
 
@@ -85,6 +85,8 @@ pub struct VerbsPlan {
     pub inline_bytes: u64,
     /// Path MTU in bytes.
     pub path_mtu: usize,
+    /// What the network does, and how adapters take it.
+    pub conditions: Conditions,
     /// Adapters of clients and of the server.
     pub client: Params,
     /// The same of the server.
@@ -129,6 +131,9 @@ pub enum VerbsError {
     /// There can be no such engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// There is no such network.
+    #[error(transparent)]
+    Conditions(#[from] ConditionsError),
     /// A rate is none.
     #[error("the rate of arrivals must be a number above 0")]
     Rate,
@@ -156,6 +161,7 @@ impl VerbsPlan {
             regions: 1,
             inline_bytes: 64,
             path_mtu: 1024,
+            conditions: Conditions::default(),
             client: adapter.clone(),
             server: adapter.clone(),
             middlebox: None,
@@ -197,6 +203,7 @@ impl VerbsPlan {
         if self.both_ask && self.middlebox.is_some() {
             return Err(VerbsError::BothAsk);
         }
+        self.conditions.check()?;
         match self.pace {
             Pace::Open(rate) if !(rate > 0.0 && rate.is_finite()) => Err(VerbsError::Rate),
             _ => Ok(()),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::VerbsOutcome;
 use super::measure::{Estimate, part_names};
-use crate::cluster::{BoxCounts, CacheCounts};
+use crate::cluster::{BoxCounts, CacheCounts, NetworkCounts};
 use crate::text::group;
 
 /// Quantiles of latency, ns.
@@ -111,6 +111,8 @@ pub struct VerbsReport {
     pub first_try_success: Option<f64>,
     /// What adapters did.
     pub nic: NicReport,
+    /// What became of frames, all seeds together.
+    pub network: NetworkCounts,
     /// What the middlebox has seen, all seeds together.
     pub middlebox: Option<BoxReport>,
     /// Operations that count, all seeds together.
@@ -155,6 +157,8 @@ impl VerbsReport {
             nic.server.add(&outcome.server_caches);
             nic.client.add(&outcome.client_caches);
         }
+        let mut network = NetworkCounts::default();
+        outcomes.iter().for_each(|outcome| network.add(&outcome.network));
         let rates: Vec<f64> = outcomes.iter().map(|o| o.measured.ops_per_s).collect();
         let parts = part_names().into_iter().enumerate();
         let [failed_swaps, good_swaps] =
@@ -169,6 +173,7 @@ impl VerbsReport {
             bytes_per_op: mean(&|o| o.bytes_per_op),
             first_try_success: (swaps > 0).then(|| good_swaps as f64 / swaps as f64),
             nic,
+            network,
             middlebox: middlebox(outcomes),
             ops: sum(&|o| o.measured.ops),
             warm_up_ops: sum(&|o| o.measured.warm_up_ops),
@@ -230,6 +235,7 @@ impl VerbsReport {
         for (whose, caches) in [("server", &self.nic.server), ("client", &self.nic.client)] {
             let _ = writeln!(text, "{whose:<13}misses: {}", misses(caches));
         }
+        text.push_str(&network_lines(&self.network));
         if let Some(middle) = &self.middlebox {
             let BoxReport { frames, mapped, replaced_atomics, busy } = middle;
             let _ = writeln!(
@@ -289,6 +295,28 @@ fn middlebox(outcomes: &[VerbsOutcome]) -> Option<BoxReport> {
     }
     report.busy = report.frames.busy_ps as f64 * 1e-12 / f64::max(simulated, 1e-12);
     Some(report)
+}
+
+/// What became of frames, if anything happened to them.
+fn network_lines(counts: &NetworkCounts) -> String {
+    if !counts.is_eventful() {
+        return String::new();
+    }
+    format!(
+        "network      {} of {} frames lost, {} dropped; queue {:.0} bytes on average, {} at \
+         most;\n             {} requests sent again, {} timeouts, {} NAKs; {} frames marked, {} \
+         notifications\n",
+        group(counts.lost),
+        group(counts.sent),
+        group(counts.dropped),
+        counts.queue_mean_bytes(),
+        group(counts.queue_most_bytes),
+        group(counts.sent_again),
+        group(counts.timeouts),
+        group(counts.sequence_naks + counts.rnr_naks),
+        group(counts.marked),
+        group(counts.notices),
+    )
 }
 
 fn misses(caches: &Caches) -> String {

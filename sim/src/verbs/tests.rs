@@ -125,7 +125,7 @@ fn a_lock_that_all_cores_share_bounds_them() {
     assert!(locked < 1e9 / 400.0, "{locked}");
 }
 
-fn middlebox(name: &str) -> Middlebox {
+pub(super) fn middlebox(name: &str) -> Middlebox {
     let profile = qpmux_workloads::load_profile("lock-table").unwrap();
     let engine = EngineSetup {
         policy: Policy { map: Map::Writes, profile, ..Policy::default() },

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::measure::Samples;
 use super::plan::{Middlebox, VerbsError};
 use super::{VerbsOutcome, outcome};
-use crate::cluster::{Cluster, ConnectionSetup, Happening, Op};
+use crate::cluster::{Cluster, Conditions, ConnectionSetup, Happening, Op};
 use crate::dice::Dice;
 use crate::event::{NS, Ps};
 use crate::nic::Params;
@@ -27,6 +27,8 @@ pub struct TracePlan {
     pub client: Params,
     /// Adapters of servers.
     pub server: Params,
+    /// What the network does, and how adapters take it.
+    pub conditions: Conditions,
     /// What stands between.
     pub middlebox: Option<Middlebox>,
     /// Each client machine of the capture is there so many times, at least once.
@@ -71,6 +73,7 @@ pub fn run_trace(
     if plan.copies == 0 {
         return Err(VerbsError::Zero("trace-clients"));
     }
+    plan.conditions.check()?;
     let servers = script.memory.len();
     let mut world = World::new(script, plan, seed)?;
     world.run(seed, progress);
@@ -94,6 +97,7 @@ impl<'a> World<'a> {
         let clients = (0..client_ips.len() * plan.copies).map(|_| &plan.client);
         let adapters: Vec<&Params> = machines.chain(clients).collect();
         let mut cluster = Cluster::new(&adapters, seed);
+        cluster.set_conditions(&plan.conditions);
         let regions = regions(script, &servers);
         for (number, server) in script.memory.iter().enumerate() {
             *cluster.memory(number) = server.memory.clone();
@@ -111,7 +115,7 @@ impl<'a> World<'a> {
                 let setup = ConnectionSetup {
                     path_mtu: usize::from(connection.path_mtu),
                     depth: usize::from(connection.depth.max(1)),
-                    ..ConnectionSetup::default()
+                    ..ConnectionSetup::under(&plan.conditions)
                 };
                 depth = depth.max(setup.depth);
                 let reach = &regions[server];

@@ -64,13 +64,15 @@ impl<'a> World<'a> {
             [&server].into_iter().chain((0..plan.machines).map(|_| &client)).collect();
         let mut cluster = Cluster::new(&adapters, seed);
         cluster.inline_bytes = plan.inline_bytes;
+        cluster.set_conditions(&plan.conditions);
         for machine in 0..adapters.len() {
             cluster.set_page_bytes(machine, plan.page_bytes);
             if plan.device_memory {
                 cluster.use_device_memory(machine);
             }
         }
-        let setup = ConnectionSetup { path_mtu: plan.path_mtu, ..ConnectionSetup::default() };
+        let setup =
+            ConnectionSetup { path_mtu: plan.path_mtu, ..ConnectionSetup::under(&plan.conditions) };
         let length = plan.keys * plan.stride();
         let regions: Vec<Region> =
             (0..plan.regions).map(|n| Region::new(RKEY + n, MEMORY, length)).collect();
@@ -185,7 +187,8 @@ impl<'a> World<'a> {
             _ => None,
         };
         match (self.plan.op, original) {
-            (RawOp::Lock, Some(original)) => {
+            // A lock whose holder's queue pair is dead is never given back.
+            (RawOp::Lock, Some(original)) if original == 0 || self.failed == 0 => {
                 self.swaps[usize::from(original == 0)] += 1;
                 self.samples.add_parts(&op.parts());
                 let next = Asker { is_release: original == 0, ..asker };

@@ -176,6 +176,11 @@ impl Requester {
         self.dead
     }
 
+    /// The wire is one that may lose frames, from now on.
+    pub fn expect_loss(&mut self) {
+        self.config.link.wire.may_lose = true;
+    }
+
     /// Rules that the answers have broken.
     pub fn violations(&self) -> &Violations {
         &self.violations

@@ -193,6 +193,11 @@ impl Responder {
         self.answers.is_empty() && self.open.is_none()
     }
 
+    /// The wire is one that may lose frames, from now on.
+    pub fn expect_loss(&mut self) {
+        self.config.link.wire.may_lose = true;
+    }
+
     /// Rules that the requests have broken.
     pub fn violations(&self) -> &Violations {
         &self.violations
