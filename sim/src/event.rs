@@ -127,9 +127,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn events_come_by_time_and_then_by_cause(times in prop::collection::vec(0u64..50, 1..400)) {
+        fn events_come_by_time_and_then_by_cause(
+            times in prop::collection::vec(0u64..50, 1..400),
+        ) {
             let mut queue = Queue::new();
-            let mut expected: Vec<_> = times.iter().copied().enumerate().map(|(n, t)| (t, n)).collect();
+            let mut expected: Vec<_> =
+                times.iter().copied().enumerate().map(|(n, t)| (t, n)).collect();
             for (number, time) in times.iter().enumerate() {
                 queue.at(*time, number);
             }
@@ -142,7 +145,9 @@ mod tests {
         }
 
         #[test]
-        fn what_is_caused_on_the_way_is_in_order_too(delays in prop::collection::vec(0u64..9, 1..200)) {
+        fn what_is_caused_on_the_way_is_in_order_too(
+            delays in prop::collection::vec(0u64..9, 1..200),
+        ) {
             let mut queue = Queue::new();
             queue.after(0, 0);
             let mut caused = 0;

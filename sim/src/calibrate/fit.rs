@@ -4,7 +4,8 @@ use crate::nic::{Params, rounded};
 
 /// Factors by which parameters are changed, one after another.
 const FACTORS: [f64; 7] = [1.6, 1.25, 1.1, 1.05, 1.02, 1.01, 1.004];
-/// Those with which the neighbour of a small count is tried, and times against each other: there are
+/// Those with which the neighbour of a small count is tried, and times against each other: there
+/// are
 /// many pairs of them.
 const FINE: &[f64] = &[1.1, 1.02, 1.004];
 /// Counts up to here change by so much with each one more that all else has to follow.

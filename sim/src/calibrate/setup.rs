@@ -64,6 +64,8 @@ pub enum Addresses {
     One,
     /// So many that requests hardly ever meet.
     Independent,
+    /// The same, at any byte: many cross a cache line.
+    Unaligned,
 }
 
 /// What holds the target's memory.

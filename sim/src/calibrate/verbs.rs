@@ -56,8 +56,9 @@ fn plan(params: &Params, setup: &VerbsSetup) -> VerbsPlan {
         both_ask: all_alike,
         keys: match setup.addresses {
             Addresses::One => 1,
-            Addresses::Independent => INDEPENDENT,
+            Addresses::Independent | Addresses::Unaligned => INDEPENDENT,
         },
+        unaligned: setup.addresses == Addresses::Unaligned,
         device_memory: setup.memory == MemoryOf::Device,
         inline_bytes: if setup.inline { INLINE_BYTES } else { 0 },
         ops: OPS.max(ROUNDS * (threads * outstanding) as u64),

@@ -29,7 +29,8 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["check", "out"])]
     sensitivities: bool,
     /// Take only this preset; may be given more than once.
-    #[arg(long, value_name = "PRESET", value_parser = clap::builder::PossibleValuesParser::new(NAMES))]
+    #[arg(long, value_name = "PRESET",
+        value_parser = clap::builder::PossibleValuesParser::new(NAMES))]
     nic: Vec<String>,
     /// Folder to write the fitted presets to, as files like those in `sim/presets`.
     #[arg(long, value_name = "DIR")]

@@ -232,8 +232,8 @@ impl Args {
                 Some("none") => Middlebox::None,
                 None | Some("engine") => Middlebox::Engine(Box::new(setup)),
                 Some(other) => anyhow::bail!(
-                    "--middlebox {other}: applications run on adapters that cost nothing, with none \
-                     or engine"
+                    "--middlebox {other}: applications run on adapters that cost nothing, with \
+                     none or engine"
                 ),
             },
             loss: self.loss,

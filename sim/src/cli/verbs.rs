@@ -45,8 +45,8 @@ pub(super) struct VerbsArgs {
     /// What a thread posts at once goes out as one list, with one doorbell.
     #[arg(long)]
     list: bool,
-    /// Threads on one queue pair: own, a number of threads, or all of a machine; xM: each thread has M of
-    /// its own, and takes one at random for each operation.
+    /// Threads on one queue pair: own, a number of threads, or all of a machine; xM: each thread
+    /// has M of its own, and takes one at random for each operation.
     #[arg(long, default_value = "own", value_name = "own|N|all|xM")]
     qp_sharing: SharingArg,
     /// Doorbell registers: own for each queue pair, or shared as the driver does by default.
@@ -55,6 +55,9 @@ pub(super) struct VerbsArgs {
     /// The server posts as well.
     #[arg(long)]
     both_ask: bool,
+    /// READs and WRITEs are at any byte, not at multiples of 64.
+    #[arg(long)]
+    unaligned: bool,
     /// Where the memory is that operations reach.
     #[arg(long, value_enum, default_value_t = MemoryArg::Host)]
     memory: MemoryArg,
@@ -233,6 +236,7 @@ impl VerbsArgs {
             own_doorbells: matches!(self.doorbells, DoorbellsArg::Own),
             both_ask: self.both_ask,
             keys: common.keys,
+            unaligned: self.unaligned,
             distribution: common.distribution,
             device_memory: matches!(self.memory, MemoryArg::Device),
             page_bytes: self.pages.0,
@@ -292,7 +296,7 @@ impl VerbsArgs {
         common: &Common,
         threads: usize,
         ops: u64,
-        run: &mut dyn FnMut(u64, &mut dyn FnMut(u64)) -> Result<VerbsOutcome, VerbsError>,
+        run: &mut Run<'_>,
     ) -> anyhow::Result<Outcome> {
         let started = Instant::now();
         let mut progress = Progress::new();
@@ -308,6 +312,9 @@ impl VerbsArgs {
         Ok(if report.is_good() { Outcome::Good } else { Outcome::CheckFailed })
     }
 }
+
+/// Makes the run of a seed, and tells how far it is.
+type Run<'a> = dyn FnMut(u64, &mut dyn FnMut(u64)) -> Result<VerbsOutcome, VerbsError> + 'a;
 
 fn copies(text: &str) -> Result<usize, String> {
     let number = text.strip_prefix('x').unwrap_or(text).parse().ok();

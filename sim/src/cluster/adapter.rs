@@ -73,6 +73,8 @@ pub(crate) struct Machine {
     translations: Cache,
     regions: Cache,
     pub(crate) pcie: Pcie,
+    /// Lines of 64 bytes that READs brought, beyond one for each: as a host's counters see them.
+    pub(crate) more_lines: u64,
     pub(crate) words: Words,
     wqe_bytes: u64,
     wqe_cache: usize,
@@ -122,6 +124,7 @@ impl Machine {
             translations: cache(params.mtt_cache_bytes, params.mtt_entry_bytes),
             regions: cache(params.mpt_cache_bytes, params.mpt_entry_bytes),
             pcie: Pcie::new(params, Dice::new(seed, ADAPTERS, number)),
+            more_lines: 0,
             words: Words::new(params),
             wqe_bytes: params.wqe_bytes as u64,
             wqe_cache: params.wqe_cache_count as usize,

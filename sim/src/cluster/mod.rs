@@ -5,7 +5,8 @@
 //! | where | what it meets | file |
 //! |---|---|---|
 //! | thread | its own other work, the queue pair's lock, a doorbell register's lock | `thread.rs` |
-//! | adapter | the work request's fetch, the queue pair's pipeline, context and payload, the message rate, the port | `send.rs` |
+//! | adapter | the work request's fetch, its queue pair's pipeline, context and payload | `send.rs` |
+//! | adapter | the message rate and the port | `send.rs` |
 //! | wire | one way, losses, the switch's port | `network.rs`, `port.rs` |
 //! | other adapter | its message rate, context and translation, the word | `receive.rs` |
 //! | back | host memory, the queue pair's answers, message rate, port, wire | `send.rs` |

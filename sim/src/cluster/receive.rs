@@ -102,6 +102,12 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let machine = &mut self.machines[here.machine];
         let mut log = EffectLog::new();
         here.responder.handle_frame(now / NS, frame.bytes(), &mut machine.memory, &mut log);
+        if let Some(reth) = frame.layout.and_then(|layout| layout.reth(frame.bytes()))
+            && frame.layout.is_some_and(|layout| layout.opcode == Opcode::ReadRequest)
+        {
+            let last = reth.virtual_address + u64::from(reth.dma_length).saturating_sub(1);
+            machine.more_lines += last / 64 - reth.virtual_address / 64;
+        }
         let is_write = frame.layout.is_some_and(|layout| layout.opcode.is_write());
         if is_write {
             ready += machine.times.write_ack;

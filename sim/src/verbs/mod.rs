@@ -34,7 +34,8 @@ pub struct VerbsOutcome {
     pub server_caches: [CacheCounts; 3],
     /// Those of the first client.
     pub client_caches: [CacheCounts; 3],
-    /// PCIe reads of the server's adapter.
+    /// PCIe reads of the server's adapter, as the host's counters see them: one for each line of 64
+    /// bytes that a READ touches, and one for each entry of a cache.
     pub server_pcie_reads: u64,
     /// Work requests that the first client's adapter fetched twice.
     pub wqe_misses: u64,
@@ -100,7 +101,7 @@ fn outcome<A: Copy, N: Copy>(
             sum.hits += counts.hits;
             sum.misses += counts.misses;
         }
-        reads += server.pcie.counts().reads;
+        reads += server.pcie.counts().reads + server.more_lines;
         waited += server.words.waited;
         coalesced_acks += server.coalesced;
     }

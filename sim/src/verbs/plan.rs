@@ -73,6 +73,8 @@ pub struct VerbsPlan {
     pub both_ask: bool,
     /// Addresses that are asked for, `1..`.
     pub keys: u64,
+    /// They are not at multiples of 64 bytes, but at any byte.
+    pub unaligned: bool,
     /// How popular each is.
     pub distribution: KeyDistribution,
     /// The server's memory is its adapter's own.
@@ -155,6 +157,7 @@ impl VerbsPlan {
             own_doorbells: false,
             both_ask: false,
             keys: 1_000_000,
+            unaligned: false,
             distribution: KeyDistribution::Uniform,
             device_memory: false,
             page_bytes: 2 << 20,

@@ -192,9 +192,8 @@ impl VerbsReport {
         self.failed == 0 && self.violations == 0
     }
 
-    /// For people.
-    #[must_use]
-    pub fn render_text(&self, threads: usize) -> String {
+    /// Throughput, latency and where the time went, for people.
+    fn times(&self) -> String {
         let mut text = String::new();
         let rate = &self.throughput_ops_per_s;
         let quantiles = &self.latency_ns;
@@ -228,6 +227,14 @@ impl VerbsReport {
                     writeln!(text, "  {name:<11}{time:>9.0} ns {:>5.1} %  {bar}", share * 100.0);
             }
         }
+        text
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn render_text(&self, threads: usize) -> String {
+        let mut text = self.times();
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "bytes        {:.1} per operation on the wire", self.bytes_per_op);
         if let Some(share) = self.first_try_success {
             let _ = writeln!(text, "first try    {:.2} % of compare-and-swaps", share * 100.0);
