@@ -62,6 +62,20 @@ fn congestion_control_keeps_the_queue_short_and_the_port_busy() {
 }
 
 #[test]
+fn a_queue_pair_notifies_once_in_an_interval() {
+    let outcome = incast(4, 4_000, |plan| {
+        plan.conditions.dcqcn = true;
+        // Whatever finds a queue is marked.
+        let network = &mut plan.conditions.network;
+        (network.ecn_kmin_bytes, network.ecn_kmax_bytes) = (0.0, 0.0);
+    });
+    let network = outcome.network;
+    let most = 4.0 * (outcome.simulated_s / 50e-6 + 1.0);
+    assert!(network.notices as f64 <= most, "{most} {network:?}");
+    assert!(network.notices > 100 && network.marked > 3 * network.notices, "{network:?}");
+}
+
+#[test]
 fn loss_delays_but_everything_ends() {
     let mut all = NetworkCounts::default();
     for op in [RawOp::Write, RawOp::Read, RawOp::Faa, RawOp::Lock] {
