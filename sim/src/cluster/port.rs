@@ -84,7 +84,7 @@ impl Port {
     }
 
     /// Whether a frame is marked that finds so many bytes waiting: random early detection on the
-    /// queue as it is (Zhu et al., SIGCOMM 2015, figure 5).
+    /// queue as it is (after Zhu et al., SIGCOMM 2015).
     fn marks(&mut self, waiting: f64) -> bool {
         let Network { ecn_kmin_bytes: least, ecn_kmax_bytes: most, .. } = self.network;
         if waiting <= least {

@@ -1,4 +1,4 @@
-//! How fast a queue pair may send: DCQCN's reaction point (Zhu et al., SIGCOMM 2015, section 3.1).
+//! How fast a queue pair may send: DCQCN's reaction point (after Zhu et al., SIGCOMM 2015).
 //!
 //! A notification cuts the rate by the estimate of congestion. Then timer and byte counter raise
 //! it: first half the way back to the rate before, `recovery_count` times; then the target itself

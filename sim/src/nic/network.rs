@@ -37,7 +37,7 @@ parameters! {
 }
 
 impl Default for Network {
-    /// The numbers of DCQCN's deployment.
+    /// The preset's numbers; which of them nobody has looked up, it says.
     fn default() -> Self {
         let sourced: BTreeMap<String, Sourced> =
             toml::from_str(include_str!("../../presets/network.toml")).expect("tested");

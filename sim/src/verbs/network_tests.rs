@@ -2,6 +2,7 @@
 
 use super::tests::middlebox;
 use super::{RawOp, Sharing, VerbsOutcome, VerbsPlan, run};
+use crate::cluster::NetworkCounts;
 use crate::nic::Preset;
 
 /// WRITEs of 32 KB from as many machines as threads to one server, 100 Gbit/s each.
@@ -61,19 +62,38 @@ fn congestion_control_keeps_the_queue_short_and_the_port_busy() {
 }
 
 #[test]
+fn a_queue_pair_notifies_once_in_an_interval() {
+    let outcome = incast(4, 4_000, |plan| {
+        plan.conditions.dcqcn = true;
+        // Whatever finds a queue is marked.
+        let network = &mut plan.conditions.network;
+        (network.ecn_kmin_bytes, network.ecn_kmax_bytes) = (0.0, 0.0);
+    });
+    let network = outcome.network;
+    let most = 4.0 * (outcome.simulated_s / 50e-6 + 1.0);
+    assert!(network.notices as f64 <= most, "{most} {network:?}");
+    assert!(network.notices > 100 && network.marked > 3 * network.notices, "{network:?}");
+}
+
+#[test]
 fn loss_delays_but_everything_ends() {
+    let mut all = NetworkCounts::default();
     for op in [RawOp::Write, RawOp::Read, RawOp::Faa, RawOp::Lock] {
-        let outcome = incast(2, 3_000, |plan| {
-            (plan.op, plan.conditions.loss, plan.size) = (op, 0.01, 3_000);
-            // READs that have lost an answer are sent again.
-            plan.conditions.retries = 50;
-        });
-        let network = outcome.network;
-        let share = network.lost as f64 / network.sent as f64;
-        assert!((0.007..0.013).contains(&share), "{share}");
-        assert!(network.sent_again > 0 && network.timeouts > 0, "{network:?}");
-        assert_eq!(outcome.failed, 0);
+        for outstanding in [1, 4] {
+            let outcome = incast(2, 3_000, |plan| {
+                (plan.op, plan.outstanding, plan.size) = (op, outstanding, 3_000);
+                (plan.conditions.loss, plan.conditions.retries) = (0.01, 50);
+            });
+            let network = outcome.network;
+            let share = network.lost as f64 / network.sent as f64;
+            assert!((0.006..0.014).contains(&share), "{share}");
+            assert!(network.sent_again > 0, "{network:?}");
+            assert_eq!(outcome.failed, 0);
+            all.add(&network);
+        }
     }
+    // What nothing follows is found missing by a timeout only.
+    assert!(all.timeouts > 10 && all.sequence_naks > 100, "{all:?}");
 }
 
 /// Where nothing arrives, queue pairs give up, and what was posted on them has failed.

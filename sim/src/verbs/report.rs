@@ -244,18 +244,7 @@ impl VerbsReport {
         }
         text.push_str(&network_lines(&self.network));
         if let Some(middle) = &self.middlebox {
-            let BoxReport { frames, mapped, replaced_atomics, busy } = middle;
-            let _ = writeln!(
-                text,
-                "middlebox    {} frames in, {} out, {} dropped; {} requests mapped, {} atomics \
-                 replaced; cores busy {:.1} %",
-                group(frames.received),
-                group(frames.sent),
-                group(frames.dropped),
-                group(*mapped),
-                group(*replaced_atomics),
-                busy * 100.0
-            );
+            text.push_str(&middlebox_line(middle));
         }
         let _ = writeln!(
             text,
@@ -302,6 +291,20 @@ fn middlebox(outcomes: &[VerbsOutcome]) -> Option<BoxReport> {
     }
     report.busy = report.frames.busy_ps as f64 * 1e-12 / f64::max(simulated, 1e-12);
     Some(report)
+}
+
+fn middlebox_line(report: &BoxReport) -> String {
+    let BoxReport { frames, mapped, replaced_atomics, busy } = report;
+    format!(
+        "middlebox    {} frames in, {} out, {} dropped; {} requests mapped, {} atomics replaced; \
+         cores busy {:.1} %\n",
+        group(frames.received),
+        group(frames.sent),
+        group(frames.dropped),
+        group(*mapped),
+        group(*replaced_atomics),
+        busy * 100.0
+    )
 }
 
 /// What became of frames, if anything happened to them.
