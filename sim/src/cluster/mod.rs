@@ -5,7 +5,7 @@
 //! | where | what it meets | file |
 //! |---|---|---|
 //! | thread | its own other work, the queue pair's lock, a doorbell register's lock | `thread.rs` |
-//! | adapter | the work request's fetch, its queue pair's pipeline, context and payload | `send.rs` |
+//! | adapter | the work request's fetch, the pipeline, the context, the payload | `send.rs` |
 //! | adapter | the message rate and the port | `send.rs` |
 //! | wire | one way, losses, the switch's port | `network.rs`, `port.rs` |
 //! | other adapter | its message rate, context and translation, the word | `receive.rs` |
