@@ -176,4 +176,16 @@ mod tests {
         assert_ne!(hash([1, 2]), hash([2, 1]));
         assert_eq!(hash([1, 2]), hash([1, 2]));
     }
+
+    #[test]
+    fn nothing_is_allocated_where_as_much_is_pending_as_before() {
+        let mut queue = Queue::new();
+        (0..1_000).for_each(|event| queue.at(event * 7 % 100, event));
+        let capacity = queue.heap.capacity();
+        for _ in 0..10_000 {
+            let event = queue.pop().unwrap();
+            queue.after(event % 13, event);
+        }
+        assert_eq!(queue.heap.capacity(), capacity);
+    }
 }
