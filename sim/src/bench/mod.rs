@@ -13,8 +13,6 @@ use crate::event::{NS, Ps, Queue};
 use crate::nic::{Preset, PresetError};
 use crate::verbs::{VerbsPlan, run};
 
-/// Events of each measurement.
-const EVENTS: u64 = 2_000_000;
 /// Measurements of each thing, of which the median counts.
 const ROUNDS: usize = 7;
 
@@ -36,13 +34,17 @@ pub struct EventBench {
     pub spread: [f64; 2],
 }
 
-/// Measures the event core. `progress` is told measurements done, and of how many.
+/// Measures the event core with so many events each time. `progress` is told measurements done, and of how many.
 ///
 /// # Errors
 /// When the preset of the adapter that is simulated cannot be read.
-pub fn events(progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<EventBench>, PresetError> {
+pub fn events(
+    events: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Vec<EventBench>, PresetError> {
     let params = Preset::load("connectx-5")?.params;
-    let plan = VerbsPlan { threads: 24, outstanding: 8, ops: 100_000, ..VerbsPlan::new(&params) };
+    let plan =
+        VerbsPlan { threads: 24, outstanding: 8, ops: events / 20, ..VerbsPlan::new(&params) };
     let model = || run(&plan, 1, &mut |_| ()).map_or(0, |outcome| outcome.events);
     let sizes = [200, 1_000, 100_000];
     let total = (sizes.len() * 2 * ROUNDS + ROUNDS) as u64;
@@ -51,8 +53,8 @@ pub fn events(progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<EventBench>, Pre
     for pending in sizes {
         let [mut queue, mut floor, mut whole] = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
-            floor.push(rate(&mut || heap_loop(pending)));
-            queue.push(rate(&mut || queue_loop(pending)));
+            floor.push(rate(&mut || heap_loop(events, pending)));
+            queue.push(rate(&mut || queue_loop(events, pending)));
             done += 2;
             if pending == sizes[0] {
                 whole.push(rate(&mut || model()));
@@ -107,34 +109,34 @@ fn delay(dice: &mut Dice) -> Ps {
     }
 }
 
-fn queue_loop(pending: u64) -> u64 {
+fn queue_loop(events: u64, pending: u64) -> u64 {
     let mut dice = Dice::new(1, 0, 0);
     let mut queue = Queue::new();
     (0..pending).for_each(|event| queue.at(delay(&mut dice), event as u32));
     let mut sum = 0;
-    for _ in 0..EVENTS {
+    for _ in 0..events {
         let Some(event) = queue.pop() else { break };
         sum ^= event;
         queue.after(delay(&mut dice), event);
     }
     std::hint::black_box(sum);
-    EVENTS
+    events
 }
 
-fn heap_loop(pending: u64) -> u64 {
+fn heap_loop(events: u64, pending: u64) -> u64 {
     let mut dice = Dice::new(1, 0, 0);
     let mut heap = BinaryHeap::new();
     (0..pending).for_each(|event| heap.push(Reverse((delay(&mut dice), event, event as u32))));
     let mut caused = pending;
     let mut sum = 0;
-    for _ in 0..EVENTS {
+    for _ in 0..events {
         let Some(Reverse((now, _, event))) = heap.pop() else { break };
         sum ^= event;
         caused += 1;
         heap.push(Reverse((now + delay(&mut dice), caused, event)));
     }
     std::hint::black_box(sum);
-    EVENTS
+    events
 }
 
 /// For people.
