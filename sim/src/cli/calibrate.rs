@@ -15,8 +15,9 @@ use crate::nic::NAMES;
 /// Fit the adapters' presets to published measurements, and say how far off the model is.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  qpmux calibrate --check\n\n\
-    Without --check, and with --out presets, changes those parameters of each preset that are marked as fitted, and no others, until\n\
-    the sum of the squared logarithms of model over measurement is least; this takes minutes.\n\
+    Without --check, and with --out DIR, changes those parameters of each preset that are marked\n\
+    as fitted, and no others, until the sum of the squared logarithms of model over measurement\n\
+    is least; this takes minutes.\n\
     Prints, for each source, the median absolute relative error and the worst curve, then what\n\
     is not scored, and why. The same presets give the same result.\n\n\
     With --check nothing is fitted, and the exit status is 1 if a source's median error is above\n\
