@@ -34,7 +34,8 @@ pub struct EventBench {
     pub spread: [f64; 2],
 }
 
-/// Measures the event core with so many events each time. `progress` is told measurements done, and of how many.
+/// Measures the event core with so many events each time. `progress` is told measurements done, and
+/// of how many.
 ///
 /// # Errors
 /// When the preset of the adapter that is simulated cannot be read.

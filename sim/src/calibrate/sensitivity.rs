@@ -61,7 +61,8 @@ type Curves = Vec<(String, Vec<f64>)>;
 
 impl Calibration {
     /// What each parameter of the presets named, or of all, does to all experiments on its adapter,
-    /// those that are predicted included, and to a few of ours. `progress` is told parameters done, and of how many.
+    /// those that are predicted included, and to a few of ours. `progress` is told parameters done,
+    /// and of how many.
     #[must_use]
     pub fn sensitivities(
         &self,
