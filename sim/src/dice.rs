@@ -42,6 +42,13 @@ impl Dice {
         ((self.roll() >> 11) as f64 / (1u64 << 53) as f64) < share
     }
 
+    /// A number above 0 with this mean, exponentially distributed.
+    pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
+        // 53 bits make a number above 0 and up to 1, so that its logarithm is finite.
+        let uniform = ((self.roll() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        -mean * uniform.ln()
+    }
+
     /// One of `choices`.
     pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]

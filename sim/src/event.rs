@@ -12,6 +12,12 @@ pub type Ps = u64;
 /// Picoseconds in a nanosecond.
 pub const NS: Ps = 1_000;
 
+/// A time in ns, which is 0 or more, in ps.
+#[must_use]
+pub(crate) fn ps(ns: f64) -> Ps {
+    (ns * NS as f64).round() as Ps
+}
+
 /// Events by their time, and those of one time in the order they were caused.
 ///
 /// The standard heap, with time and number packed into one key: of those tried on delays as

@@ -2,7 +2,7 @@
 
 use super::port::Port;
 use crate::dice::Dice;
-use crate::event::{NS, Ps};
+use crate::event::{NS, Ps, ps};
 use crate::memory::Memory;
 use crate::nic::{Cache, HandOff, Lock, Network, Params, Pcie, Rate, Server, Slots, Words};
 
@@ -24,11 +24,6 @@ pub(crate) struct Times {
     pub(crate) write_ack: Ps,
     pub(crate) completion: Ps,
     pub(crate) wire: Ps,
-}
-
-/// Duration in ps of one in ns.
-pub(crate) fn ps(ns: f64) -> Ps {
-    (ns * NS as f64).round() as Ps
 }
 
 impl Times {

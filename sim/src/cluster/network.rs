@@ -3,12 +3,11 @@
 use qpmux_engine::wire::{Classified, Ecn, Layout, NotRc, classify, icrc};
 use serde::Serialize;
 
-use super::adapter::ps;
 use super::frames::FrameId;
 use super::op::Part;
 use super::{Cluster, ConnectionSetup, Event};
 use crate::dice::Dice;
-use crate::event::Ps;
+use crate::event::{Ps, ps};
 use crate::nic::Network;
 
 /// Streams of chance that losses have.

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Deserialize;
 
-use super::adapter::ps;
 use super::frames::FrameId;
-use crate::event::{NS, Ps};
+use crate::event::{NS, Ps, ps};
 use crate::nic::{HandOff, Lock, ParamError, Server, Sourced, parameters};
 
 parameters! {

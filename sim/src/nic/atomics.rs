@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::params::Params;
 use super::server::Server;
-use crate::event::{NS, Ps};
+use crate::event::{Ps, ps};
 
 /// What is done to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,6 @@ pub(crate) struct Words {
 
 impl Words {
     pub(crate) fn new(params: &Params) -> Self {
-        let ps = |ns: f64| (ns * NS as f64).round() as Ps;
         let device = ps(params.access_device_ns);
         Self {
             locks: params.atomic_locks_count as u64,

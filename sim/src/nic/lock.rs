@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::params::Params;
-use crate::event::{NS, Ps};
+use crate::event::{Ps, ps};
 
 /// A lock. Threads get it in the order in which they came.
 ///
@@ -30,7 +30,6 @@ impl HandOff {
 
     /// Times in ns: of every hand-over, and more for each who waits.
     pub(crate) fn of(base_ns: f64, waiter_ns: f64) -> Self {
-        let ps = |ns: f64| (ns * NS as f64).round() as Ps;
         Self { base: ps(base_ns), waiter: ps(waiter_ns) }
     }
 }

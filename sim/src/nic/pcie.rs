@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 
 use super::params::Params;
 use crate::dice::Dice;
-use crate::event::{NS, Ps};
+use crate::event::{Ps, ps};
 
 /// What has been read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,14 +157,8 @@ impl Pcie {
 
     /// By how many ns a read is later than the least, exponentially distributed.
     fn late(&mut self) -> f64 {
-        // 53 bits make a number above 0 and up to 1, so that its logarithm is finite.
-        let uniform = ((self.dice.roll() >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        -self.jitter * uniform.ln()
+        self.dice.exponential(self.jitter)
     }
-}
-
-fn ps(ns: f64) -> Ps {
-    (ns * NS as f64).round() as Ps
 }
 
 #[cfg(test)]

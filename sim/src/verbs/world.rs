@@ -278,6 +278,5 @@ fn workers(
 
 /// Time until the next arrival, ps: exponentially distributed.
 fn interval(rate: f64, dice: &mut Dice) -> Ps {
-    let uniform = ((dice.roll() >> 11) + 1) as f64 / (1u64 << 53) as f64;
-    (-uniform.ln() / rate * 1e12) as Ps
+    (dice.exponential(1.0 / rate) * 1e12) as Ps
 }
