@@ -18,6 +18,7 @@ pub mod memory;
 pub mod nic;
 pub mod rc;
 pub mod replay;
+pub mod store;
 pub mod synth;
 mod text;
 pub mod torture;

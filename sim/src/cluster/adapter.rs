@@ -50,6 +50,8 @@ pub(crate) struct Machine {
     pub(crate) memory: Memory,
     /// The memory that others reach is the adapter's own.
     pub(crate) in_device: bool,
+    /// Software there sees what others write and send.
+    pub(crate) has_software: bool,
     pub(crate) page_bytes: u64,
     pub(crate) times: Times,
     pub(crate) hand_off: HandOff,
@@ -102,6 +104,7 @@ impl Machine {
         Self {
             memory: Memory::new(),
             in_device: false,
+            has_software: false,
             page_bytes: 2 << 20,
             times: Times::new(params),
             hand_off: HandOff::new(params),

@@ -67,7 +67,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let mut known = Vec::new();
         let mut pairs = HashMap::new();
         let mut grants = Vec::new();
-        for (number, pair) in (0..).zip(&self.pairs) {
+        for (number, pair) in (0..).zip(&self.pairs).filter(|(_, pair)| pair.passes_middlebox) {
             pairs.insert((pair.link.path.source, pair.link.qpn.value()), number);
             if number % 2 == 0 {
                 let server = self.pairs[number as usize + 1].machine;

@@ -40,6 +40,7 @@ pub use network::{Conditions, ConditionsError, NetworkCounts};
 pub use op::Part;
 pub(crate) use op::{Op, PARTS};
 pub use pair::ConnectionSetup;
+pub(crate) use receive::Arrival;
 pub use station::{BoxCounts, BoxError, BoxParams};
 
 use crate::event::{Ps, Queue};
@@ -104,6 +105,8 @@ enum Event<N> {
 pub(crate) enum Happening<A, N> {
     /// A thread has seen that an operation has ended.
     Completed(Op<A>),
+    /// Something came from the other end of a queue pair.
+    Arrived(u32, Arrival),
     /// The time of this has come.
     Due(N),
 }
@@ -188,6 +191,11 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
     /// What others reach on this machine is the adapter's own memory.
     pub(crate) fn use_device_memory(&mut self, machine: usize) {
         self.machines[machine].in_device = true;
+    }
+
+    /// Software on a machine is told what others write and send to it.
+    pub(crate) fn listen(&mut self, machine: usize) {
+        self.machines[machine].has_software = true;
     }
 
     /// Pages of the memory that others reach on a machine.

@@ -31,6 +31,8 @@ pub struct ConnectionSetup {
     pub dcqcn: bool,
     /// Receive buffers that there are for SENDs; `None` for any number.
     pub receives: Option<u64>,
+    /// It goes through the middlebox, if there is one.
+    pub passes_middlebox: bool,
 }
 
 impl Default for ConnectionSetup {
@@ -43,6 +45,7 @@ impl Default for ConnectionSetup {
             retries: 7,
             dcqcn: false,
             receives: None,
+            passes_middlebox: true,
         }
     }
 }
@@ -58,6 +61,7 @@ struct Flight {
 /// One end of a connection.
 pub(crate) struct Pair {
     pub(crate) machine: usize,
+    pub(crate) passes_middlebox: bool,
     pub(crate) requester: Requester,
     pub(crate) responder: Responder,
     /// The connection as this end sees it.
@@ -139,6 +143,7 @@ impl Pair {
         answers.content_window = 0;
         Self {
             machine: machines[0],
+            passes_middlebox: setup.passes_middlebox,
             requester: Requester::new(asks),
             responder: Responder::new(answers),
             link,

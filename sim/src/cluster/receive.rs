@@ -4,7 +4,7 @@ use qpmux_engine::wire::{Layout, Opcode};
 
 use super::frames::FrameId;
 use super::op::Part;
-use super::{Cluster, Event};
+use super::{Cluster, Event, Happening};
 use crate::event::{NS, Ps};
 use crate::memory::EffectLog;
 use crate::nic::WordKind;
@@ -101,7 +101,15 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let op = frame.op;
         let machine = &mut self.machines[here.machine];
         let mut log = EffectLog::new();
+        let expected = here.responder.expected_psn();
         here.responder.handle_frame(now / NS, frame.bytes(), &mut machine.memory, &mut log);
+        if machine.has_software
+            && here.responder.expected_psn() != expected
+            && let Some(layout) = &frame.layout
+            && let Some(arrival) = Arrival::of(layout, frame.bytes())
+        {
+            self.happened.push_back(Happening::Arrived(pair, arrival));
+        }
         if let Some(reth) = frame.layout.and_then(|layout| layout.reth(frame.bytes()))
             && frame.layout.is_some_and(|layout| layout.opcode == Opcode::ReadRequest)
         {
@@ -133,6 +141,33 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
                 op.completion = Some(completion);
             }
             self.queue.at(now + machine.times.completion, Event::Complete(op));
+        }
+    }
+}
+
+/// What came from the other end, as software that polls its memory sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Memory was written.
+    Write {
+        /// Its first address.
+        address: u64,
+        /// The bytes.
+        data: Vec<u8>,
+    },
+    /// A message of one packet.
+    Message(Vec<u8>),
+}
+
+impl Arrival {
+    fn of(layout: &Layout, frame: &[u8]) -> Option<Self> {
+        let data = || layout.payload(frame).to_vec();
+        match (layout.opcode, layout.reth(frame)) {
+            (Opcode::WriteOnly, Some(reth)) => {
+                Some(Self::Write { address: reth.virtual_address, data: data() })
+            }
+            (Opcode::SendOnly, _) => Some(Self::Message(data())),
+            _ => None,
         }
     }
 }

@@ -95,12 +95,12 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             self.ops.mark(op, Part::QueuePair, now);
         }
         self.ops.mark(op, Part::Port, left);
-        let event = match self.middle {
-            Some(_) => Event::BoxEgress(id),
-            None => Event::Egress(id),
-        };
+        let is_between = self.middle.is_some() && here.passes_middlebox;
         // Half the way to a middlebox, the other half from there on.
-        let there = if self.middle.is_some() { left + (there - left) / 2 } else { there };
+        let (event, there) = match is_between {
+            true => (Event::BoxEgress(id), left + (there - left) / 2),
+            false => (Event::Egress(id), there),
+        };
         self.ops.mark(op, Part::Wire, there);
         self.queue.at(there, event);
     }

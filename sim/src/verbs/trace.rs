@@ -152,6 +152,8 @@ impl<'a> World<'a> {
             match happening {
                 Happening::Due(client) => self.post(client),
                 Happening::Completed(op) => self.on_completed(&op),
+                // Nobody listens.
+                Happening::Arrived(..) => {}
             }
             if self.samples.len().is_multiple_of(1_024) {
                 progress(self.samples.len());

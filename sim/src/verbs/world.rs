@@ -108,6 +108,8 @@ impl<'a> World<'a> {
             match happening {
                 Happening::Due(worker) => self.on_due(worker),
                 Happening::Completed(op) => self.on_completed(&op),
+                // Nobody listens.
+                Happening::Arrived(..) => {}
             }
             if self.samples.len().is_multiple_of(1_024) {
                 progress(self.samples.len());

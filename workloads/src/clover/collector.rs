@@ -71,7 +71,7 @@ impl Collector {
         let mut keys = HashSet::new();
         let mut part = 0;
         for Garbage { collected, shortcut } in &round {
-            if keys.insert(collected.key) {
+            if shared.config.shortcuts && keys.insert(collected.key) {
                 self.update(shared, part, *shortcut, collected.new);
                 part += 1;
             }
@@ -79,6 +79,9 @@ impl Collector {
         self.round = round.into_iter().map(|garbage| garbage.collected).collect();
         self.step = Step::Updating;
         self.wait.set(part, false);
+        if part == 0 {
+            self.advance(shared);
+        }
     }
 
     fn update(&self, shared: &mut Shared, part: u8, shortcut: u32, new: Pointer) {

@@ -55,6 +55,8 @@ pub struct CloverConfig {
     /// Time until a superseded slot is handed out again, ns: about two round trips, in which
     /// readers that are on it leave it.
     pub recycle_delay_ns: u64,
+    /// Collectors bring shortcuts up to date, as they do in Clover.
+    pub shortcuts: bool,
     /// Slots that wait for an epoch before one begins.
     pub epoch_slots: usize,
 }
@@ -121,6 +123,7 @@ impl CloverConfig {
             reply_rkey: 0x0a_11ce,
             slots_max: None,
             recycle_delay_ns: 5_000,
+            shortcuts: true,
             epoch_slots: 4_096,
         })
     }

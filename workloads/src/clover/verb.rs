@@ -70,6 +70,15 @@ pub struct Ticket {
     pub(super) part: u8,
 }
 
+impl Ticket {
+    /// Which of the machine's contexts asked, from 0. A context waits for all that it has asked
+    /// for before it asks for more.
+    #[must_use]
+    pub const fn context(self) -> u16 {
+        self.context
+    }
+}
+
 /// A work request and the queue pair it goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Post {
