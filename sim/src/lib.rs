@@ -16,6 +16,7 @@ pub mod host;
 pub mod inspect;
 pub mod memory;
 pub mod nic;
+pub mod paper;
 pub mod rc;
 pub mod replay;
 pub mod store;

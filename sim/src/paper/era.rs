@@ -1,0 +1,155 @@
+//! What nobody published of the experiments: the client library's times and the box's, one set for
+//! each date.
+
+use std::collections::BTreeMap;
+
+use qpmux_engine::policy::Profile;
+use qpmux_workloads::load_profile;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{BoxError, BoxParams};
+use crate::nic::{ParamError, Sourced, parameters};
+use crate::store::{Library, Mode};
+use crate::verbs::Middlebox;
+
+parameters! {
+    /// The costs of one date's client library and box. Times in ns, unless a name says otherwise.
+    EraParams;
+
+    /// Client library, per operation.
+    operation_ns: 0..=100000,
+    /// Client library, per round of verbs: from what ends one to the posting of the next.
+    round_ns: 0..=100000,
+    /// With n threads on a machine the library takes 1 + slope * (n - 1)^exponent times as long.
+    slope: 0..=10,
+    /// See slope.
+    exponent: 0..=2,
+    /// Share of the library's times that is exponentially distributed.
+    random: 0..=1,
+    /// Metadata server, per message.
+    metadata_ns: 0..=1000000,
+    /// Cores of the box that take frames.
+    box_cores_count: 1..=256,
+    /// Those of them that do so where frames are mapped.
+    box_receive_count: 1..=256,
+    /// Those that send mapped frames; 0 where each core sends its own.
+    box_send_count: 0..=256,
+    /// Latency of a frame's passage through the box, besides its cores.
+    box_latency_ns: 0..=100000,
+    /// Time of a core for a frame.
+    box_frame_ns: 0..=100000,
+    /// More for the core that maps one.
+    map_receive_ns: 0..=100000,
+    /// Time of a sending core for a mapped frame.
+    map_send_ns: 0..=100000,
+    /// More for each byte of it.
+    map_byte_ns: 0..=100,
+}
+
+/// When experiments were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// `003`.
+    June2021,
+    /// `016` to `020`.
+    December2021,
+}
+
+/// Why an era cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum EraError {
+    /// Its file cannot be read.
+    #[error("{0}: {1}")]
+    Syntax(&'static str, #[source] toml::de::Error),
+    /// Its parameters are none.
+    #[error("{0}: {1}")]
+    Params(&'static str, #[source] ParamError),
+    /// There is no such box.
+    #[error(transparent)]
+    Box(#[from] BoxError),
+    /// Clover's profile cannot be read.
+    #[error("Clover's profile: {0}")]
+    Profile(String),
+}
+
+/// An era's file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EraFile {
+    /// Whose experiments.
+    pub title: String,
+    /// What they cost.
+    pub parameters: BTreeMap<String, Sourced>,
+}
+
+impl Era {
+    /// Both.
+    pub const ALL: [Era; 2] = [Era::June2021, Era::December2021];
+
+    /// Name of its file in `sim/presets/paper`.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Era::June2021 => "june-2021.toml",
+            Era::December2021 => "december-2021.toml",
+        }
+    }
+
+    /// Its file as it came with this program.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn file(self) -> Result<EraFile, EraError> {
+        let text = match self {
+            Era::June2021 => include_str!("../../presets/paper/june-2021.toml"),
+            Era::December2021 => include_str!("../../presets/paper/december-2021.toml"),
+        };
+        toml::from_str(text).map_err(|error| EraError::Syntax(self.file_name(), error))
+    }
+
+    /// What it costs.
+    ///
+    /// # Errors
+    /// When its file is wrong.
+    pub fn load(self) -> Result<EraParams, EraError> {
+        let file = self.file()?;
+        EraParams::from_sourced(&file.parameters)
+            .map_err(|error| EraError::Params(self.file_name(), error))
+    }
+}
+
+impl EraParams {
+    /// The client library.
+    #[must_use]
+    pub fn library(&self) -> Library {
+        Library {
+            operation_ns: self.operation_ns,
+            round_ns: self.round_ns,
+            slope: self.slope,
+            exponent: self.exponent,
+            random: self.random,
+        }
+    }
+
+    /// The prototype's box, in a mode.
+    ///
+    /// # Errors
+    /// When its preset or Clover's profile cannot be read.
+    pub fn prototype(&self, mode: Mode) -> Result<Middlebox, EraError> {
+        let mut costs = BoxParams::load("prototype")?;
+        costs.cores_count = self.box_cores_count;
+        costs.latency_ns = self.box_latency_ns;
+        costs.frame_ns = self.box_frame_ns;
+        costs.mapped_ns = self.map_receive_ns;
+        costs.byte_ns = self.map_byte_ns;
+        Ok(Middlebox { costs, engine: mode.engine(clover_profile()?) })
+    }
+}
+
+/// The profile that finds Clover's keys.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn clover_profile() -> Result<Profile, EraError> {
+    load_profile("clover").map_err(|error| EraError::Profile(error.to_string()))
+}

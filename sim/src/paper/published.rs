@@ -1,0 +1,48 @@
+//! The published numbers, as `plots/reference` has them.
+
+use std::collections::BTreeMap;
+
+/// Files of `plots/reference` that have the columns of experiments.
+const FILES: [(&str, &str); 8] = [
+    ("003.csv", include_str!("../../../plots/reference/003.csv")),
+    ("008.csv", include_str!("../../../plots/reference/008.csv")),
+    ("012.csv", include_str!("../../../plots/reference/012.csv")),
+    ("016.csv", include_str!("../../../plots/reference/016.csv")),
+    ("017.csv", include_str!("../../../plots/reference/017.csv")),
+    ("018.csv", include_str!("../../../plots/reference/018.csv")),
+    ("020.csv", include_str!("../../../plots/reference/020.csv")),
+    ("022.csv", include_str!("../../../plots/reference/022.csv")),
+];
+
+/// A curve's points, x and y.
+pub type Curve = Vec<(f64, f64)>;
+
+/// All curves by experiment and series.
+#[derive(Clone, Debug, Default)]
+pub struct Published(BTreeMap<(String, String), Curve>);
+
+impl Published {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When a file is not as it should be.
+    pub fn load() -> anyhow::Result<Self> {
+        let mut all = BTreeMap::new();
+        for (name, text) in FILES {
+            for line in text.lines().skip(1) {
+                let cells: Vec<&str> = line.split(',').collect();
+                let curve: &mut Curve =
+                    all.entry((cells[0].to_owned(), cells[1].to_owned())).or_default();
+                anyhow::ensure!(cells.len() == 8, "{name}: {line}");
+                curve.push((cells[3].parse()?, cells[5].parse()?));
+            }
+        }
+        Ok(Self(all))
+    }
+
+    /// A curve, if there is one.
+    #[must_use]
+    pub fn curve(&self, experiment: &str, series: &str) -> Option<&Curve> {
+        self.0.get(&(experiment.to_owned(), series.to_owned()))
+    }
+}
