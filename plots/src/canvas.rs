@@ -197,8 +197,22 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         colour: RGBColor,
         width: u32,
     ) -> Result<(), PlotError> {
+        let style = self.stroke(colour, width);
         let points: Vec<_> = points.iter().map(|&at| self.scaled(at)).collect();
-        self.area.draw(&PathElement::new(points, self.stroke(colour, width))).map_err(failed)
+        if self.scale == 1 {
+            return self.area.draw(&PathElement::new(points, style)).map_err(failed);
+        }
+        // The bitmap's own lines lose their corners where they close or turn back: draw it piece
+        // by piece, with round corners.
+        for pair in points.windows(2).filter(|pair| pair[0] != pair[1]) {
+            self.area.draw(&PathElement::new(pair.to_vec(), style)).map_err(failed)?;
+        }
+        let radius = style.stroke_width / 2;
+        let corners = points.iter().skip(1).take(points.len().saturating_sub(2));
+        for &corner in corners {
+            self.area.draw(&Circle::new(corner, radius, colour.filled())).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// A line of dashes through points, one pixel wide.
