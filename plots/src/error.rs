@@ -60,6 +60,51 @@ pub enum PlotError {
         /// The latest time.
         last_ms: f64,
     },
+    /// No series of a chart has a point.
+    #[error("nothing to draw: no series has a point")]
+    NoPoints,
+    /// More panels than a page can hold.
+    #[error("the chart has {count} panels, but a page holds {max}; draw several charts")]
+    TooManyPanels {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// A series beyond those that can be told apart.
+    #[error("series `{series}` has slot {slot}, but the last that can be told apart is {max}")]
+    Slot {
+        /// The series' name.
+        series: String,
+        /// The slot it asks for, from 0.
+        slot: usize,
+        /// The last there is.
+        max: usize,
+    },
+    /// A point that has no place.
+    #[error("panel `{panel}`, series `{series}`, point {point}: {what}")]
+    Point {
+        /// The panel's heading.
+        panel: String,
+        /// The series' name.
+        series: String,
+        /// The point's index in the series.
+        point: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A vertical mark that has no place.
+    #[error("panel `{panel}`, mark {mark} (`{text}`): {what}")]
+    Mark {
+        /// The panel's heading.
+        panel: String,
+        /// The mark's index in the panel.
+        mark: usize,
+        /// The mark's text.
+        text: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The drawing library refused.
     #[error("drawing failed: {0}")]
     Draw(String),

@@ -87,33 +87,6 @@ pub(crate) const SERIES: [Mark; 8] = [
 /// The mark of data without a series.
 pub(crate) const SPECK: Mark = Mark { colour: OTHER, shape: Shape::Speck };
 
-/// Width of `text` in a font of this height, estimated high, since the viewer chooses the font.
-pub(crate) fn text_width(text: &str, height: f64) -> f64 {
-    let ems: f64 = text.chars().map(|c| if c.is_ascii() { 0.62 } else { 1.0 }).sum();
-    ems * height
-}
-
-/// `text` shortened in its middle to fit `width`: labels often differ only at their ends.
-pub(crate) fn fit(text: &str, height: f64, width: f64) -> String {
-    if text_width(text, height) <= width {
-        return text.to_owned();
-    }
-    // Also keeps a label of megabytes from being measured again and again.
-    let most = (width / (0.62 * height)) as usize;
-    let chars: Vec<char> = text.chars().take(most + 1).collect();
-    let tail: Vec<char> = text.chars().rev().take(most + 1).collect();
-    for keep in (0..=most).rev() {
-        let (front, back) = (keep.div_ceil(2), keep / 2);
-        let front = chars.iter().take(front);
-        let back = tail.iter().take(back).rev();
-        let short: String = front.chain(std::iter::once(&'…')).chain(back).collect();
-        if text_width(&short, height) <= width {
-            return short;
-        }
-    }
-    String::new()
-}
-
 /// `number` with its digits in groups of three.
 pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
@@ -165,16 +138,6 @@ mod tests {
                 assert!(contrast(mark.colour, ground) > contrast(OTHER, ground), "{mark:?}");
             }
         }
-    }
-
-    #[test]
-    fn long_labels_are_shortened_in_the_middle() {
-        assert_eq!(fit("0x000011", 10.0, 50.0), "0x000011");
-        assert_eq!(fit("user0000000001", 10.0, 60.0), "user…0001");
-        assert_eq!(fit("user0000000001", 10.0, 1.0), "");
-        assert_eq!(fit("", 10.0, 0.0), "");
-        let wide = fit(&"鍵".repeat(1_000_000), 10.0, 60.0);
-        assert!(text_width(&wide, 10.0) <= 60.0 && wide.contains('…'));
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! each key keeps to one. Above each panel stands the same as a number, counted over all dots,
 //! also those that are thinned out of the drawing.
 
-mod axis;
 mod check;
 mod panel;
 mod thin;
@@ -14,6 +13,7 @@ use plotters::prelude::DrawingBackend;
 
 use crate::canvas::{self, Canvas, Type};
 use crate::error::PlotError;
+use crate::font::Fonts;
 use crate::style;
 use check::Times;
 use panel::Panel;
@@ -86,14 +86,15 @@ pub struct Dot {
 /// ```
 pub fn draw_placement(figure: &Placement) -> Result<String, PlotError> {
     let times = check::check(figure)?;
-    let legend = Legend::new(figure);
+    let fonts = Fonts::new()?;
+    let legend = Legend::new(figure, &fonts);
     let layout = Layout::new(figure.server_qps.len(), legend.lines());
-    canvas::svg(layout.height, |canvas| {
+    canvas::svg((style::WIDTH, layout.height), |canvas| {
         let room = f64::from(style::WIDTH - 2 * style::MARGIN);
-        let title = style::fit(&figure.title, style::TITLE, room);
+        let title = fonts.fit(&figure.title, style::TITLE, true, room);
         canvas.text(&title, (style::MARGIN, layout.title), Type::new(style::TITLE).bold())?;
         legend.draw(canvas, layout.legend)?;
-        draw_panels(canvas, figure, &layout, times)
+        draw_panels(canvas, figure, &layout, times, &fonts)
     })
 }
 
@@ -131,13 +132,13 @@ struct Legend {
 const LEGEND_TITLE: &str = "Keys, most used first:";
 
 impl Legend {
-    fn new(figure: &Placement) -> Self {
-        let label = |text: &String| style::fit(text, style::BODY, LEGEND_LABEL);
+    fn new(figure: &Placement, fonts: &Fonts) -> Self {
+        let label = |text: &String| fonts.fit(text, style::BODY, false, LEGEND_LABEL);
         let keys = style::SERIES.into_iter().zip(figure.keys.iter().map(label));
         let entries: Vec<_> = keys.chain([(style::SPECK, "other keys".to_owned())]).collect();
-        let widths = entries.iter().map(|(_, label)| style::text_width(label, style::BODY));
+        let widths = entries.iter().map(|(_, label)| fonts.width(label, style::BODY, false));
         let slot = widths.fold(0.0, f64::max) as i32 + LEGEND_MARK + 22;
-        let left = style::MARGIN + style::text_width(LEGEND_TITLE, style::BODY) as i32 + 8;
+        let left = style::MARGIN + fonts.width(LEGEND_TITLE, style::BODY, false) as i32 + 8;
         let columns = (style::WIDTH - style::MARGIN - left) / slot;
         Self { entries, columns: columns.max(1), slot, left }
     }
@@ -146,7 +147,7 @@ impl Legend {
         (self.entries.len() as i32 + self.columns - 1) / self.columns
     }
 
-    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, top: i32) -> Result<(), PlotError> {
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>, top: i32) -> Result<(), PlotError> {
         let look = Type::new(style::BODY);
         canvas.text(LEGEND_TITLE, (style::MARGIN, top), look.colour(style::MUTED))?;
         for (index, (mark, label)) in (0..).zip(&self.entries) {
@@ -160,10 +161,11 @@ impl Legend {
 }
 
 fn draw_panels<DB: DrawingBackend>(
-    canvas: &Canvas<DB>,
+    canvas: &Canvas<'_, DB>,
     figure: &Placement,
     layout: &Layout,
     times: Times,
+    fonts: &Fonts,
 ) -> Result<(), PlotError> {
     let width = (style::WIDTH - style::MARGIN - PANELS_LEFT - GAP) / 2;
     let sides = [
@@ -174,7 +176,7 @@ fn draw_panels<DB: DrawingBackend>(
     for ((heading, dots, left), shown) in sides.into_iter().zip(&mut shown) {
         let size = (width, layout.panels_height);
         let rows = figure.server_qps.len();
-        let panel = Panel { canvas, corner: (left, layout.panels), size, rows, times };
+        let panel = Panel { canvas, corner: (left, layout.panels), size, rows, times, fonts };
         panel.draw_ground()?;
         panel.draw_head(heading, dots)?;
         panel.draw_time_axis()?;

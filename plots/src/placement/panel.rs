@@ -2,11 +2,13 @@
 
 use plotters::prelude::DrawingBackend;
 
+use super::Dot;
 use super::check::Times;
-use super::{Dot, axis};
 use crate::canvas::{Canvas, Type};
 use crate::error::PlotError;
+use crate::font::Fonts;
 use crate::style;
+use crate::ticks::{self, Tick};
 
 /// Height of what stands above a panel.
 pub(super) const HEAD: i32 = 50;
@@ -27,7 +29,7 @@ const ROW_LABEL: f64 = 66.0;
 /// One side of the figure.
 pub(super) struct Panel<'a, DB: DrawingBackend> {
     /// What it is drawn on.
-    pub(super) canvas: &'a Canvas<DB>,
+    pub(super) canvas: &'a Canvas<'a, DB>,
     /// Its upper left corner.
     pub(super) corner: (i32, i32),
     /// Width and height of its frame.
@@ -36,7 +38,12 @@ pub(super) struct Panel<'a, DB: DrawingBackend> {
     pub(super) rows: usize,
     /// Its time axis.
     pub(super) times: Times,
+    /// Measures its labels.
+    pub(super) fonts: &'a Fonts,
 }
+
+/// Most round numbers on the time axis.
+const TICKS_MAX: usize = 7;
 
 impl<DB: DrawingBackend> Panel<'_, DB> {
     fn row_height(&self) -> f64 {
@@ -54,6 +61,10 @@ impl<DB: DrawingBackend> Panel<'_, DB> {
         self.corner.0 + (PAD + share * width).round() as i32
     }
 
+    fn ticks(&self) -> Vec<Tick> {
+        ticks::linear(0.0, self.times.span_ms, TICKS_MAX)
+    }
+
     fn bottom(&self) -> i32 {
         self.corner.1 + self.size.1
     }
@@ -67,8 +78,8 @@ impl<DB: DrawingBackend> Panel<'_, DB> {
                 self.canvas.fill((self.corner.0, top), size, style::BAND)?;
             }
         }
-        for tick in axis::ticks(self.times.span_ms) {
-            let x = self.x(tick.share);
+        for tick in self.ticks() {
+            let x = self.x(tick.value / self.times.span_ms);
             self.canvas.line(&[(x, self.corner.1), (x, self.bottom())], style::GRID, 1)?;
         }
         self.canvas.outline(self.corner, self.size, style::FRAME)
@@ -84,8 +95,8 @@ impl<DB: DrawingBackend> Panel<'_, DB> {
     /// Ticks, their labels, and the title of the time axis.
     pub(super) fn draw_time_axis(&self) -> Result<(), PlotError> {
         let bottom = self.bottom();
-        for tick in axis::ticks(self.times.span_ms) {
-            let x = self.x(tick.share);
+        for tick in self.ticks() {
+            let x = self.x(tick.value / self.times.span_ms);
             self.canvas.line(&[(x, bottom), (x, bottom + 5)], style::FRAME, 1)?;
             self.canvas.text(&tick.label, (x, bottom + 14), Type::new(style::SMALL).middle())?;
         }
@@ -99,7 +110,7 @@ impl<DB: DrawingBackend> Panel<'_, DB> {
         let every = (LABEL_LINE / self.row_height()).ceil().max(1.0) as usize;
         let look = Type::new(style::SMALL).mono().end();
         for (row, label) in labels.iter().enumerate().step_by(every) {
-            let label = style::fit(label, style::SMALL, ROW_LABEL);
+            let label = self.fonts.fit(label, style::SMALL, false, ROW_LABEL);
             self.canvas.text(&label, (self.corner.0 - 8, self.y(row, 0.5)), look)?;
         }
         let middle = self.corner.1 + self.size.1 / 2;
