@@ -25,7 +25,7 @@ use fit::Step;
 use report::{Change, Report, Score};
 use rows::Row;
 use series::Plan;
-use setup::{Experiment, Measured, Quantity, RunVerbs};
+use setup::{Experiment, Measured, Quantity, RunVerbs, VerbsSetup};
 
 /// A table's name and text.
 type Table = (&'static str, &'static str);
@@ -45,6 +45,25 @@ const PREDICTIONS: [Table; 2] = [
 
 /// All experiments have this seed: then two sets of parameters meet the same chance.
 const SEED: u64 = 1;
+
+/// Published numbers that presets are never fitted to, each with the benchmark that gives it. The
+/// first is the row's, and says which experiment it belongs to.
+///
+/// # Errors
+/// When a table cannot be read.
+pub fn predictions() -> Result<Vec<(Row, VerbsSetup)>, rows::RowError> {
+    let mut all = Vec::new();
+    for (file, text) in PREDICTIONS {
+        for row in rows::parse(file, text)? {
+            if let Some(Ok(Plan { experiment: Experiment::Verbs(setup), .. })) =
+                series::verdict(&row)
+            {
+                all.push((row, setup));
+            }
+        }
+    }
+    Ok(all)
+}
 
 /// A published number, and what is done to get it.
 #[derive(Clone, Debug)]

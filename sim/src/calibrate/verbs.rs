@@ -26,7 +26,7 @@ pub fn run(params: &Params, setup: &VerbsSetup, seed: u64) -> Option<Measured> {
 
 /// The model's plan for a benchmark. Machines that all send to all others and answer them are
 /// alike: two of them stand for all.
-fn plan(params: &Params, setup: &VerbsSetup) -> VerbsPlan {
+pub(crate) fn plan(params: &Params, setup: &VerbsSetup) -> VerbsPlan {
     let all_alike = setup.traffic == Traffic::AllToAll;
     let machines = if all_alike { 1 } else { setup.machines as usize };
     let threads = machines * setup.threads as usize;

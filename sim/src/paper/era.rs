@@ -138,9 +138,12 @@ impl EraParams {
     pub fn prototype(&self, mode: Mode) -> Result<Middlebox, EraError> {
         let mut costs = BoxParams::load("prototype")?;
         costs.cores_count = self.box_cores_count;
+        costs.mapping_cores_count = self.box_receive_count;
+        costs.sending_cores_count = self.box_send_count;
         costs.latency_ns = self.box_latency_ns;
         costs.frame_ns = self.box_frame_ns;
         costs.mapped_ns = self.map_receive_ns;
+        costs.send_ns = self.map_send_ns;
         costs.byte_ns = self.map_byte_ns;
         Ok(Middlebox { costs, engine: mode.engine(clover_profile()?) })
     }

@@ -2,6 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context;
+
+use crate::calibrate::rows::Row;
+use crate::calibrate::setup::{Verb, VerbsSetup};
+use crate::calibrate;
+
 /// Files of `plots/reference` that have the columns of experiments.
 const FILES: [(&str, &str); 8] = [
     ("003.csv", include_str!("../../../plots/reference/003.csv")),
@@ -37,6 +43,12 @@ impl Published {
                 curve.push((cells[3].parse()?, cells[5].parse()?));
             }
         }
+        for (row, setup) in calibrate::predictions()? {
+            let (experiment, series) = raw(&row, &setup);
+            let x = row.x.parse().with_context(|| format!("line {}: x is no number", row.line))?;
+            let curve = all.entry((experiment.to_owned(), series.to_owned())).or_default();
+            curve.push((x, row.y));
+        }
         Ok(Self(all))
     }
 
@@ -45,4 +57,19 @@ impl Published {
     pub fn curve(&self, experiment: &str, series: &str) -> Option<&Curve> {
         self.0.get(&(experiment.to_owned(), series.to_owned()))
     }
+}
+
+/// Experiment and series of a number of raw verbs.
+pub(super) fn raw(row: &Row, setup: &VerbsSetup) -> (&'static str, &'static str) {
+    let experiment = match row.figure.as_str() {
+        "rdma_concur" => "rdma-concur",
+        _ => "023",
+    };
+    let series = match setup.verb {
+        Verb::Read => "READ",
+        Verb::Write => "WRITE",
+        Verb::CompareSwap => "CAS",
+        Verb::FetchAdd => "FAA",
+    };
+    (experiment, series)
 }

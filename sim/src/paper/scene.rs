@@ -41,6 +41,9 @@ pub enum SceneError {
     /// An era cannot be loaded.
     #[error(transparent)]
     Era(#[from] EraError),
+    /// A published table cannot be read.
+    #[error(transparent)]
+    Rows(#[from] crate::calibrate::rows::RowError),
     /// There is no such adapter.
     #[error(transparent)]
     Adapter(#[from] PresetError),

@@ -1,4 +1,15 @@
 use super::*;
+use crate::store::Mode;
+use qpmux_workloads::keys::Ycsb;
+#[test]
+fn try_one() {
+    let scene = Scene::of(Era::December2021, 15_000).unwrap();
+    for (mode, w, t) in [(Mode::Clover, Ycsb::B, 64), (Mode::Clover, Ycsb::A, 64), (Mode::Mapping, Ycsb::B, 64)] {
+        let start = std::time::Instant::now();
+        let s = scene.job(mode, w, t).unwrap().run(1).unwrap();
+        println!("{mode:?} {w} {t} {s:?} {:?}", start.elapsed());
+    }
+}
 #[test]
 fn try_fit() {
     for era in [Era::December2021, Era::June2021] {

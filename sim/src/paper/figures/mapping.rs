@@ -1,0 +1,106 @@
+//! Experiments `018` and `022`: one server queue pair, and what replacing atomics gains there.
+
+use qpmux_engine::policy::{Atomics, KeyMap, Map, Policy};
+use qpmux_workloads::keys::Ycsb;
+use qpmux_workloads::load_profile;
+
+use super::Effort;
+use crate::apps::EngineSetup;
+use crate::paper::era::{Era, EraError};
+use crate::paper::figure::{Axis, Curve, Figure, Panel};
+use crate::paper::jobs::{Job, Jobs, Metric};
+use crate::paper::scene::{Scene, SceneError};
+use crate::store::Mode;
+use crate::verbs::{Middlebox, Pace, RawOp, Sharing, VerbsPlan};
+
+/// Threads of experiment 018.
+const THREADS: usize = 40;
+const SERVER_QPS: [u32; 4] = [1, 2, 4, 8];
+/// Requests that are outstanding on each queue pair of experiment 022.
+const PER_QP: usize = 16;
+const QPS: [usize; 23] =
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
+
+pub(super) fn figures(effort: Effort, jobs: &mut Jobs) -> Result<Vec<Figure>, SceneError> {
+    let scene = Scene::of(Era::December2021, effort.store_ops())?;
+    Ok(vec![destinations(effort, &scene, jobs)?, one_word(effort, &scene, jobs)?])
+}
+
+fn destinations(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, SceneError> {
+    let x = Axis::log("server queue pairs", "");
+    let mut panel =
+        Panel::new("018", "updates only, 40 threads", x, Axis::linear("throughput", "kops/s"));
+    let mut points = Vec::new();
+    for server_qps in effort.pick(&SERVER_QPS) {
+        let mut middlebox = scene.params.prototype(Mode::Replacement)?;
+        middlebox.engine.policy.server_qps = server_qps;
+        let job = scene.through(Some(middlebox), Ycsb::W, THREADS);
+        points.push((f64::from(server_qps), jobs.add(job)));
+    }
+    let series = Mode::Replacement.name().to_owned();
+    let slot = Mode::Replacement as usize;
+    panel.curves.push(Curve { series, slot, metric: Metric::Kops, points });
+    Ok(Figure {
+        name: "018",
+        title: "Updates by number of server queue pairs",
+        about: "With one server queue pair all is sent by one core of the prototype.",
+        wrong: "See the table.",
+        columns: 1,
+        panels: vec![panel],
+    })
+}
+
+fn one_word(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, SceneError> {
+    let x = Axis::linear("requests outstanding", "");
+    let y = Axis::linear("throughput", "Mops/s");
+    let mut panel = Panel::new("022", "compare-and-swaps of one word", x, y);
+    for (slot, (series, replaces)) in
+        [("compare-and-swap", false), ("atomics replaced", true)].into_iter().enumerate()
+    {
+        let mut points = Vec::new();
+        for qps in effort.pick(&QPS) {
+            let middlebox = Middlebox { engine: lock_engine(replaces)?, ..scene.params.prototype(Mode::Clover)? };
+            let plan = VerbsPlan {
+                op: RawOp::Cas,
+                keys: 1,
+                outstanding: PER_QP * qps,
+                sharing: Sharing::Many(qps),
+                pace: Pace::Batch,
+                middlebox: Some(middlebox),
+                ops: (500 * PER_QP * qps) as u64,
+                ..VerbsPlan::new(&scene.adapter)
+            };
+            points.push(((PER_QP * qps) as f64, jobs.add(Job::Verbs(Box::new(plan)))));
+        }
+        panel.curves.push(Curve { series: series.to_owned(), slot, metric: Metric::Mops, points });
+    }
+    Ok(Figure {
+        name: "022",
+        title: "Compare-and-swaps of one word through the prototype",
+        about: "An adapter does atomics on one word one after the other; WRITEs in their place are \
+                bound by the core that sends to their queue pair.",
+        wrong: "How requests were spread is not published; here one thread posts sixteen on each \
+                queue pair and waits for all, which is what the form of the published curve, \
+                n / (a + b n), says.",
+        columns: 1,
+        panels: vec![panel],
+    })
+}
+
+/// An engine that passes compare-and-swaps of words, or replaces them on one server queue pair.
+fn lock_engine(replaces: bool) -> Result<EngineSetup, EraError> {
+    let profile =
+        load_profile("lock-table").map_err(|error| EraError::Profile(error.to_string()))?;
+    let passing = Mode::Clover.engine(profile);
+    let policy = match replaces {
+        false => passing.policy.clone(),
+        true => Policy {
+            map: Map::Writes,
+            key_map: KeyMap::Modulo,
+            server_qps: 1,
+            atomics: Atomics::Replace,
+            ..passing.policy.clone()
+        },
+    };
+    Ok(EngineSetup { policy, ..passing })
+}
