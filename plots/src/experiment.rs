@@ -277,3 +277,107 @@ impl Figure {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::parse;
+
+    const HEAD: &str = "experiment,series,x_name,x,y_name,y,unit,source\n";
+
+    fn rows(file: &str, lines: &[&str]) -> Vec<Row> {
+        parse(file, &(HEAD.to_owned() + &lines.join("\n"))).unwrap()
+    }
+
+    fn draw_with(own: &[Row], published: &[Row], options: &Options) -> Result<Vec<Figure>, String> {
+        figures(own, published, options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_figure_for_each_experiment_and_a_panel_for_each_quantity() {
+        let own = rows(
+            "own.csv",
+            &[
+                "b,two,threads,2,throughput,5,kops/s,",
+                "b,one,threads,4,throughput,9,kops/s,",
+                "b,one,threads,2,throughput,7,kops/s,",
+                "a,one,threads,2,throughput,7,,",
+                "b,one,threads,2,latency,1,us,",
+            ],
+        );
+        let drawn = draw_with(&own, &[], &Options::default()).unwrap();
+        let names: Vec<&str> = drawn.iter().map(|figure| figure.experiment.as_str()).collect();
+        assert_eq!(names, ["b", "a"]);
+        let panels = &drawn[0].chart.panels;
+        assert_eq!(panels.len(), 2);
+        assert_eq!(panels[0].y.title, "throughput (kops/s)");
+        assert_eq!(drawn[1].chart.panels[0].y.title, "throughput");
+        let slots: Vec<_> = panels[0].series.iter().map(|one| (&*one.name, one.slot)).collect();
+        assert_eq!(slots, [("two", 0), ("one", 1)]);
+        assert_eq!(panels[0].series[1].points, [Point::new(2.0, 7.0), Point::new(4.0, 9.0)]);
+        assert_eq!(panels[1].series[0].slot, 1, "a series looks the same in all panels");
+        let title = Some("Both".to_owned());
+        let drawn = draw_with(&own, &[], &Options { title, ..Options::default() }).unwrap();
+        assert_eq!(drawn[1].chart.title, "Both: a");
+    }
+
+    #[test]
+    fn errors_are_of_equal_places_only() {
+        let own = rows(
+            "own.csv",
+            &["a,s,n,1,m,90,,", "a,s,n,2.0,m,110,,", "a,s,n,2,m,130,,", "a,s,n,3,m,7,,"],
+        );
+        let published = rows(
+            "ref.csv",
+            &[
+                "a,s,n,1,m,100,,",
+                "a,s,n,2,m,100,,",
+                "a,s,n,4,m,100,,",
+                "a,s,n,3,m,0,,",
+                "a,only,n,9,m,5,,",
+                "other,s,n,1,m,1,,",
+            ],
+        );
+        let drawn = draw_with(&own, &published, &Options::default()).unwrap();
+        assert_eq!(drawn.len(), 1, "what is only published has no figure");
+        let [error] = drawn[0].errors.as_slice() else { panic!("{:?}", drawn[0].errors) };
+        assert_eq!((error.published, error.compared), (4, 2));
+        assert!((error.median - 0.15).abs() < 1e-12 && (error.largest - 0.2).abs() < 1e-12);
+        let series = &drawn[0].chart.panels[0].series;
+        let kinds: Vec<_> = series.iter().map(|one| (&*one.name, one.kind)).collect();
+        let (model, reference) = (Kind::Model, Kind::Reference);
+        assert_eq!(kinds, [("s", model), ("s", reference), ("only", reference)]);
+        assert_eq!(series[0].remark, "median error 15.0 %");
+        assert_eq!(series[2].remark, "");
+        assert!(drawn[0].error_table().contains("| m | s | 4 | 2 | 15.0 % | 20.0 % |\n"));
+    }
+
+    #[test]
+    fn words_have_an_axis_of_their_own() {
+        let own = rows("own.csv", &["a,s,n,near,m,1,,", "a,s,n,far,m,2,,", "a,s,n,7,m,3,,"]);
+        let drawn = draw_with(&own, &[], &Options::default()).unwrap();
+        let words = ["near", "far", "7"].map(str::to_owned).to_vec();
+        assert_eq!(drawn[0].chart.panels[0].x.scale, Scale::Words(words));
+        let xs: Vec<f64> =
+            drawn[0].chart.panels[0].series[0].points.iter().map(|point| point.x).collect();
+        assert_eq!(xs, [0.0, 1.0, 2.0]);
+        let log = Options { log_x: true, ..Options::default() };
+        let error = draw_with(&own, &[], &log).unwrap_err();
+        assert_eq!(error, "own.csv:2: x is `near`, a word; leave out --log-x");
+    }
+
+    #[test]
+    fn what_cannot_share_axes_is_named() {
+        let own = rows("own.csv", &["a,s,n,0,m,1,us,", "a,s,n,2,m,-2,us,"]);
+        let published = rows("ref.csv", &["a,s,n,1,m,1,ns,"]);
+        let error = draw_with(&own, &published, &Options::default()).unwrap_err();
+        assert!(
+            error.starts_with("ref.csv:2: unit is `ns`, but own.csv:2 has m in `us`"),
+            "{error}"
+        );
+        let log_y = Options { log_y: true, ..Options::default() };
+        assert!(draw_with(&own, &[], &log_y).unwrap_err().starts_with("own.csv:3: y goes down"));
+        let log_x = Options { log_x: true, ..Options::default() };
+        assert!(draw_with(&own, &[], &log_x).unwrap_err().starts_with("own.csv:2: x is 0"));
+    }
+}
