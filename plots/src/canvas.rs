@@ -222,25 +222,28 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         colour: RGBColor,
         (dash, gap): (f64, f64),
     ) -> Result<(), PlotError> {
+        let (scale, style) = (f64::from(self.scale), self.stroke(colour, 1));
+        let (dash, period) = (dash * scale, (dash + gap) * scale);
         // How far into a dash and its gap the line is, across its corners.
         let mut phase = 0.0;
         for pair in points.windows(2) {
-            let [from, to] = [pair[0], pair[1]].map(|(x, y)| (f64::from(x), f64::from(y)));
-            let (right, down) = (to.0 - from.0, to.1 - from.1);
+            let [from, to] = [pair[0], pair[1]].map(|at| self.scaled(at));
+            let (right, down) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
             let length = (right * right + down * down).sqrt();
             let place = |at: f64| {
                 let share = at.clamp(0.0, length) / length;
-                let x = (from.0 + right * share).round() as i32;
-                (x, (from.1 + down * share).round() as i32)
+                let along = |whole: f64| (whole * share).round() as i32;
+                (from.0 + along(right), from.1 + along(down))
             };
             let mut start = -phase;
             while start < length {
                 if start + dash > 0.0 {
-                    self.line(&[place(start), place(start + dash)], colour, 1)?;
+                    let piece = vec![place(start), place(start + dash)];
+                    self.area.draw(&PathElement::new(piece, style)).map_err(failed)?;
                 }
-                start += dash + gap;
+                start += period;
             }
-            phase = dash + gap - (start - length);
+            phase = period - (start - length);
         }
         Ok(())
     }

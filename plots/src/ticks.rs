@@ -167,7 +167,7 @@ mod tests {
     fn powers_and_their_multiples() {
         assert_eq!(labels(&log(1.0, 100.0, 8, false)), "1 2 5 10 20 50 100");
         assert_eq!(labels(&log(0.9, 9.0, 8, false)), "1 2 3 5 7");
-        assert_eq!(labels(&log(0.001, 1.0, 3, false)), "0.001 0.01");
+        assert_eq!(labels(&log(0.001, 1.0, 3, false)), "0.001 0.1");
         let decades = log(0.5, 2e6, 8, false);
         let named: Vec<Tick> =
             decades.iter().filter(|tick| !tick.label.is_empty()).cloned().collect();

@@ -38,8 +38,9 @@ fn the_examples_run() {
         let text = run_in(&root(), [command.as_str(), "--help"]).assert_good().stdout;
         for line in text.lines().filter_map(|line| line.strip_prefix("  qpmux ")) {
             let folder = TempDir::new().unwrap();
-            std::os::unix::fs::symlink(root().join("traces"), folder.path().join("traces"))
-                .unwrap();
+            for data in ["traces", "plots"] {
+                std::os::unix::fs::symlink(root().join(data), folder.path().join(data)).unwrap();
+            }
             run_in(folder.path(), line.split_whitespace()).assert_good();
             ran += 1;
         }

@@ -36,7 +36,14 @@ pub(super) fn draw<DB: DrawingBackend>(
     for series in &own {
         drawing.line(series)?;
     }
-    own.iter().try_for_each(|series| drawing.points(series))
+    own.iter().try_for_each(|series| drawing.points(series))?;
+    if panel.series.iter().all(|series| series.points.is_empty()) {
+        let (corner, size) = (place.corner, place.size);
+        let centre = (corner.0 + size.0 / 2, corner.1 + size.1 / 2);
+        let look = Type::new(style::HEADING).colour(style::MUTED).middle();
+        canvas.text("no points", centre, look)?;
+    }
+    Ok(())
 }
 
 struct Drawing<'a, DB: DrawingBackend> {

@@ -1,5 +1,7 @@
 //! Published measurements, as rows of a table of comma-separated values.
 
+use qpmux_plots::table::{self, StringRecord, TableError};
+
 /// What the columns are called, in their order.
 const COLUMNS: [&str; 10] =
     ["source", "figure", "hardware", "op", "x_name", "x", "y_name", "y", "unit", "how_read"];
@@ -43,78 +45,25 @@ impl Row {
     }
 }
 
-/// Why a table cannot be read.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {what}")]
-pub struct RowError {
-    /// The file.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong there.
-    pub what: String,
-}
-
 /// The rows of a table; `file` is its name, for errors.
 ///
 /// # Errors
 /// When columns, quotes or numbers are not as they have to be.
-pub fn parse(file: &str, text: &str) -> Result<Vec<Row>, RowError> {
-    let error = |line, what: String| RowError { file: file.to_owned(), line, what };
-    let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
-    let head = lines.next().map_or("", |(_, line)| line);
-    if head != COLUMNS.join(",") {
-        return Err(error(1, format!("the columns are not {}", COLUMNS.join(","))));
-    }
-    let row = |(line, text)| {
-        let fields = fields(text).map_err(|what| error(line, what.to_owned()))?;
-        let count = fields.len();
-        let [source, figure, hardware, op, x_name, x, y_name, y, unit, _]: [String; 10] = fields
-            .try_into()
-            .map_err(|_| error(line, format!("{count} fields instead of {}", COLUMNS.len())))?;
+pub fn parse(file: &str, text: &str) -> Result<Vec<Row>, TableError> {
+    let row = |(line, record): (usize, StringRecord)| {
+        let [source, figure, hardware, op, x_name, x, y_name, y, unit] =
+            std::array::from_fn(|column| record.get(column).unwrap_or("").to_owned());
         let number = y.parse().ok().filter(|y: &f64| y.is_finite() && *y > 0.0);
-        let y = number.ok_or_else(|| error(line, format!("y = `{y}` is no number above 0")))?;
+        let wrong = || TableError::new(file, line, format!("y = `{y}` is no number above 0"));
+        let y = number.ok_or_else(wrong)?;
         Ok(Row { line, source, figure, hardware, op, x_name, x, y_name, y, unit })
     };
-    lines.filter(|(_, line)| !line.is_empty()).map(row).collect()
-}
-
-/// The fields of a line; those with commas are in quotes, and quotes in them are doubled.
-fn fields(line: &str) -> Result<Vec<String>, &'static str> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        let last = fields.len() - 1;
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                fields[last].push('"');
-            }
-            '"' if quoted => {
-                quoted = false;
-                if chars.peek().is_some_and(|&next| next != ',') {
-                    return Err("something follows a closing quote");
-                }
-            }
-            '"' if fields[last].is_empty() => quoted = true,
-            ',' if !quoted => fields.push(String::new()),
-            _ => fields[last].push(c),
-        }
-    }
-    if quoted { Err("a quote is not closed") } else { Ok(fields) }
+    table::records(file, text, &COLUMNS, &[])?.into_iter().map(row).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, fields, parse};
-
-    #[test]
-    fn quotes_hold_commas_and_quotes() {
-        assert_eq!(fields(r#"a,"b, ""c""",,d"#).unwrap(), ["a", "b, \"c\"", "", "d"]);
-        assert!(fields(r#"a,"b"#).is_err());
-        assert!(fields(r#""a"b"#).is_err());
-    }
+    use super::{COLUMNS, parse};
 
     #[test]
     fn errors_name_file_and_line() {

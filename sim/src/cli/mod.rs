@@ -6,6 +6,7 @@ mod config;
 mod inspect;
 mod manifest;
 mod output;
+mod plot;
 mod policy;
 mod progress;
 mod replay;
@@ -48,6 +49,7 @@ enum Command {
     Bench(bench::Args),
     Calibrate(calibrate::Args),
     Inspect(inspect::Args),
+    Plot(plot::Args),
     Replay(replay::Args),
     Sim(Box<sim::Args>),
     Synth(synth::Args),
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Plot(args) => plot::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Synth(args) => synth::run(&args),
