@@ -6,6 +6,7 @@ mod config;
 mod inspect;
 mod manifest;
 mod output;
+mod paper;
 mod plot;
 mod policy;
 mod progress;
@@ -48,6 +49,7 @@ struct Cli {
 enum Command {
     Bench(bench::Args),
     Calibrate(calibrate::Args),
+    Paper(paper::Args),
     Inspect(inspect::Args),
     Plot(plot::Args),
     Replay(replay::Args),
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse_from(args).command {
         Command::Bench(args) => bench::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Paper(args) => paper::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -152,9 +152,8 @@ impl Jobs {
     pub fn run(&self, seeds: u64, progress: &(dyn Fn(u64) + Sync)) -> Results {
         let total = self.list.iter().map(Job::size).sum::<u64>().max(1) * seeds;
         let done = AtomicU64::new(0);
-        let runs: Vec<(usize, u64)> = (0..self.list.len())
-            .flat_map(|job| (1..=seeds).map(move |seed| (job, seed)))
-            .collect();
+        let runs: Vec<(usize, u64)> =
+            (0..self.list.len()).flat_map(|job| (1..=seeds).map(move |seed| (job, seed))).collect();
         let shown: Vec<Result<Shown, String>> = runs
             .into_par_iter()
             .map(|(job, seed)| {

@@ -1,21 +1,25 @@
 //! The published experiments, predicted.
 
+mod checks;
 mod era;
 mod exclusions;
 mod figure;
 mod figures;
 mod fit;
 mod jobs;
+mod output;
 mod published;
 mod scene;
-#[cfg(test)]
-mod tests;
+mod score;
 
+pub use checks::{Check, checks};
 pub use era::{Era, EraError, EraFile, EraParams, clover_profile};
-pub use fit::{Fitted, fit};
 pub use exclusions::exclusion;
 pub use figure::{Axis, Curve, Drawn, Figure, Panel};
-pub use figures::{Effort, all};
+pub use figures::{Effort, figures};
+pub use fit::{Fitted, fit};
 pub use jobs::{Job, JobError, JobId, Jobs, Metric, Results, Shown};
+pub use output::{draw, errors, figure_error, rows};
 pub use published::Published;
 pub use scene::{Scene, SceneError};
+pub use score::{Point, Scored, Scores, median};

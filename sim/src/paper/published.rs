@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use qpmux_plots::table;
 
+use crate::calibrate;
 use crate::calibrate::rows::Row;
 use crate::calibrate::setup::{Verb, VerbsSetup};
-use crate::calibrate;
 
 /// Files of `plots/reference` that have the columns of experiments.
 const FILES: [(&str, &str); 8] = [
@@ -35,12 +36,10 @@ impl Published {
     pub fn load() -> anyhow::Result<Self> {
         let mut all = BTreeMap::new();
         for (name, text) in FILES {
-            for line in text.lines().skip(1) {
-                let cells: Vec<&str> = line.split(',').collect();
-                let curve: &mut Curve =
-                    all.entry((cells[0].to_owned(), cells[1].to_owned())).or_default();
-                anyhow::ensure!(cells.len() == 8, "{name}: {line}");
-                curve.push((cells[3].parse()?, cells[5].parse()?));
+            for row in table::parse(name, text)? {
+                let x = row.x.parse().with_context(|| format!("{name}:{}: x", row.line))?;
+                let curve: &mut Curve = all.entry((row.experiment, row.series)).or_default();
+                curve.push((x, row.y));
             }
         }
         for (row, setup) in calibrate::predictions()? {

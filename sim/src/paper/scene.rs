@@ -82,12 +82,7 @@ impl Scene {
 
     /// A run through some middlebox, or none.
     #[must_use]
-    pub fn through(
-        &self,
-        middlebox: Option<Middlebox>,
-        workload: Ycsb,
-        threads: usize,
-    ) -> Job {
+    pub fn through(&self, middlebox: Option<Middlebox>, workload: Ycsb, threads: usize) -> Job {
         Job::Store(Box::new(StorePlan {
             workload,
             threads,

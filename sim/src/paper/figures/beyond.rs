@@ -6,6 +6,7 @@ use super::Effort;
 use crate::paper::era::Era;
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
 use crate::paper::jobs::{Jobs, Metric};
+use crate::paper::published::Published;
 use crate::paper::scene::{Scene, SceneError};
 use crate::store::Mode;
 
@@ -46,7 +47,11 @@ fn curves<T: Copy>(
     Ok(curves)
 }
 
-pub(super) fn figures(effort: Effort, jobs: &mut Jobs) -> Result<Vec<Figure>, SceneError> {
+pub(super) fn figures(
+    effort: Effort,
+    _published: &Published,
+    jobs: &mut Jobs,
+) -> Result<Vec<Figure>, SceneError> {
     let scene = Scene::of(Era::December2021, effort.store_ops())?;
     Ok(vec![
         threads(effort, &scene, jobs)?,
@@ -102,8 +107,12 @@ fn popularity(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, 
 
 fn object_size(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, SceneError> {
     let x = Axis::log("bytes of an object", "");
-    let mut panel =
-        Panel::new("object-size", "50 % updates, 64 threads", x, Axis::linear("throughput", "kops/s"));
+    let mut panel = Panel::new(
+        "object-size",
+        "50 % updates, 64 threads",
+        x,
+        Axis::linear("throughput", "kops/s"),
+    );
     panel.curves = curves(&Mode::LADDER, &effort.pick(&VALUES), jobs, &|mode, (len, slot)| {
         let scene = Scene { value_len: len, ..scene.clone() };
         Ok((slot, scene.job(mode, Ycsb::A, FIXED_THREADS)?))
@@ -121,8 +130,12 @@ fn object_size(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure,
 
 fn steered_keys(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, SceneError> {
     let x = Axis::log("keys whose lists the middlebox remembers", "");
-    let mut panel =
-        Panel::new("steered-keys", "50 % updates, 64 threads", x, Axis::linear("throughput", "kops/s"));
+    let mut panel = Panel::new(
+        "steered-keys",
+        "50 % updates, 64 threads",
+        x,
+        Axis::linear("throughput", "kops/s"),
+    );
     let modes = [Mode::WriteSteering, Mode::ReadSteering];
     panel.curves = curves(&modes, &effort.pick(&STEERED), jobs, &|mode, lists| {
         let mut middlebox = scene.params.prototype(mode)?;

@@ -11,6 +11,7 @@ use crate::nic::Preset;
 use crate::paper::era::{Era, EraError, clover_profile};
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
 use crate::paper::jobs::{Job, Jobs, Metric};
+use crate::paper::published::Published;
 use crate::paper::scene::{Scene, SceneError};
 use crate::store::Mode;
 use crate::verbs::{Middlebox, RawOp, Sharing, VerbsPlan};
@@ -22,7 +23,11 @@ const SERVER_QPS: [u32; 6] = [1, 4, 16, 64, 256, 1_024];
 const MACHINES: usize = 8;
 const THREADS_EACH: usize = 8;
 
-pub(super) fn figures(effort: Effort, jobs: &mut Jobs) -> Result<Vec<Figure>, SceneError> {
+pub(super) fn figures(
+    effort: Effort,
+    _published: &Published,
+    jobs: &mut Jobs,
+) -> Result<Vec<Figure>, SceneError> {
     Ok(vec![clover(effort, jobs)?, server_qps(effort, jobs)?, connections(effort, jobs)?])
 }
 
@@ -142,15 +147,11 @@ fn connections(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
 
 /// Our box, which sends all of a client to one of so many server queue pairs.
 fn folding(server_qps: u32) -> Result<Middlebox, SceneError> {
-    let profile = load_profile("lock-table")
-        .map_err(|error| EraError::Profile(error.to_string()))?;
+    let profile =
+        load_profile("lock-table").map_err(|error| EraError::Profile(error.to_string()))?;
     let mut engine = Mode::Clover.engine(profile);
-    engine.policy = Policy {
-        map: Map::All,
-        key_map: KeyMap::ByConnection,
-        server_qps,
-        ..engine.policy
-    };
+    engine.policy =
+        Policy { map: Map::All, key_map: KeyMap::ByConnection, server_qps, ..engine.policy };
     engine.config.connections_max = 16_384;
     let costs = BoxParams::load("qpmux").map_err(EraError::from)?;
     Ok(Middlebox { costs, engine })

@@ -7,6 +7,7 @@ use super::Effort;
 use crate::paper::era::Era;
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
 use crate::paper::jobs::{JobId, Jobs, Metric};
+use crate::paper::published::Published;
 use crate::paper::scene::{Scene, SceneError};
 use crate::store::{Caches, Mode};
 
@@ -34,7 +35,11 @@ fn curve(mode: Mode, metric: Metric, points: &Runs) -> Curve {
     Curve { series: mode.name().to_owned(), slot: mode as usize, metric, points: points.clone() }
 }
 
-pub(super) fn figures(effort: Effort, jobs: &mut Jobs) -> Result<Vec<Figure>, SceneError> {
+pub(super) fn figures(
+    effort: Effort,
+    _published: &Published,
+    jobs: &mut Jobs,
+) -> Result<Vec<Figure>, SceneError> {
     let scene = Scene::of(Era::December2021, effort.store_ops())?;
     let mut half = Vec::new();
     let mut few = Vec::new();

@@ -6,6 +6,7 @@ use super::Effort;
 use crate::paper::era::Era;
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
 use crate::paper::jobs::{Jobs, Metric};
+use crate::paper::published::Published;
 use crate::paper::scene::{Scene, SceneError};
 use crate::store::Mode;
 
@@ -20,7 +21,11 @@ const PANELS: [(&str, &str, Option<f64>, Ycsb); 7] = [
     ("003-zipf-w", "Zipf 0.75, W: updates", Some(0.75), Ycsb::W),
 ];
 
-pub(super) fn figures(effort: Effort, jobs: &mut Jobs) -> Result<Vec<Figure>, SceneError> {
+pub(super) fn figures(
+    effort: Effort,
+    _published: &Published,
+    jobs: &mut Jobs,
+) -> Result<Vec<Figure>, SceneError> {
     let scene = Scene::of(Era::June2021, effort.store_ops())?;
     let mut panels = Vec::new();
     for (experiment, heading, theta, workload) in PANELS {
@@ -28,14 +33,21 @@ pub(super) fn figures(effort: Effort, jobs: &mut Jobs) -> Result<Vec<Figure>, Sc
         let x = Axis::log("client threads", "");
         let mut panel = Panel::new(experiment, heading, x, Axis::linear("throughput", "kops/s"));
         for (slot, (series, mode)) in
-            [("mapping off", Mode::Clover), ("mapping on", Mode::MappingOnly)].into_iter().enumerate()
+            [("mapping off", Mode::Clover), ("mapping on", Mode::MappingOnly)]
+                .into_iter()
+                .enumerate()
         {
             let mut points = Vec::new();
             for threads in effort.pick(&THREADS) {
                 let job = scene.job(mode, workload, threads)?;
                 points.push((threads as f64, jobs.add(job)));
             }
-            panel.curves.push(Curve { series: series.to_owned(), slot, metric: Metric::Kops, points });
+            panel.curves.push(Curve {
+                series: series.to_owned(),
+                slot,
+                metric: Metric::Kops,
+                points,
+            });
         }
         panels.push(panel);
     }

@@ -9,6 +9,7 @@ use crate::apps::EngineSetup;
 use crate::paper::era::{Era, EraError};
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
 use crate::paper::jobs::{Job, Jobs, Metric};
+use crate::paper::published::Published;
 use crate::paper::scene::{Scene, SceneError};
 use crate::store::Mode;
 use crate::verbs::{Middlebox, Pace, RawOp, Sharing, VerbsPlan};
@@ -21,7 +22,11 @@ const PER_QP: usize = 16;
 const QPS: [usize; 23] =
     [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
 
-pub(super) fn figures(effort: Effort, jobs: &mut Jobs) -> Result<Vec<Figure>, SceneError> {
+pub(super) fn figures(
+    effort: Effort,
+    _published: &Published,
+    jobs: &mut Jobs,
+) -> Result<Vec<Figure>, SceneError> {
     let scene = Scene::of(Era::December2021, effort.store_ops())?;
     Ok(vec![destinations(effort, &scene, jobs)?, one_word(effort, &scene, jobs)?])
 }
@@ -59,7 +64,10 @@ fn one_word(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, Sc
     {
         let mut points = Vec::new();
         for qps in effort.pick(&QPS) {
-            let middlebox = Middlebox { engine: lock_engine(replaces)?, ..scene.params.prototype(Mode::Clover)? };
+            let middlebox = Middlebox {
+                engine: lock_engine(replaces)?,
+                ..scene.params.prototype(Mode::Clover)?
+            };
             let plan = VerbsPlan {
                 op: RawOp::Cas,
                 keys: 1,

@@ -52,19 +52,37 @@ impl Effort {
     }
 }
 
-/// All figures, with the runs that they need added to `jobs`.
+/// Makes figures, and adds the runs that they need.
+type Make = fn(Effort, &Published, &mut Jobs) -> Result<Vec<Figure>, SceneError>;
+
+/// All figures that are wanted, with the runs that they need added to `jobs`.
 ///
 /// # Errors
 /// When a preset or a published table cannot be read.
-pub fn all(effort: Effort, published: &Published, jobs: &mut Jobs) -> Result<Vec<Figure>, SceneError> {
-    let mut figures = june::figures(effort, jobs)?;
-    figures.extend(drawn::prototype_limits(published));
-    figures.extend(hero::figures(effort, jobs)?);
-    figures.extend(mapping::figures(effort, jobs)?);
-    figures.extend(raw::figures(effort, jobs)?);
-    figures.extend(drawn::reordering(published));
-    figures.extend(beyond::figures(effort, jobs)?);
-    figures.extend(nic::figures(effort, jobs)?);
-    figures.extend(deploy::figures(effort, jobs)?);
+pub fn figures(
+    effort: Effort,
+    published: &Published,
+    is_wanted: &dyn Fn(&Figure) -> bool,
+    jobs: &mut Jobs,
+) -> Result<Vec<Figure>, SceneError> {
+    const ALL: [Make; 9] = [
+        june::figures,
+        drawn::prototype_limits,
+        hero::figures,
+        mapping::figures,
+        raw::figures,
+        drawn::reordering,
+        beyond::figures,
+        nic::figures,
+        deploy::figures,
+    ];
+    let mut figures = Vec::new();
+    for make in ALL {
+        // What a figure that is not wanted would need is forgotten.
+        let wanted = make(effort, published, &mut Jobs::default())?;
+        if wanted.iter().any(is_wanted) {
+            figures.extend(make(effort, published, jobs)?.into_iter().filter(is_wanted));
+        }
+    }
     Ok(figures)
 }

@@ -4,6 +4,7 @@ use super::Effort;
 use crate::nic::{Params, Preset};
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
 use crate::paper::jobs::{Job, Jobs, Metric};
+use crate::paper::published::Published;
 use crate::paper::scene::SceneError;
 use crate::verbs::{Pace, RawOp, Sharing, VerbsPlan};
 
@@ -31,7 +32,11 @@ fn curve(series: String, slot: usize) -> Curve {
     Curve { series, slot, metric: Metric::Mops, points: Vec::new() }
 }
 
-pub(super) fn figures(effort: Effort, jobs: &mut Jobs) -> Result<Vec<Figure>, SceneError> {
+pub(super) fn figures(
+    effort: Effort,
+    _published: &Published,
+    jobs: &mut Jobs,
+) -> Result<Vec<Figure>, SceneError> {
     let connectx_6 = Preset::load("connectx-6")?.params;
     let connectx_5 = Preset::load("connectx-5")?.params;
     Ok(vec![

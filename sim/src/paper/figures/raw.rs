@@ -5,13 +5,17 @@ use crate::calibrate;
 use crate::nic::Preset;
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
 use crate::paper::jobs::{Job, Jobs, Metric};
-use crate::paper::published::raw;
+use crate::paper::published::{Published, raw};
 use crate::paper::scene::SceneError;
 
 /// With little effort, one of so many points.
 const QUICK: usize = 7;
 
-pub(super) fn figures(effort: Effort, jobs: &mut Jobs) -> Result<Vec<Figure>, SceneError> {
+pub(super) fn figures(
+    effort: Effort,
+    _published: &Published,
+    jobs: &mut Jobs,
+) -> Result<Vec<Figure>, SceneError> {
     let params = Preset::load("connectx-5")?.params;
     let y = Axis::linear("throughput", "Mops/s");
     let heading = "8-byte WRITEs, a thread for each queue pair";

@@ -1,0 +1,233 @@
+//! `qpmux paper`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::Outcome;
+use super::output::print;
+use super::progress::Progress;
+use crate::files;
+use crate::paper::{
+    self, Check, Effort, Era, EraFile, Figure, Fitted, Jobs, Published, Scores, checks,
+};
+
+/// Predict the published experiments, and draw them over what was published.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  qpmux paper --quick --only 023\n\n\
+    Runs Clover, YCSB and raw verbs through adapters and boxes that cost what they cost, three\n\
+    seeds each; takes about half an hour on two cores, --quick a minute. DIR gets, for each figure, its\n\
+    numbers (.csv), its drawing (.svg, .png) and its errors (.md), and summary.md and summary.json\n\
+    for all. The same program gives the same bytes, on any number of threads.\n\n\
+    With --check the exit status is 1 if a prediction is outside of the limits that were set\n\
+    before anything was compared. With --fit nothing is predicted: what nobody published of\n\
+    the experiments is fitted to the series that may be, and printed as files like those in\n\
+    sim/presets/paper.")]
+pub(super) struct Args {
+    /// Folder for the figures; without it only the summary is printed.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Few points and short runs: to see that all works. Its errors say nothing.
+    #[arg(long)]
+    quick: bool,
+    /// Only figures whose name begins so; may be given more than once.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Fail if a prediction is outside of its limits.
+    #[arg(long, conflicts_with = "quick")]
+    check: bool,
+    /// Fit library and box to the series that may be fitted, and print what was found.
+    #[arg(long, conflicts_with_all = ["check", "quick", "only"])]
+    fit: bool,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is known of a figure.
+#[derive(Serialize)]
+struct Entry {
+    name: &'static str,
+    title: &'static str,
+    /// Median absolute relative error of its scored points.
+    error: Option<f64>,
+    files: Vec<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    figures: Vec<Entry>,
+    checks: Vec<Check>,
+    /// Rules of the transport that were broken.
+    violations: u64,
+    events: u64,
+    failures: Vec<String>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    if args.fit {
+        return fit(args);
+    }
+    let effort = if args.quick { Effort::Quick } else { Effort::Full };
+    let published = Published::load()?;
+    let mut jobs = Jobs::default();
+    let wanted = |figure: &Figure| {
+        args.only.is_empty() || args.only.iter().any(|name| figure.name.starts_with(name.as_str()))
+    };
+    let figures = paper::figures(effort, &published, &wanted, &mut jobs)?;
+    anyhow::ensure!(!figures.is_empty(), "no figure begins with {}", args.only.join(" or "));
+    if let Some(dir) = &args.out {
+        files::make_results_dir(dir)?;
+    }
+    let results = run_jobs(&jobs, effort);
+    let scores = Scores::of(&figures, &results, &published);
+    let mut entries = Vec::new();
+    for figure in &figures {
+        let files = match &args.out {
+            Some(dir) => write_figure(dir, figure, &scores)?,
+            None => Vec::new(),
+        };
+        let error = paper::figure_error(figure, &scores);
+        entries.push(Entry { name: figure.name, title: figure.title, error, files });
+    }
+    let failures = scores.iter().flat_map(|curve| {
+        curve
+            .failures
+            .iter()
+            .map(|failure| format!("{}, {}, {failure}", curve.experiment, curve.series))
+    });
+    let summary = Summary {
+        figures: entries,
+        checks: if args.quick { Vec::new() } else { checks(&scores) },
+        violations: results.shown().map(|shown| shown.violations).sum(),
+        events: results.shown().map(|shown| shown.events).sum(),
+        failures: failures.collect(),
+    };
+    let text = render(&summary);
+    if let Some(dir) = &args.out {
+        files::write_whole(&dir.join("summary.md"), text.as_bytes())?;
+        let json = serde_json::to_string_pretty(&summary)?;
+        files::write_whole(&dir.join("summary.json"), json.as_bytes())?;
+    }
+    print(args.json, &summary, &text)?;
+    let missed = args.check && summary.checks.iter().any(|check| !check.is_met());
+    let is_bad = missed || summary.violations > 0 || !summary.failures.is_empty();
+    Ok(if is_bad { Outcome::CheckFailed } else { Outcome::Good })
+}
+
+/// Makes all runs while a bar shows how far they are.
+fn run_jobs(jobs: &Jobs, effort: Effort) -> paper::Results {
+    let done = AtomicU64::new(0);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut progress = Progress::new();
+            while !is_over.load(Ordering::Relaxed) {
+                progress.count("per mille of all runs", done.load(Ordering::Relaxed), 1_000);
+                std::thread::sleep(std::time::Duration::from_millis(200));
+            }
+            progress.finish();
+        });
+        let results = jobs.run(effort.seeds(), &|share| {
+            done.fetch_max(share, Ordering::Relaxed);
+        });
+        is_over.store(true, Ordering::Relaxed);
+        results
+    })
+}
+
+fn write_figure(dir: &Path, figure: &Figure, scores: &Scores) -> anyhow::Result<Vec<PathBuf>> {
+    let (svg, png) =
+        paper::draw(figure, scores).with_context(|| format!("figure {}", figure.name))?;
+    let mut contents = vec![
+        ("csv", paper::rows(figure, scores).into_bytes()),
+        ("svg", svg.into_bytes()),
+        ("png", png),
+    ];
+    contents.extend(paper::errors(figure, scores).map(|text| ("md", text.into_bytes())));
+    let mut written = Vec::new();
+    for (extension, bytes) in contents {
+        let path = dir.join(format!("{}.{extension}", figure.name));
+        files::write_whole(&path, &bytes)?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn render(summary: &Summary) -> String {
+    let mut text = String::from("figures, and the median error of what was published of them:\n");
+    for entry in &summary.figures {
+        let error = entry.error.map_or("-".to_owned(), |error| format!("{:.1} %", 100.0 * error));
+        let _ = writeln!(text, "  {:24} {error:>8}  {}", entry.name, entry.title);
+    }
+    if !summary.checks.is_empty() {
+        text += "\nlimits:\n";
+    }
+    for check in &summary.checks {
+        let mark = if check.is_met() { "met   " } else { "MISSED" };
+        let _ = writeln!(
+            text,
+            "  {mark} {:.3} ({} to {}): {}",
+            check.value, check.least, check.most, check.what
+        );
+    }
+    for failure in &summary.failures {
+        let _ = writeln!(text, "not run: {failure}");
+    }
+    let _ = writeln!(
+        text,
+        "\n{} events; {} rules of the transport broken",
+        summary.events, summary.violations
+    );
+    text
+}
+
+/// What a fit found, with the file that it makes.
+#[derive(Serialize)]
+struct FitReport {
+    file: &'static str,
+    rms: Vec<f64>,
+    text: String,
+}
+
+fn fit(args: &Args) -> anyhow::Result<Outcome> {
+    let mut reports = Vec::new();
+    for era in Era::ALL {
+        let mut progress = Progress::new();
+        let fitted = paper::fit(era, &mut |done| {
+            progress.count("fitting, sets of parameters", done, done.max(200));
+        })?;
+        progress.finish();
+        let text = toml::to_string(&updated(era.file()?, &fitted))?;
+        if let Some(dir) = &args.out {
+            files::make_results_dir(dir)?;
+            files::write_whole(&dir.join(era.file_name()), text.as_bytes())?;
+        }
+        let rms = fitted.iter().map(|fitted| fitted.rms).collect();
+        reports.push(FitReport { file: era.file_name(), rms, text });
+    }
+    let mut text = String::new();
+    for report in &reports {
+        let _ = writeln!(text, "# {}: rms of logarithms {:.4?}", report.file, report.rms);
+        text += &report.text;
+    }
+    print(args.json, &reports, &text)?;
+    Ok(Outcome::Good)
+}
+
+/// An era's file with what was fitted.
+fn updated(mut file: EraFile, fitted: &[Fitted]) -> EraFile {
+    for stage in fitted {
+        for name in stage.names {
+            if let (Some(value), Some(sourced)) =
+                (stage.params.get(name), file.parameters.get_mut(*name))
+            {
+                sourced.value = crate::nic::rounded(value);
+            }
+        }
+    }
+    file
+}
