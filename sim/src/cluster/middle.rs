@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use qpmux_engine::policy::{self, Directory, Grant, Map, Rights};
-use qpmux_engine::wire::{Classified, Layout, NotRc, classify};
+use qpmux_engine::policy::{self, Directory, Grant, Map, Profile, Rights, Steer};
+use qpmux_engine::wire::{Classified, Layout, NotRc, Opcode, classify};
 use qpmux_engine::{Counters, DomainId, Nanos, ServerQpId, ShardId, Side};
 
-use super::frames::FrameId;
+use super::frames::{Frame, FrameId};
 use super::op::Part;
 use super::pair::START_PSN;
 use super::port::Port;
@@ -26,8 +26,8 @@ pub(super) struct Middle {
     pub(super) station: Station,
     /// The switch's ports towards it: for what comes from clients, and from servers.
     pub(super) ingress: [Port; 2],
-    /// Whether frames are translated; if not they are only looked at.
-    translates: bool,
+    /// Which requests a policy that steers has to look up.
+    steered: Option<Profile>,
     engine: Engine,
 }
 
@@ -37,6 +37,25 @@ struct Engine {
     /// Queue pairs by address and number.
     pairs: HashMap<(IpAddr, u32), u32>,
     wake: Ps,
+    /// The frame that it is offered.
+    bytes: Vec<u8>,
+}
+
+impl Middle {
+    /// Whether a frame makes a list longer, or is going to: where requests are steered, that is
+    /// looked up, and changes where later ones go.
+    pub(super) fn steers(&self, frame: &Frame) -> bool {
+        let Some((profile, layout)) = self.steered.as_ref().zip(frame.layout) else { return false };
+        let bytes = frame.bytes();
+        match layout.opcode {
+            Opcode::CompareSwap => profile.list().zip(layout.atomic_eth(bytes)),
+            opcode if opcode.is_write() => {
+                return layout.reth(bytes).is_some_and(|reth| profile.is_slot(reth.dma_length));
+            }
+            _ => None,
+        }
+        .is_some_and(|(form, atomic)| form.as_last(atomic.compare).is_some())
+    }
 }
 
 impl<A: Copy, N: Copy> Cluster<A, N> {
@@ -54,7 +73,10 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let translates = setup.policy.map != Map::None;
         let port = |number| Port::new(costs.link_gbps, &self.network, self.seed, number);
         let ingress = [port(BOX_PORTS), port(BOX_PORTS + 1)];
-        self.middle = Some(Middle { station: Station::new(costs), ingress, translates, engine });
+        let station = Station::new(costs, translates, self.pairs.len() / 2);
+        let steers = setup.policy.steer != Steer::None;
+        let steered = steers.then(|| setup.policy.profile.clone());
+        self.middle = Some(Middle { station, ingress, steered, engine });
         Ok(())
     }
 
@@ -91,7 +113,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         });
         let directory = Directory::new(known, regions.collect(), grants, &setup.policy)?;
         let host = Host::new(&setup.config, &setup.policy, &directory, 1)?;
-        Ok(Engine { host, pairs, wake: Ps::MAX })
+        Ok(Engine { host, pairs, wake: Ps::MAX, bytes: Vec::new() })
     }
 
     /// What the engine has counted, if there is one.
@@ -104,103 +126,35 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         self.middle.as_ref().map(|middle| middle.station.counts)
     }
 
-    /// A frame comes to the middlebox.
-    pub(super) fn on_middle(&mut self, id: FrameId) {
-        let frame = self.frames.get(id);
-        let Some(middle) = &mut self.middle else { return };
-        middle.station.counts.received += 1;
-        middle.station.counts.received_bytes += frame.bytes().len() as u64;
-        match middle.station.receive(frame.to as usize / 2, id) {
-            Ok(Some(core)) => self.on_burst(core as u32),
-            Ok(None) => {}
-            Err(()) => self.lose(id),
-        }
-    }
-
-    /// A core has done all that it took, and takes what has come since.
-    fn on_burst(&mut self, core: u32) {
-        let Some(middle) = &mut self.middle else { return };
-        if middle.station.take_burst(core as usize) {
-            self.on_core(core);
-        }
-    }
-
-    /// A core begins with its next frame, or sends what it has made of a burst.
-    fn on_core(&mut self, core: u32) {
+    /// What becomes of a frame is added to what the core has made. Returns the connection whose
+    /// server queue pair's state was changed for it.
+    pub(super) fn translate(&mut self, id: FrameId, core: usize) -> usize {
         let now = self.queue.now();
-        let Some(middle) = &mut self.middle else { return };
-        let Some(&id) = middle.station.cores[core as usize].burst.front() else {
-            let mut out = std::mem::take(&mut middle.station.cores[core as usize].out);
-            out.drain(..).for_each(|frame| self.leave(frame));
-            if let Some(middle) = &mut self.middle {
-                middle.station.cores[core as usize].out = out;
-            }
-            self.on_burst(core);
-            return;
-        };
-        let bytes = self.frames.get(id).bytes().len();
-        let (work, locked) = middle.station.times(bytes, middle.translates);
-        let event = match locked {
-            0 => Event::Core(core),
-            _ => Event::CoreLocks(core, locked),
-        };
-        self.queue.at(now + work, event);
-    }
-
-    /// A core has done a frame. All cores' work on the engine's state is in the order in which
-    /// they end it.
-    pub(super) fn on_core_done(&mut self, core: u32) {
-        let now = self.queue.now();
-        let Some(middle) = &mut self.middle else { return };
-        let hand_over = middle.station.hand_over();
-        let Some(id) = middle.station.cores[core as usize].burst.pop_front() else { return };
-        for frame in self.translate(id) {
-            match (hand_over, &mut self.middle) {
-                (None, Some(middle)) => middle.station.cores[core as usize].out.push(frame),
-                (Some(time), _) => self.queue.at(now + time, Event::Leave(frame)),
-                (None, None) => {}
-            }
-        }
-        self.set_box_timer();
-        self.on_core(core);
-    }
-
-    /// A core wants the lock, to have it for so long.
-    pub(super) fn on_core_locks(&mut self, core: u32, time: Ps) {
-        let Some(middle) = &mut self.middle else { return };
-        if middle.station.lock.acquire(core) {
-            self.queue.after(time, Event::CoreUnlocks(core, time));
-        }
-    }
-
-    /// A core gives the lock back.
-    pub(super) fn on_core_unlocks(&mut self, core: u32, time: Ps) {
-        let Some(middle) = &mut self.middle else { return };
-        if let Some((next, cost)) = middle.station.lock.release(middle.station.hand_off) {
-            self.queue.after(cost + time, Event::CoreUnlocks(next, time));
-        }
-        self.on_core_done(core);
-    }
-
-    /// What becomes of a frame.
-    fn translate(&mut self, id: FrameId) -> Vec<FrameId> {
-        let now = self.queue.now();
-        let Some(middle) = &mut self.middle else { return vec![id] };
+        let Some(middle) = &mut self.middle else { return 0 };
         let came = self.frames.get(id);
-        let side = if came.to % 2 == 1 { Side::Client } else { Side::Server };
-        let (op, layout, bytes) = (came.op, came.layout, came.bytes().to_vec());
+        let (came_to, op, layout) = (came.to, came.op, came.layout);
+        let side = if came_to % 2 == 1 { Side::Client } else { Side::Server };
+        let Engine { host, pairs, bytes, .. } = &mut middle.engine;
+        bytes.clear();
+        bytes.extend_from_slice(came.bytes());
         self.frames.give_back(id);
-        let mut sent = Vec::new();
-        let Engine { host, pairs, .. } = &mut middle.engine;
         let frames = &mut self.frames;
-        host.offer(0, side, Nanos(now / NS), &bytes, &mut |_, frame| {
+        let Station { cores, order, .. } = &mut middle.station;
+        let made = &mut cores[core].made;
+        let mut to_server = None;
+        host.offer(0, side, Nanos(now / NS), bytes, &mut |_, frame| {
             let Some((to, out)) = address(pairs, frame) else { return };
             let both = layout.as_ref().zip(out.as_ref());
             let op =
-                op.filter(|_| both.is_some_and(|(came, out)| is_same(came, &bytes, out, frame)));
-            sent.extend(frames.write(to, op, |buffer| copy(frame, buffer)));
+                op.filter(|_| both.is_some_and(|(came, out)| is_same(came, bytes, out, frame)));
+            let Some(id) = frames.write(to, op, |buffer| copy(frame, buffer)) else { return };
+            to_server = to_server.or((to % 2 == 1).then_some(to));
+            order.made(to, id);
+            made.push(id);
         });
-        sent
+        // A request's is where it went. It may wait in the engine, or have been answered by it.
+        let state = if side == Side::Client { to_server.unwrap_or(came_to) } else { came_to };
+        state as usize / 2
     }
 
     /// A frame leaves the middlebox.
@@ -220,23 +174,25 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
     /// A deadline of the engine may have passed.
     pub(super) fn on_box_timer(&mut self) {
         let now = self.queue.now();
-        let Some(Middle { engine, .. }) = &mut self.middle else { return };
+        let Some(Middle { engine, station, .. }) = &mut self.middle else { return };
         if engine.wake != now {
             return;
         }
         engine.wake = Ps::MAX;
-        let mut sent = Vec::new();
+        let mut made = Vec::new();
         let Engine { host, pairs, .. } = engine;
         let frames = &mut self.frames;
         host.timeout(Nanos(now / NS), &mut |_, frame| {
             let Some((to, _)) = address(pairs, frame) else { return };
-            sent.extend(frames.write(to, None, |buffer| copy(frame, buffer)));
+            let Some(id) = frames.write(to, None, |buffer| copy(frame, buffer)) else { return };
+            station.order.made(to, id);
+            made.push(id);
         });
-        sent.into_iter().for_each(|frame| self.leave(frame));
+        made.into_iter().for_each(|frame| self.on_handed_over(frame));
         self.set_box_timer();
     }
 
-    fn set_box_timer(&mut self) {
+    pub(super) fn set_box_timer(&mut self) {
         let now = self.queue.now();
         let Some(Middle { engine, .. }) = &mut self.middle else { return };
         let Some(Nanos(due)) = engine.host.next_deadline(Nanos(now / NS)) else { return };

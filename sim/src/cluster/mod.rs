@@ -18,12 +18,14 @@
 //! reached by an event of its own, so all queues are served in the order of time.
 
 mod adapter;
+mod cores;
 mod frames;
 mod middle;
 mod network;
 #[cfg(test)]
 mod network_tests;
 mod op;
+mod order;
 mod pair;
 mod port;
 mod receive;
@@ -48,6 +50,7 @@ use crate::memory::Memory;
 use crate::nic::{Network, Params};
 use crate::rc::{Region, Verb, Violations};
 use adapter::Machine;
+use cores::CoreStep;
 use frames::{FrameId, Frames};
 use middle::Middle;
 use network::Losses;
@@ -86,14 +89,12 @@ enum Event<N> {
     Complete(u32),
     /// A timer of a queue pair.
     Timer(u32),
-    /// A core of the middlebox goes on.
-    Core(u32),
-    /// It wants the lock that all share, to have it for so long.
-    CoreLocks(u32, Ps),
-    /// It gives the lock back.
-    CoreUnlocks(u32, Ps),
+    /// A core of the middlebox has done this.
+    Core(u32, CoreStep),
     /// A frame comes to the middlebox.
     Middle(FrameId),
+    /// What became of it is where it is sent.
+    HandedOver(FrameId),
     /// A frame leaves the middlebox.
     Leave(FrameId),
     /// A timer of the middlebox.
@@ -254,9 +255,8 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
                 Event::Complete(op) => self.tell(op),
                 Event::Timer(pair) => self.on_timer(pair),
                 Event::Middle(frame) => self.on_middle(frame),
-                Event::Core(core) => self.on_core_done(core),
-                Event::CoreLocks(core, time) => self.on_core_locks(core, time),
-                Event::CoreUnlocks(core, time) => self.on_core_unlocks(core, time),
+                Event::Core(core, step) => self.on_core(core, step),
+                Event::HandedOver(frame) => self.on_handed_over(frame),
                 Event::Leave(frame) => self.leave(frame),
                 Event::BoxTimer => self.on_box_timer(),
                 Event::Due(notice) => return Some(Happening::Due(notice)),
