@@ -51,7 +51,7 @@ const SEED: u64 = 1;
 ///
 /// # Errors
 /// When a table cannot be read.
-pub fn predictions() -> Result<Vec<(Row, VerbsSetup)>, rows::RowError> {
+pub fn predictions() -> Result<Vec<(Row, VerbsSetup)>, qpmux_plots::table::TableError> {
     let mut all = Vec::new();
     for (file, text) in PREDICTIONS {
         for row in rows::parse(file, text)? {

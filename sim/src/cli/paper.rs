@@ -33,8 +33,9 @@ pub(super) struct Args {
     /// Few points and short runs: to see that all works. Its errors say nothing.
     #[arg(long)]
     quick: bool,
-    /// Only figures whose name begins so; may be given more than once.
-    #[arg(long, value_name = "NAME")]
+    /// Only this figure; may be given more than once.
+    #[arg(long, value_name = "NAME",
+        value_parser = clap::builder::PossibleValuesParser::new(paper::names()))]
     only: Vec<String>,
     /// Fail if a prediction is outside of its limits.
     #[arg(long, conflicts_with = "quick")]
@@ -73,12 +74,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
     let published = Published::load()?;
-    let mut jobs = Jobs::default();
-    let wanted = |figure: &Figure| {
-        args.only.is_empty() || args.only.iter().any(|name| figure.name.starts_with(name.as_str()))
-    };
-    let figures = paper::figures(effort, &published, &wanted, &mut jobs)?;
-    anyhow::ensure!(!figures.is_empty(), "no figure begins with {}", args.only.join(" or "));
+    let (figures, jobs) = paper::figures(effort, &published, &args.only)?;
     if let Some(dir) = &args.out {
         files::make_results_dir(dir)?;
     }

@@ -57,6 +57,8 @@ pub(crate) struct Machine {
     pub(crate) hand_off: HandOff,
     pub(crate) registers: Vec<Lock>,
     own_registers: usize,
+    /// Queue pairs so far.
+    opened: usize,
     pub(crate) tx: Server,
     pub(crate) rx: Server,
     pub(crate) port: Server,
@@ -110,6 +112,7 @@ impl Machine {
             hand_off: HandOff::new(params),
             registers: vec![Lock::default(); own + shared],
             own_registers: own,
+            opened: 0,
             tx: Server::default(),
             rx: Server::default(),
             port: Server::default(),
@@ -135,8 +138,10 @@ impl Machine {
         }
     }
 
-    /// The doorbell register of the `opened`-th queue pair.
-    pub(crate) fn register(&self, opened: usize) -> usize {
+    /// The doorbell register of the next queue pair.
+    pub(crate) fn next_register(&mut self) -> usize {
+        let opened = self.opened;
+        self.opened += 1;
         let shared = self.registers.len() - self.own_registers;
         match opened.checked_sub(self.own_registers) {
             None => opened,

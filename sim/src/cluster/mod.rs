@@ -172,10 +172,9 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let qpns = [first + 2, first + 3];
         for end in 0..2 {
             let own = machines[end];
-            let opened = self.pairs.iter().filter(|pair| pair.machine == own).count();
             let numbers = [qpns[end], qpns[1 - end]];
             let mut pair = Pair::new([own, machines[1 - end]], numbers, setup, regions[end]);
-            pair.doorbell_register = self.machines[own].register(opened);
+            pair.doorbell_register = self.machines[own].next_register();
             pair.rate = setup.dcqcn.then(|| self.machines[own].rate(&self.network));
             self.pairs.push(pair);
         }

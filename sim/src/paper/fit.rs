@@ -3,6 +3,7 @@
 use qpmux_workloads::keys::Ycsb;
 
 use super::era::{Era, EraParams};
+use super::figures::Effort;
 use super::jobs::{Jobs, Metric};
 use super::published::Published;
 use super::scene::Scene;
@@ -68,7 +69,7 @@ fn stages(era: Era) -> Vec<(&'static [&'static str], Vec<Target>)> {
 /// When runs cannot be made.
 pub fn fit(era: Era, progress: &mut dyn FnMut(u64)) -> anyhow::Result<Vec<Fitted>> {
     let published = Published::load()?;
-    let mut scene = Scene::of(era, OPS)?;
+    let mut scene = Scene { ops: OPS, ..Scene::of(era, Effort::Full)? };
     let mut fitted = Vec::new();
     let mut evaluations = 0;
     for (names, targets) in stages(era) {

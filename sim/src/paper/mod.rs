@@ -16,7 +16,7 @@ pub use checks::{Check, checks};
 pub use era::{Era, EraError, EraFile, EraParams, clover_profile};
 pub use exclusions::exclusion;
 pub use figure::{Axis, Curve, Drawn, Figure, Panel};
-pub use figures::{Effort, figures};
+pub use figures::{Effort, figures, names};
 pub use fit::{Fitted, fit};
 pub use jobs::{Job, JobError, JobId, Jobs, Metric, Results, Shown};
 pub use output::{draw, errors, figure_error, rows};

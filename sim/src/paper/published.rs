@@ -22,7 +22,7 @@ const FILES: [(&str, &str); 8] = [
 ];
 
 /// A curve's points, x and y.
-pub type Curve = Vec<(f64, f64)>;
+pub(super) type Curve = Vec<(f64, f64)>;
 
 /// All curves by experiment and series.
 #[derive(Clone, Debug, Default)]

@@ -3,14 +3,11 @@
 use qpmux_workloads::keys::{KeyDistribution, Ycsb};
 
 use super::era::{Era, EraError, EraParams};
+use super::figures::Effort;
 use super::jobs::Job;
 use crate::nic::{Params, Preset, PresetError};
 use crate::store::{Caches, Mode, StorePlan};
 use crate::verbs::Middlebox;
-
-/// Operations for each key and machine before anything counts: caches of ends of lists are then as
-/// stale as they get.
-const WARM: u64 = 10;
 
 /// What all runs of an era share.
 #[derive(Clone, Debug)]
@@ -25,6 +22,8 @@ pub struct Scene {
     pub keys: u64,
     /// Bytes of a value.
     pub value_len: u16,
+    /// Operations for each key and machine before anything counts.
+    pub warm_up: u64,
     /// Operations that count.
     pub ops: u64,
     /// Adapters.
@@ -43,18 +42,18 @@ pub enum SceneError {
     Era(#[from] EraError),
     /// A published table cannot be read.
     #[error(transparent)]
-    Rows(#[from] crate::calibrate::rows::RowError),
+    Rows(#[from] qpmux_plots::table::TableError),
     /// There is no such adapter.
     #[error(transparent)]
     Adapter(#[from] PresetError),
 }
 
 impl Scene {
-    /// The scene of a date. `ops` is the number of operations that count.
+    /// The scene of a date.
     ///
     /// # Errors
     /// When a preset cannot be read.
-    pub fn of(era: Era, ops: u64) -> Result<Self, SceneError> {
+    pub fn of(era: Era, effort: Effort) -> Result<Self, SceneError> {
         let (machines, theta) = match era {
             Era::June2021 => (1, 0.75),
             Era::December2021 => (2, 0.99),
@@ -65,7 +64,8 @@ impl Scene {
             theta: Some(theta),
             keys: 1_024,
             value_len: 1_000,
-            ops,
+            warm_up: effort.warm_up(),
+            ops: effort.store_ops(),
             adapter: Preset::load("connectx-5")?.params,
             caches: Caches::PerMachine,
             shortcuts: true,
@@ -99,7 +99,7 @@ impl Scene {
             shortcuts: self.shortcuts,
             adapter: self.adapter.clone(),
             middlebox,
-            warm_up: WARM * self.keys * self.machines as u64,
+            warm_up: self.warm_up * self.keys * self.machines as u64,
             ops: self.ops,
         }))
     }

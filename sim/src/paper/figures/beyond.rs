@@ -2,11 +2,10 @@
 
 use qpmux_workloads::keys::Ycsb;
 
-use super::Effort;
+use super::Stage;
 use crate::paper::era::Era;
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
-use crate::paper::jobs::{Jobs, Metric};
-use crate::paper::published::Published;
+use crate::paper::jobs::{Job, Metric};
 use crate::paper::scene::{Scene, SceneError};
 use crate::store::Mode;
 
@@ -31,15 +30,15 @@ const FIXED_THREADS: usize = 64;
 fn curves<T: Copy>(
     modes: &[Mode],
     xs: &[T],
-    jobs: &mut Jobs,
-    run: &dyn Fn(Mode, T) -> Result<(f64, super::super::jobs::Job), SceneError>,
+    stage: &mut Stage,
+    run: &dyn Fn(Mode, T) -> Result<(f64, Job), SceneError>,
 ) -> Result<Vec<Curve>, SceneError> {
     let mut curves = Vec::new();
     for mode in modes {
         let mut points = Vec::new();
-        for x in xs {
-            let (x, job) = run(*mode, *x)?;
-            points.push((x, jobs.add(job)));
+        for x in stage.effort.pick(xs) {
+            let (x, job) = run(*mode, x)?;
+            points.push((x, stage.jobs.add(job)));
         }
         let series = mode.name().to_owned();
         curves.push(Curve { series, slot: *mode as usize, metric: Metric::Kops, points });
@@ -47,27 +46,14 @@ fn curves<T: Copy>(
     Ok(curves)
 }
 
-pub(super) fn figures(
-    effort: Effort,
-    _published: &Published,
-    jobs: &mut Jobs,
-) -> Result<Vec<Figure>, SceneError> {
-    let scene = Scene::of(Era::December2021, effort.store_ops())?;
-    Ok(vec![
-        threads(effort, &scene, jobs)?,
-        popularity(effort, &scene, jobs)?,
-        object_size(effort, &scene, jobs)?,
-        steered_keys(effort, &scene, jobs)?,
-    ])
-}
-
-fn threads(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, SceneError> {
-    let scene = Scene { machines: MACHINES, value_len: 100, ..scene.clone() };
+pub(super) fn threads(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let scene = Scene::of(Era::December2021, stage.effort)?;
+    let scene = Scene { machines: MACHINES, value_len: 100, ..scene };
     let mut panels = Vec::new();
     for (experiment, heading, workload) in MIXES {
         let x = Axis::log("client threads", "");
         let mut panel = Panel::new(experiment, heading, x, Axis::linear("throughput", "kops/s"));
-        panel.curves = curves(&Mode::LADDER, &effort.pick(&THREADS), jobs, &|mode, threads| {
+        panel.curves = curves(&Mode::LADDER, &THREADS, stage, &|mode, threads| {
             Ok((threads as f64, scene.job(mode, workload, threads)?))
         })?;
         panels.push(panel);
@@ -84,11 +70,12 @@ fn threads(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, Sce
     })
 }
 
-fn popularity(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, SceneError> {
+pub(super) fn popularity(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let scene = Scene::of(Era::December2021, stage.effort)?;
     let x = Axis::linear("Zipf exponent", "");
     let mut panel =
         Panel::new("zipf", "50 % updates, 64 threads", x, Axis::linear("throughput", "kops/s"));
-    panel.curves = curves(&Mode::LADDER, &effort.pick(&THETAS), jobs, &|mode, theta| {
+    panel.curves = curves(&Mode::LADDER, &THETAS, stage, &|mode, theta| {
         let theta = Some(theta).filter(|theta| *theta > 0.0);
         let scene = Scene { theta, ..scene.clone() };
         Ok((theta.unwrap_or(0.0), scene.job(mode, Ycsb::A, FIXED_THREADS)?))
@@ -105,7 +92,8 @@ fn popularity(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, 
     })
 }
 
-fn object_size(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, SceneError> {
+pub(super) fn object_size(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let scene = Scene::of(Era::December2021, stage.effort)?;
     let x = Axis::log("bytes of an object", "");
     let mut panel = Panel::new(
         "object-size",
@@ -113,7 +101,7 @@ fn object_size(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure,
         x,
         Axis::linear("throughput", "kops/s"),
     );
-    panel.curves = curves(&Mode::LADDER, &effort.pick(&VALUES), jobs, &|mode, (len, slot)| {
+    panel.curves = curves(&Mode::LADDER, &VALUES, stage, &|mode, (len, slot)| {
         let scene = Scene { value_len: len, ..scene.clone() };
         Ok((slot, scene.job(mode, Ycsb::A, FIXED_THREADS)?))
     })?;
@@ -128,7 +116,8 @@ fn object_size(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure,
     })
 }
 
-fn steered_keys(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, SceneError> {
+pub(super) fn steered_keys(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let scene = Scene::of(Era::December2021, stage.effort)?;
     let x = Axis::log("keys whose lists the middlebox remembers", "");
     let mut panel = Panel::new(
         "steered-keys",
@@ -137,7 +126,7 @@ fn steered_keys(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure
         Axis::linear("throughput", "kops/s"),
     );
     let modes = [Mode::WriteSteering, Mode::ReadSteering];
-    panel.curves = curves(&modes, &effort.pick(&STEERED), jobs, &|mode, lists| {
+    panel.curves = curves(&modes, &STEERED, stage, &|mode, lists| {
         let mut middlebox = scene.params.prototype(mode)?;
         middlebox.engine.config.lists_max = lists;
         Ok((f64::from(lists), scene.through(Some(middlebox), Ycsb::A, FIXED_THREADS)))

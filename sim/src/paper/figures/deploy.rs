@@ -4,14 +4,13 @@ use qpmux_engine::policy::{KeyMap, Map, Policy};
 use qpmux_workloads::keys::Ycsb;
 use qpmux_workloads::load_profile;
 
-use super::Effort;
-use super::hero::THREADS;
+use super::hero::{KOPS, THREADS, X};
+use super::{Effort, Stage};
 use crate::cluster::BoxParams;
 use crate::nic::Preset;
 use crate::paper::era::{Era, EraError, clover_profile};
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
-use crate::paper::jobs::{Job, Jobs, Metric};
-use crate::paper::published::Published;
+use crate::paper::jobs::{Job, Metric};
 use crate::paper::scene::{Scene, SceneError};
 use crate::store::Mode;
 use crate::verbs::{Middlebox, RawOp, Sharing, VerbsPlan};
@@ -23,35 +22,26 @@ const SERVER_QPS: [u32; 6] = [1, 4, 16, 64, 256, 1_024];
 const MACHINES: usize = 8;
 const THREADS_EACH: usize = 8;
 
-pub(super) fn figures(
-    effort: Effort,
-    _published: &Published,
-    jobs: &mut Jobs,
-) -> Result<Vec<Figure>, SceneError> {
-    Ok(vec![clover(effort, jobs)?, server_qps(effort, jobs)?, connections(effort, jobs)?])
-}
-
 fn own_box(mode: Mode) -> Result<Middlebox, SceneError> {
     let costs = BoxParams::load("qpmux").map_err(EraError::from)?;
     Ok(Middlebox { costs, engine: mode.engine(clover_profile()?) })
 }
 
 /// Clover through our box.
-fn clover(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
-    let scene = Scene::of(Era::December2021, effort.store_ops())?;
+pub(super) fn clover(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let scene = Scene::of(Era::December2021, stage.effort)?;
     let mut panels = Vec::new();
     for (experiment, heading, workload) in [
         ("own-box-5", "5 % updates", Ycsb::B),
         ("own-box-50", "50 % updates", Ycsb::A),
         ("own-box-100", "updates only", Ycsb::W),
     ] {
-        let x = Axis::log("client threads", "");
-        let mut panel = Panel::new(experiment, heading, x, Axis::linear("throughput", "kops/s"));
+        let mut panel = Panel::new(experiment, heading, X, KOPS);
         for mode in Mode::LADDER {
             let mut points = Vec::new();
-            for threads in effort.pick(&THREADS) {
+            for threads in stage.effort.pick(&THREADS) {
                 let job = scene.through(Some(own_box(mode)?), workload, threads);
-                points.push((threads as f64, jobs.add(job)));
+                points.push((threads as f64, stage.jobs.add(job)));
             }
             let series = mode.name().to_owned();
             panel.curves.push(Curve { series, slot: mode as usize, metric: Metric::Kops, points });
@@ -69,19 +59,48 @@ fn clover(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
     })
 }
 
+/// Latencies of Clover through our box.
+pub(super) fn latency(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let scene = Scene::of(Era::December2021, stage.effort)?;
+    let mut panels = Vec::new();
+    for (experiment, heading, kind) in [
+        ("own-box-latency-reads", "reads, 50 % updates", "read"),
+        ("own-box-latency-updates", "updates, 50 % updates", "update"),
+    ] {
+        let mut panel = Panel::new(experiment, heading, X, Axis::log("p99 latency", "us"));
+        for mode in Mode::LADDER {
+            let mut points = Vec::new();
+            for threads in stage.effort.pick(&THREADS) {
+                let job = scene.through(Some(own_box(mode)?), Ycsb::A, threads);
+                points.push((threads as f64, stage.jobs.add(job)));
+            }
+            let (series, metric) = (mode.name().to_owned(), Metric::P99(kind));
+            panel.curves.push(Curve { series, slot: mode as usize, metric, points });
+        }
+        panels.push(panel);
+    }
+    Ok(Figure {
+        name: "own-box-latency",
+        title: "99th percentiles of Clover's latency through qpmux on one core",
+        about: "What a client waits for at worst, in the five modes.",
+        wrong: "A prediction; nobody has measured it.",
+        columns: 2,
+        panels,
+    })
+}
+
 /// How many server queue pairs Clover needs.
-fn server_qps(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
-    let scene = Scene::of(Era::December2021, effort.store_ops())?;
+pub(super) fn server_qps(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let scene = Scene::of(Era::December2021, stage.effort)?;
     let x = Axis::log("server queue pairs", "");
-    let y = Axis::linear("throughput", "kops/s");
-    let mut panel = Panel::new("own-box-server-qps", "50 % updates, 64 threads", x, y);
+    let mut panel = Panel::new("own-box-server-qps", "50 % updates, 64 threads", x, KOPS);
     for mode in [Mode::Mapping, Mode::Replacement] {
         let mut points = Vec::new();
-        for server_qps in effort.pick(&SERVER_QPS[..4]) {
+        for server_qps in stage.effort.pick(&SERVER_QPS[..4]) {
             let mut middlebox = own_box(mode)?;
             middlebox.engine.policy.server_qps = server_qps;
             let job = scene.through(Some(middlebox), Ycsb::A, 64);
-            points.push((f64::from(server_qps), jobs.add(job)));
+            points.push((f64::from(server_qps), stage.jobs.add(job)));
         }
         let series = mode.name().to_owned();
         panel.curves.push(Curve { series, slot: mode as usize, metric: Metric::Kops, points });
@@ -97,7 +116,7 @@ fn server_qps(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
 }
 
 /// READs of many connections: folded or not.
-fn connections(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
+pub(super) fn connections(stage: &mut Stage) -> Result<Figure, SceneError> {
     let mut panels = Vec::new();
     for preset in PRESETS {
         let params = Preset::load(preset)?.params;
@@ -116,7 +135,7 @@ fn connections(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
                 Some(qps) => format!("folded on {qps}"),
             };
             let mut points = Vec::new();
-            for connections in effort.pick(&CONNECTIONS) {
+            for connections in stage.effort.pick(&CONNECTIONS) {
                 let plan = VerbsPlan {
                     op: RawOp::Read,
                     size: 32,
@@ -125,10 +144,10 @@ fn connections(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
                     outstanding: 8,
                     sharing: Sharing::Many(connections / (MACHINES * THREADS_EACH)),
                     middlebox: server_qps.map(folding).transpose()?,
-                    ops: if effort == Effort::Quick { 1_500 } else { 20_000 },
+                    ops: if stage.effort == Effort::Quick { 1_500 } else { 20_000 },
                     ..VerbsPlan::new(&params)
                 };
-                points.push((connections as f64, jobs.add(Job::Verbs(Box::new(plan)))));
+                points.push((connections as f64, stage.jobs.add(Job::Verbs(Box::new(plan)))));
             }
             panel.curves.push(Curve { series, slot, metric: Metric::Mops, points });
         }

@@ -1,19 +1,15 @@
 //! What is drawn, but not predicted: where the prototype died, and what it put out of order.
 
-use super::Effort;
+use super::Stage;
 use crate::paper::figure::{Axis, Drawn, Figure, Panel};
-use crate::paper::jobs::Jobs;
 use crate::paper::published::Published;
 use crate::paper::scene::SceneError;
 
 /// Server queue pairs of experiment 012.
 const SERVER_QPS: [usize; 10] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 1];
 
-pub(super) fn prototype_limits(
-    _effort: Effort,
-    published: &Published,
-    _jobs: &mut Jobs,
-) -> Result<Vec<Figure>, SceneError> {
+pub(super) fn prototype_limits(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let published = stage.published;
     let mut panels = Vec::new();
     for (experiment, heading) in [("012.2", "bursts of 32"), ("012.3", "bursts of 4")] {
         let x = Axis::linear("client threads", "");
@@ -31,7 +27,7 @@ pub(super) fn prototype_limits(
         }
         panels.push(panel);
     }
-    Ok(vec![Figure {
+    Ok(Figure {
         name: "012",
         title: "Where the prototype died, by number of server queue pairs (September 2021)",
         about: "With bursts of 32 the prototype died when there were more client threads than \
@@ -40,7 +36,7 @@ pub(super) fn prototype_limits(
         wrong: "Nothing is predicted.",
         columns: 2,
         panels,
-    }])
+    })
 }
 
 fn last(published: &Published, experiment: &str, qps: usize) -> Option<f64> {
@@ -48,21 +44,17 @@ fn last(published: &Published, experiment: &str, qps: usize) -> Option<f64> {
     curve.last().map(|(x, _)| *x)
 }
 
-pub(super) fn reordering(
-    _effort: Effort,
-    published: &Published,
-    _jobs: &mut Jobs,
-) -> Result<Vec<Figure>, SceneError> {
+pub(super) fn reordering(stage: &mut Stage) -> Result<Figure, SceneError> {
     let x = Axis::linear("distance in sequence numbers from the packet before", "");
     let mut panel =
         Panel::new("008", "packets to one server queue pair", x, Axis::log("share", ""));
-    if let Some(points) = published.curve("008", "prototype") {
+    if let Some(points) = stage.published.curve("008", "prototype") {
         panel.drawn.push(Drawn { series: "prototype".to_owned(), slot: 1, points: points.clone() });
     }
     // The engine binds a sequence number and sends in one step: the distance is 1, always
     // (invariant I-S1, held by torture).
     panel.drawn.push(Drawn { series: "qpmux".to_owned(), slot: 0, points: vec![(1.5, 1.0)] });
-    Ok(vec![Figure {
+    Ok(Figure {
         name: "008",
         title: "Packets out of order behind the middlebox",
         about: "3 % of the prototype's packets were not the next of their server queue pair, as its \
@@ -70,5 +62,5 @@ pub(super) fn reordering(
         wrong: "Nothing is predicted.",
         columns: 1,
         panels: vec![panel],
-    }])
+    })
 }

@@ -3,103 +3,104 @@
 
 use qpmux_workloads::keys::Ycsb;
 
-use super::Effort;
+use super::Stage;
 use crate::paper::era::Era;
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
-use crate::paper::jobs::{JobId, Jobs, Metric};
-use crate::paper::published::Published;
+use crate::paper::jobs::Metric;
 use crate::paper::scene::{Scene, SceneError};
 use crate::store::{Caches, Mode};
 
 pub(super) const THREADS: [usize; 7] = [2, 4, 8, 16, 32, 48, 64];
-const X: Axis = Axis::log("client threads", "");
+pub(super) const X: Axis = Axis::log("client threads", "");
+pub(super) const KOPS: Axis = Axis::linear("throughput", "kops/s");
 
-/// Runs of one mode by number of threads.
-type Runs = Vec<(f64, JobId)>;
-
-fn runs(
+/// The curve of one mode by number of threads.
+fn curve(
+    stage: &mut Stage,
     scene: &Scene,
-    mode: Mode,
+    (mode, workload): (Mode, Ycsb),
+    metric: Metric,
+) -> Result<Curve, SceneError> {
+    let mut points = Vec::new();
+    for threads in stage.effort.pick(&THREADS) {
+        let job = scene.job(mode, workload, threads)?;
+        points.push((threads as f64, stage.jobs.add(job)));
+    }
+    Ok(Curve { series: mode.name().to_owned(), slot: mode as usize, metric, points })
+}
+
+/// A panel with a curve for each mode.
+fn panel(
+    stage: &mut Stage,
+    mut panel: Panel,
+    modes: &[Mode],
     workload: Ycsb,
-    effort: Effort,
-    jobs: &mut Jobs,
-) -> Result<Runs, SceneError> {
-    let mut runs = Vec::new();
-    for threads in effort.pick(&THREADS) {
-        runs.push((threads as f64, jobs.add(scene.job(mode, workload, threads)?)));
+    metric: Metric,
+) -> Result<Panel, SceneError> {
+    let scene = Scene::of(Era::December2021, stage.effort)?;
+    for mode in modes {
+        panel.curves.push(curve(stage, &scene, (*mode, workload), metric)?);
     }
-    Ok(runs)
+    Ok(panel)
 }
 
-fn curve(mode: Mode, metric: Metric, points: &Runs) -> Curve {
-    Curve { series: mode.name().to_owned(), slot: mode as usize, metric, points: points.clone() }
+pub(super) fn bytes(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let y = Axis::linear("bytes per operation", "bytes");
+    let empty = Panel::new("016", "IP packets between clients and memory node", X, y);
+    Ok(Figure {
+        name: "016",
+        title: "Bytes per operation, half updates",
+        about: "Steering saves bytes: nobody reads versions that are superseded. Without it they \
+                grow with the threads, as the most popular key's list is chased.",
+        wrong: "Write steering is high from 48 threads on: readers chase further than they did.",
+        columns: 1,
+        panels: vec![panel(stage, empty, &Mode::LADDER[..3], Ycsb::A, Metric::Bytes)?],
+    })
 }
 
-pub(super) fn figures(
-    effort: Effort,
-    _published: &Published,
-    jobs: &mut Jobs,
-) -> Result<Vec<Figure>, SceneError> {
-    let scene = Scene::of(Era::December2021, effort.store_ops())?;
-    let mut half = Vec::new();
-    let mut few = Vec::new();
-    for mode in Mode::LADDER {
-        half.push((mode, runs(&scene, mode, Ycsb::A, effort, jobs)?));
-        few.push((mode, runs(&scene, mode, Ycsb::B, effort, jobs)?));
+pub(super) fn latencies(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let mut panels = Vec::new();
+    for (experiment, heading, kind) in
+        [("017-reads", "reads", "read"), ("017-writes", "updates", "update")]
+    {
+        let empty = Panel::new(experiment, heading, X, Axis::log("p99 latency", "us"));
+        panels.push(panel(stage, empty, &Mode::LADDER, Ycsb::A, Metric::P99(kind))?);
     }
-    let throughput = Axis::linear("throughput", "kops/s");
-    let panel = |experiment, heading, y, metric, runs: &[(Mode, Runs)]| {
-        let mut panel = Panel::new(experiment, heading, X, y);
-        panel.curves = runs.iter().map(|(mode, runs)| curve(*mode, metric, runs)).collect();
-        panel
-    };
-    let latency = Axis::log("p99 latency", "us");
-    Ok(vec![
-        Figure {
-            name: "016",
-            title: "Bytes per operation, half updates",
-            about: "Steering saves bytes: nobody reads versions that are superseded. Without it \
-                    they grow with the threads, as the most popular key's list is chased.",
-            wrong: "Write steering is high from 48 threads on: readers chase further than they did.",
-            columns: 1,
-            panels: vec![panel(
-                "016",
-                "IP packets between clients and memory node",
-                Axis::linear("bytes per operation", "bytes"),
-                Metric::Bytes,
-                &half[..3],
-            )],
-        },
-        Figure {
-            name: "017",
-            title: "99th percentiles of latency, half updates",
-            about: "Clover's updates wait for each other for milliseconds, where those that are \
-                    steered take tens of microseconds.",
-            wrong: "See the table; within a factor of two is what can be asked for.",
-            columns: 2,
-            panels: vec![
-                panel("017-reads", "reads", latency, Metric::P99("read"), &half),
-                panel("017-writes", "updates", latency, Metric::P99("update"), &half),
-            ],
-        },
-        Figure {
-            name: "020",
-            title: "Throughput of the five modes, December 2021 (Zipf 0.99, 1,024 keys)",
-            about: "With half updates Clover stops growing at 32 threads; with both kinds of \
-                    requests steered it does not. The prototype's mapping costs more than it gains.",
-            wrong: "See the table.",
-            columns: 2,
-            panels: vec![
-                panel("020-5", "5 % updates", throughput, Metric::Kops, &few),
-                panel("020-50", "50 % updates", throughput, Metric::Kops, &half),
-            ],
-        },
-        conditions(effort, &scene, jobs)?,
-    ])
+    Ok(Figure {
+        name: "017",
+        title: "99th percentiles of latency, half updates",
+        about: "Clover's updates wait for each other for milliseconds, where those that are steered \
+                take tens of microseconds.",
+        wrong: "Percentiles follow what is not modelled: scheduling, interrupts, the spread of the \
+                library's times.",
+        columns: 2,
+        panels,
+    })
+}
+
+pub(super) fn throughput(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let mut panels = Vec::new();
+    for (experiment, heading, workload) in
+        [("020-5", "5 % updates", Ycsb::B), ("020-50", "50 % updates", Ycsb::A)]
+    {
+        let empty = Panel::new(experiment, heading, X, KOPS);
+        panels.push(panel(stage, empty, &Mode::LADDER, workload, Metric::Kops)?);
+    }
+    Ok(Figure {
+        name: "020",
+        title: "Throughput of the five modes, December 2021 (Zipf 0.99, 1,024 keys)",
+        about: "With half updates Clover stops growing at 32 threads; with both kinds of requests \
+                steered it does not. The prototype's mapping costs more than it gains.",
+        wrong: "With both kinds steered and many threads the model is too fast: something that \
+                updates share is missing.",
+        columns: 2,
+        panels,
+    })
 }
 
 /// What the result depends on: the same with other conditions.
-fn conditions(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, SceneError> {
+pub(super) fn conditions(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let scene = Scene::of(Era::December2021, stage.effort)?;
     let scenes = [
         ("as predicted", scene.clone()),
         ("Zipf 0.75", Scene { theta: Some(0.75), ..scene.clone() }),
@@ -111,11 +112,10 @@ fn conditions(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, 
         ("020-50-conditions-clover", "Clover, 50 % updates", Mode::Clover),
         ("020-50-conditions-steering", "write + read steering, 50 % updates", Mode::ReadSteering),
     ] {
-        let mut panel = Panel::new(experiment, heading, X, Axis::linear("throughput", "kops/s"));
+        let mut panel = Panel::new(experiment, heading, X, KOPS);
         for (slot, (series, scene)) in scenes.iter().enumerate() {
-            let points = runs(scene, mode, Ycsb::A, effort, jobs)?;
-            let series = (*series).to_owned();
-            panel.curves.push(Curve { series, slot, metric: Metric::Kops, points });
+            let curve = curve(stage, scene, (mode, Ycsb::A), Metric::Kops)?;
+            panel.curves.push(Curve { series: (*series).to_owned(), slot, ..curve });
         }
         panels.push(panel);
     }

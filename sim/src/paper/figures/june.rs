@@ -2,11 +2,10 @@
 
 use qpmux_workloads::keys::Ycsb;
 
-use super::Effort;
+use super::Stage;
 use crate::paper::era::Era;
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
-use crate::paper::jobs::{Jobs, Metric};
-use crate::paper::published::Published;
+use crate::paper::jobs::Metric;
 use crate::paper::scene::{Scene, SceneError};
 use crate::store::Mode;
 
@@ -21,12 +20,8 @@ const PANELS: [(&str, &str, Option<f64>, Ycsb); 7] = [
     ("003-zipf-w", "Zipf 0.75, W: updates", Some(0.75), Ycsb::W),
 ];
 
-pub(super) fn figures(
-    effort: Effort,
-    _published: &Published,
-    jobs: &mut Jobs,
-) -> Result<Vec<Figure>, SceneError> {
-    let scene = Scene::of(Era::June2021, effort.store_ops())?;
+pub(super) fn figure(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let scene = Scene::of(Era::June2021, stage.effort)?;
     let mut panels = Vec::new();
     for (experiment, heading, theta, workload) in PANELS {
         let scene = Scene { theta, ..scene.clone() };
@@ -38,9 +33,9 @@ pub(super) fn figures(
                 .enumerate()
         {
             let mut points = Vec::new();
-            for threads in effort.pick(&THREADS) {
+            for threads in stage.effort.pick(&THREADS) {
                 let job = scene.job(mode, workload, threads)?;
-                points.push((threads as f64, jobs.add(job)));
+                points.push((threads as f64, stage.jobs.add(job)));
             }
             panel.curves.push(Curve {
                 series: series.to_owned(),
@@ -51,7 +46,7 @@ pub(super) fn figures(
         }
         panels.push(panel);
     }
-    Ok(vec![Figure {
+    Ok(Figure {
         name: "003",
         title: "Clover with mapping on and off, June 2021 (1,024 keys, one client machine)",
         about: "Sending all requests for a key through one server queue pair costs nothing that \
@@ -61,5 +56,5 @@ pub(super) fn figures(
                 16 threads are published above A.",
         columns: 3,
         panels,
-    }])
+    })
 }

@@ -4,12 +4,11 @@ use qpmux_engine::policy::{Atomics, KeyMap, Map, Policy};
 use qpmux_workloads::keys::Ycsb;
 use qpmux_workloads::load_profile;
 
-use super::Effort;
+use super::Stage;
 use crate::apps::EngineSetup;
 use crate::paper::era::{Era, EraError};
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
-use crate::paper::jobs::{Job, Jobs, Metric};
-use crate::paper::published::Published;
+use crate::paper::jobs::{Job, Metric};
 use crate::paper::scene::{Scene, SceneError};
 use crate::store::Mode;
 use crate::verbs::{Middlebox, Pace, RawOp, Sharing, VerbsPlan};
@@ -22,25 +21,17 @@ const PER_QP: usize = 16;
 const QPS: [usize; 23] =
     [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
 
-pub(super) fn figures(
-    effort: Effort,
-    _published: &Published,
-    jobs: &mut Jobs,
-) -> Result<Vec<Figure>, SceneError> {
-    let scene = Scene::of(Era::December2021, effort.store_ops())?;
-    Ok(vec![destinations(effort, &scene, jobs)?, one_word(effort, &scene, jobs)?])
-}
-
-fn destinations(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, SceneError> {
+pub(super) fn destinations(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let scene = Scene::of(Era::December2021, stage.effort)?;
     let x = Axis::log("server queue pairs", "");
     let mut panel =
         Panel::new("018", "updates only, 40 threads", x, Axis::linear("throughput", "kops/s"));
     let mut points = Vec::new();
-    for server_qps in effort.pick(&SERVER_QPS) {
+    for server_qps in stage.effort.pick(&SERVER_QPS) {
         let mut middlebox = scene.params.prototype(Mode::Replacement)?;
         middlebox.engine.policy.server_qps = server_qps;
         let job = scene.through(Some(middlebox), Ycsb::W, THREADS);
-        points.push((f64::from(server_qps), jobs.add(job)));
+        points.push((f64::from(server_qps), stage.jobs.add(job)));
     }
     let series = Mode::Replacement.name().to_owned();
     let slot = Mode::Replacement as usize;
@@ -55,7 +46,8 @@ fn destinations(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure
     })
 }
 
-fn one_word(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, SceneError> {
+pub(super) fn one_word(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let scene = Scene::of(Era::December2021, stage.effort)?;
     let x = Axis::linear("requests outstanding", "");
     let y = Axis::linear("throughput", "Mops/s");
     let mut panel = Panel::new("022", "compare-and-swaps of one word", x, y);
@@ -63,7 +55,7 @@ fn one_word(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, Sc
         [("compare-and-swap", false), ("atomics replaced", true)].into_iter().enumerate()
     {
         let mut points = Vec::new();
-        for qps in effort.pick(&QPS) {
+        for qps in stage.effort.pick(&QPS) {
             let middlebox = Middlebox {
                 engine: lock_engine(replaces)?,
                 ..scene.params.prototype(Mode::Clover)?
@@ -78,7 +70,7 @@ fn one_word(effort: Effort, scene: &Scene, jobs: &mut Jobs) -> Result<Figure, Sc
                 ops: (500 * PER_QP * qps) as u64,
                 ..VerbsPlan::new(&scene.adapter)
             };
-            points.push(((PER_QP * qps) as f64, jobs.add(Job::Verbs(Box::new(plan)))));
+            points.push(((PER_QP * qps) as f64, stage.jobs.add(Job::Verbs(Box::new(plan)))));
         }
         panel.curves.push(Curve { series: series.to_owned(), slot, metric: Metric::Mops, points });
     }

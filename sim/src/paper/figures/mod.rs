@@ -28,8 +28,18 @@ impl Effort {
     #[must_use]
     pub fn store_ops(self) -> u64 {
         match self {
-            Effort::Quick => 3_000,
+            Effort::Quick => 1_500,
             Effort::Full => 60_000,
+        }
+    }
+
+    /// Operations for each key and machine before anything counts: with ten, caches of ends of
+    /// lists are as stale as they get.
+    #[must_use]
+    pub fn warm_up(self) -> u64 {
+        match self {
+            Effort::Quick => 1,
+            Effort::Full => 10,
         }
     }
 
@@ -52,37 +62,63 @@ impl Effort {
     }
 }
 
-/// Makes figures, and adds the runs that they need.
-type Make = fn(Effort, &Published, &mut Jobs) -> Result<Vec<Figure>, SceneError>;
+/// What figures are made with.
+pub(super) struct Stage<'a> {
+    effort: Effort,
+    published: &'a Published,
+    jobs: Jobs,
+}
 
-/// All figures that are wanted, with the runs that they need added to `jobs`.
+/// Makes a figure, and adds the runs that it needs.
+type Make = fn(&mut Stage) -> Result<Figure, SceneError>;
+
+const ALL: [(&str, Make); 23] = [
+    ("003", june::figure),
+    ("008", drawn::reordering),
+    ("012", drawn::prototype_limits),
+    ("016", hero::bytes),
+    ("017", hero::latencies),
+    ("018", mapping::destinations),
+    ("020", hero::throughput),
+    ("020-conditions", hero::conditions),
+    ("022", mapping::one_word),
+    ("023", raw::by_queue_pairs),
+    ("rdma-concur", raw::by_requests),
+    ("threads", beyond::threads),
+    ("zipf", beyond::popularity),
+    ("object-size", beyond::object_size),
+    ("steered-keys", beyond::steered_keys),
+    ("queue-pairs", nic::queue_pairs),
+    ("sharing", nic::sharing),
+    ("depth", nic::depth),
+    ("memory", nic::memory),
+    ("own-box", deploy::clover),
+    ("own-box-server-qps", deploy::server_qps),
+    ("own-box-connections", deploy::connections),
+    ("own-box-latency", deploy::latency),
+];
+
+/// Names of all figures.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    ALL.iter().map(|(name, _)| *name).collect()
+}
+
+/// The figures of these names, or all if there are none, and the runs that they need.
 ///
 /// # Errors
 /// When a preset or a published table cannot be read.
 pub fn figures(
     effort: Effort,
     published: &Published,
-    is_wanted: &dyn Fn(&Figure) -> bool,
-    jobs: &mut Jobs,
-) -> Result<Vec<Figure>, SceneError> {
-    const ALL: [Make; 9] = [
-        june::figures,
-        drawn::prototype_limits,
-        hero::figures,
-        mapping::figures,
-        raw::figures,
-        drawn::reordering,
-        beyond::figures,
-        nic::figures,
-        deploy::figures,
-    ];
+    names: &[String],
+) -> Result<(Vec<Figure>, Jobs), SceneError> {
+    let mut stage = Stage { effort, published, jobs: Jobs::default() };
     let mut figures = Vec::new();
-    for make in ALL {
-        // What a figure that is not wanted would need is forgotten.
-        let wanted = make(effort, published, &mut Jobs::default())?;
-        if wanted.iter().any(is_wanted) {
-            figures.extend(make(effort, published, jobs)?.into_iter().filter(is_wanted));
+    for (name, make) in ALL {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            figures.push(make(&mut stage)?);
         }
     }
-    Ok(figures)
+    Ok((figures, stage.jobs))
 }

@@ -1,10 +1,9 @@
 //! Predictions for single verbs: queue pairs, sharing, requests outstanding, memory.
 
-use super::Effort;
-use crate::nic::{Params, Preset};
+use super::{Effort, Stage};
+use crate::nic::Preset;
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
-use crate::paper::jobs::{Job, Jobs, Metric};
-use crate::paper::published::Published;
+use crate::paper::jobs::{Job, Metric};
 use crate::paper::scene::SceneError;
 use crate::verbs::{Pace, RawOp, Sharing, VerbsPlan};
 
@@ -32,23 +31,8 @@ fn curve(series: String, slot: usize) -> Curve {
     Curve { series, slot, metric: Metric::Mops, points: Vec::new() }
 }
 
-pub(super) fn figures(
-    effort: Effort,
-    _published: &Published,
-    jobs: &mut Jobs,
-) -> Result<Vec<Figure>, SceneError> {
-    let connectx_6 = Preset::load("connectx-6")?.params;
-    let connectx_5 = Preset::load("connectx-5")?.params;
-    Ok(vec![
-        queue_pairs(effort, jobs)?,
-        sharing(effort, &connectx_6, jobs),
-        depth(effort, &connectx_6, jobs),
-        memory(effort, &connectx_5, jobs),
-    ])
-}
-
 /// Panels: WRITE and READ of each preset; curves: requests outstanding per thread.
-fn queue_pairs(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
+pub(super) fn queue_pairs(stage: &mut Stage) -> Result<Figure, SceneError> {
     let mut panels = Vec::new();
     for preset in PRESETS {
         let params = Preset::load(preset)?.params;
@@ -59,7 +43,7 @@ fn queue_pairs(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
             let mut panel = Panel::new(&experiment, &heading, x, MOPS);
             for (slot, window) in WINDOWS.into_iter().enumerate() {
                 let mut curve = curve(format!("{window} outstanding per thread"), slot);
-                for qps in effort.pick(&QPS) {
+                for qps in stage.effort.pick(&QPS) {
                     let plan = VerbsPlan {
                         op,
                         size: 32,
@@ -68,7 +52,7 @@ fn queue_pairs(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
                         sharing: Sharing::Many(qps / WORKERS),
                         ..VerbsPlan::new(&params)
                     };
-                    curve.points.push((qps as f64, jobs.add(job(plan, effort))));
+                    curve.points.push((qps as f64, stage.jobs.add(job(plan, stage.effort))));
                 }
                 panel.curves.push(curve);
             }
@@ -87,7 +71,8 @@ fn queue_pairs(effort: Effort, jobs: &mut Jobs) -> Result<Figure, SceneError> {
     })
 }
 
-fn sharing(effort: Effort, params: &Params, jobs: &mut Jobs) -> Figure {
+pub(super) fn sharing(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let params = Preset::load("connectx-6")?.params;
     let ways = [
         ("one for all", Sharing::All, false),
         ("one for 4 threads", Sharing::Threads(4), false),
@@ -99,20 +84,20 @@ fn sharing(effort: Effort, params: &Params, jobs: &mut Jobs) -> Figure {
     let mut panel = Panel::new("sharing", "8-byte READs, 8 outstanding per thread", x, MOPS);
     for (slot, (series, sharing, own_doorbells)) in ways.into_iter().enumerate() {
         let mut curve = curve(series.to_owned(), slot);
-        for threads in effort.pick(&THREADS) {
+        for threads in stage.effort.pick(&THREADS) {
             let plan = VerbsPlan {
                 threads,
                 outstanding: 8,
                 pace: Pace::Batch,
                 sharing,
                 own_doorbells,
-                ..VerbsPlan::new(params)
+                ..VerbsPlan::new(&params)
             };
-            curve.points.push((threads as f64, jobs.add(job(plan, effort))));
+            curve.points.push((threads as f64, stage.jobs.add(job(plan, stage.effort))));
         }
         panel.curves.push(curve);
     }
-    Figure {
+    Ok(Figure {
         name: "sharing",
         title: "READs by number of threads and who shares a queue pair, ConnectX-6",
         about: "A shared queue pair's lock costs more than anything else; shared doorbell registers \
@@ -121,10 +106,11 @@ fn sharing(effort: Effort, params: &Params, jobs: &mut Jobs) -> Figure {
                 fit, not a prediction.",
         columns: 1,
         panels: vec![panel],
-    }
+    })
 }
 
-fn depth(effort: Effort, params: &Params, jobs: &mut Jobs) -> Figure {
+pub(super) fn depth(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let params = Preset::load("connectx-6")?.params;
     let mut panels = Vec::new();
     for (name, op) in [("READ", RawOp::Read), ("WRITE", RawOp::Write)] {
         let experiment = format!("depth-{}", name.to_lowercase());
@@ -133,22 +119,22 @@ fn depth(effort: Effort, params: &Params, jobs: &mut Jobs) -> Figure {
         let mut panel = Panel::new(&experiment, &heading, x, MOPS);
         for (slot, threads) in [1, 4, 16, 48, 96].into_iter().enumerate() {
             let mut curve = curve(format!("{threads} threads"), slot);
-            for outstanding in effort.pick(&OUTSTANDING) {
+            for outstanding in stage.effort.pick(&OUTSTANDING) {
                 let plan = VerbsPlan {
                     op,
                     threads,
                     outstanding,
                     pace: Pace::Batch,
                     own_doorbells: true,
-                    ..VerbsPlan::new(params)
+                    ..VerbsPlan::new(&params)
                 };
-                curve.points.push((outstanding as f64, jobs.add(job(plan, effort))));
+                curve.points.push((outstanding as f64, stage.jobs.add(job(plan, stage.effort))));
             }
             panel.curves.push(curve);
         }
         panels.push(panel);
     }
-    Figure {
+    Ok(Figure {
         name: "depth",
         title: "READs and WRITEs by threads and requests outstanding, ConnectX-6",
         about: "More outstanding helps until the adapter's cache of work requests is full: then each \
@@ -156,10 +142,11 @@ fn depth(effort: Effort, params: &Params, jobs: &mut Jobs) -> Figure {
         wrong: "Fitted to SMART's READs with 24 threads; WRITEs are predicted.",
         columns: 2,
         panels,
-    }
+    })
 }
 
-fn memory(effort: Effort, params: &Params, jobs: &mut Jobs) -> Figure {
+pub(super) fn memory(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let params = Preset::load("connectx-5")?.params;
     const KEYS: [u64; 2] = [1, 1_024];
     let mut panels = Vec::new();
     for (name, op) in [("CAS", RawOp::Cas), ("READ", RawOp::Read), ("WRITE", RawOp::Write)] {
@@ -171,24 +158,24 @@ fn memory(effort: Effort, params: &Params, jobs: &mut Jobs) -> Figure {
                 let place = if device_memory { "device" } else { "host" };
                 let slot = panel.curves.len();
                 let mut curve = curve(format!("{place} memory, {keys} keys"), slot);
-                for outstanding in effort.pick(&[1_usize, 2, 4, 8, 16]) {
+                for outstanding in stage.effort.pick(&[1_usize, 2, 4, 8, 16]) {
                     let plan = VerbsPlan {
                         op,
                         threads: 24,
                         outstanding,
                         keys,
                         device_memory,
-                        ..VerbsPlan::new(params)
+                        ..VerbsPlan::new(&params)
                     };
-                    let job = job(plan, effort);
-                    curve.points.push(((24 * outstanding) as f64, jobs.add(job)));
+                    let job = job(plan, stage.effort);
+                    curve.points.push(((24 * outstanding) as f64, stage.jobs.add(job)));
                 }
                 panel.curves.push(curve);
             }
         }
         panels.push(panel);
     }
-    Figure {
+    Ok(Figure {
         name: "memory",
         title: "Verbs in host and device memory, on one address and many, ConnectX-5",
         about: "Compare-and-swaps of one word go one by one; in the adapter's own memory three times \
@@ -196,5 +183,5 @@ fn memory(effort: Effort, params: &Params, jobs: &mut Jobs) -> Figure {
         wrong: "Only compare-and-swaps of one word were measured in both memories.",
         columns: 3,
         panels,
-    }
+    })
 }

@@ -1,37 +1,29 @@
 //! Experiment `023` and the paper's `rdma_concur`: raw verbs without a middlebox.
 
-use super::Effort;
+use super::{Effort, Stage};
 use crate::calibrate;
 use crate::nic::Preset;
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
-use crate::paper::jobs::{Job, Jobs, Metric};
-use crate::paper::published::{Published, raw};
+use crate::paper::jobs::{Job, Metric};
+use crate::paper::published::raw;
 use crate::paper::scene::SceneError;
 
 /// With little effort, one of so many points.
 const QUICK: usize = 7;
+const Y: Axis = Axis::linear("throughput", "Mops/s");
 
-pub(super) fn figures(
-    effort: Effort,
-    _published: &Published,
-    jobs: &mut Jobs,
-) -> Result<Vec<Figure>, SceneError> {
+/// The panel of an experiment, with its curves.
+fn panel(stage: &mut Stage, mut panel: Panel) -> Result<Vec<Panel>, SceneError> {
     let params = Preset::load("connectx-5")?.params;
-    let y = Axis::linear("throughput", "Mops/s");
-    let heading = "8-byte WRITEs, a thread for each queue pair";
-    let by_qps = Panel::new("023", heading, Axis::linear("queue pairs", ""), y);
-    let heading = "independent addresses, 24 queue pairs";
-    let x = Axis::linear("requests outstanding", "");
-    let by_requests = Panel::new("rdma-concur", heading, x, y);
-    let mut panels = [by_qps, by_requests];
     for (number, (row, setup)) in calibrate::predictions()?.iter().enumerate() {
-        if effort == Effort::Quick && number % QUICK != 0 {
+        let (experiment, series) = raw(row, setup);
+        let is_left_out = stage.effort == Effort::Quick && !number.is_multiple_of(QUICK);
+        if experiment != panel.experiment || is_left_out {
             continue;
         }
-        let (experiment, series) = raw(row, setup);
-        let panel = &mut panels[usize::from(experiment == "rdma-concur")];
         let slot = panel.curves.len();
-        let job = jobs.add(Job::Verbs(Box::new(calibrate::verbs::plan(&params, setup))));
+        let job = Job::Verbs(Box::new(calibrate::verbs::plan(&params, setup)));
+        let job = stage.jobs.add(job);
         let Ok(x) = row.x.parse() else { continue };
         match panel.curves.iter_mut().find(|curve| curve.series == series) {
             Some(curve) => curve.points.push((x, job)),
@@ -43,32 +35,34 @@ pub(super) fn figures(
             }),
         }
     }
-    let [by_qps, by_requests] = panels;
-    let figure = |name, title, about, wrong, panel| Figure {
-        name,
-        title,
-        about,
-        wrong,
+    Ok(vec![panel])
+}
+
+pub(super) fn by_queue_pairs(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let heading = "8-byte WRITEs, a thread for each queue pair";
+    let empty = Panel::new("023", heading, Axis::linear("queue pairs", ""), Y);
+    Ok(Figure {
+        name: "023",
+        title: "WRITEs by number of queue pairs, ConnectX-5",
+        about: "A queue pair issues 18 M/s, so six fill the port: 106 bytes on the wire for each \
+                WRITE of 8.",
+        wrong: "Nothing that the points show.",
         columns: 1,
-        panels: vec![panel],
-    };
-    Ok(vec![
-        figure(
-            "023",
-            "WRITEs by number of queue pairs, ConnectX-5",
-            "A queue pair issues 18 M/s, so six fill the port: 106 bytes on the wire for each \
-             WRITE of 8.",
-            "Nothing that the points show.",
-            by_qps,
-        ),
-        figure(
-            "rdma-concur",
-            "Verbs by requests outstanding, ConnectX-5",
-            "WRITEs and READs grow with what is outstanding; compare-and-swaps stop at what the \
-             atomic unit does.",
-            "The dent between 96 and 144 requests, which all three verbs have, has no mechanism \
-             here; it makes the model's compare-and-swaps too fast beyond.",
-            by_requests,
-        ),
-    ])
+        panels: panel(stage, empty)?,
+    })
+}
+
+pub(super) fn by_requests(stage: &mut Stage) -> Result<Figure, SceneError> {
+    let heading = "independent addresses, 24 queue pairs";
+    let x = Axis::linear("requests outstanding", "");
+    Ok(Figure {
+        name: "rdma-concur",
+        title: "Verbs by requests outstanding, ConnectX-5",
+        about: "WRITEs and READs grow with what is outstanding; compare-and-swaps stop at what the \
+                atomic unit does.",
+        wrong: "The dent between 96 and 144 requests, which all three verbs have, has no mechanism \
+                here; it makes the model's compare-and-swaps too fast beyond.",
+        columns: 1,
+        panels: panel(stage, Panel::new("rdma-concur", heading, x, Y))?,
+    })
 }
