@@ -51,7 +51,7 @@ const SEED: u64 = 1;
 ///
 /// # Errors
 /// When a table cannot be read.
-pub fn predictions() -> Result<Vec<(Row, VerbsSetup)>, rows::RowError> {
+pub fn predictions() -> Result<Vec<(Row, VerbsSetup)>, qpmux_plots::table::TableError> {
     let mut all = Vec::new();
     for (file, text) in PREDICTIONS {
         for row in rows::parse(file, text)? {
@@ -174,7 +174,7 @@ impl Calibration {
         files::make_results_dir(dir)?;
         let write = |preset: &Preset| {
             let path = dir.join(format!("{}.toml", preset.name));
-            files::write_whole(&path, preset.file_with(&preset.params)?.as_bytes())?;
+            files::write_whole(&path, preset.file_with(&preset.params).as_bytes())?;
             Ok(path)
         };
         self.presets.iter().map(write).collect()

@@ -43,7 +43,7 @@ pub enum SceneError {
     Era(#[from] EraError),
     /// A published table cannot be read.
     #[error(transparent)]
-    Rows(#[from] crate::calibrate::rows::RowError),
+    Rows(#[from] qpmux_plots::table::TableError),
     /// There is no such adapter.
     #[error(transparent)]
     Adapter(#[from] PresetError),
