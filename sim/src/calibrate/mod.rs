@@ -174,7 +174,7 @@ impl Calibration {
         files::make_results_dir(dir)?;
         let write = |preset: &Preset| {
             let path = dir.join(format!("{}.toml", preset.name));
-            files::write_whole(&path, preset.file_with(&preset.params)?.as_bytes())?;
+            files::write_whole(&path, preset.file_with(&preset.params).as_bytes())?;
             Ok(path)
         };
         self.presets.iter().map(write).collect()

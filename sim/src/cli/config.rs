@@ -1,4 +1,4 @@
-//! `--config FILE.toml`: the options of a command, written in a file.
+//! `--config FILE.toml`: the options of a command, written in a file; `--print-config` writes one.
 //!
 //! A key is an option's name without dashes in front. What stands on the command line comes after
 //! the file's options, and so overrides them.
@@ -7,8 +7,12 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context;
-use clap::Command;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
 use toml::{Table, Value};
+
+/// Options that are about files of options.
+const ABOUT_FILES: [&str; 2] = ["config", "print-config"];
 
 /// Replaces `--config FILE` of a subcommand by the options in the file, in front of all others.
 ///
@@ -42,7 +46,7 @@ fn options(path: &Path, command: &Command) -> anyhow::Result<Vec<String>> {
     for (key, value) in &table {
         let line =
             1 + text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0);
-        if !known.contains(&key.as_str()) || key == "config" {
+        if !known.contains(&key.as_str()) || ABOUT_FILES.contains(&key.as_str()) {
             let nearest = known.iter().min_by_key(|name| crate::text::distance(name, key));
             anyhow::bail!(
                 "{file}:{line}: no option `{key}`; the nearest is `{}`",
@@ -74,10 +78,68 @@ fn add(options: &mut Vec<String>, key: &str, value: &Value) -> Option<()> {
     Some(())
 }
 
+/// An option's name, and its values.
+pub(super) type Given = (String, Vec<String>);
+
+/// A file with all options of a command: those that were given, those that have a value by default,
+/// and in the place of either those that are `resolved`.
+pub(super) fn render(command: &Command, matches: &ArgMatches, resolved: &[Given]) -> String {
+    let all = command.get_arguments().filter_map(|arg| {
+        let long = arg.get_long().filter(|long| !ABOUT_FILES.contains(long))?;
+        let source = matches.value_source(arg.get_id().as_str())?;
+        let raw = matches.get_raw(arg.get_id().as_str())?;
+        let values = raw.map(|value| value.to_string_lossy().into_owned()).collect();
+        let given: Given = (long.to_owned(), values);
+        (!resolved.iter().any(|(name, _)| name == long)).then_some((given, source))
+    });
+    let (by_default, given): (Vec<_>, Vec<_>) =
+        all.partition(|(_, source)| *source == ValueSource::DefaultValue);
+    let mut given: Vec<Given> = given.into_iter().map(|(given, _)| given).collect();
+    given.extend_from_slice(resolved);
+    // Of defaults some make no sense, or are not allowed, beside what was given.
+    let lasts = by_default.into_iter().filter(|(option, _)| {
+        let mut args = vec!["sim".to_owned()];
+        for (name, values) in given.iter().chain([option]) {
+            // No option can be refused that says what it would be without.
+            let _ = add(&mut args, name, &value(values));
+        }
+        command.clone().try_get_matches_from(args).is_ok()
+    });
+    let lasts: Vec<Given> = lasts.map(|(option, _)| option).collect();
+    given.extend(lasts);
+    given.sort();
+    given
+        .iter()
+        .fold(String::new(), |text, (name, values)| text + &format!("{name} = {}\n", value(values)))
+}
+
+/// An option's values as they are written in a file.
+fn value(values: &[String]) -> Value {
+    let one = |text: &String| {
+        let parsed = toml::from_str::<Table>(&format!("x = {text}")).ok();
+        let plain = parsed.and_then(|mut table| table.remove("x")).filter(|plain| {
+            // What would be read as something else is a string.
+            let same = |printed: String| printed == *text;
+            match plain {
+                Value::Boolean(_) => true,
+                Value::Integer(number) => same(number.to_string()),
+                Value::Float(number) => same(number.to_string()),
+                _ => false,
+            }
+        });
+        plain.unwrap_or_else(|| Value::String(text.clone()))
+    };
+    match values {
+        [text] => one(text),
+        _ => Value::Array(values.iter().map(one).collect()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::expand;
-    use clap::CommandFactory;
+    use crate::cli::{Cli, Command};
+    use clap::{CommandFactory, FromArgMatches};
 
     fn expanded(text: &str, more: &[&str]) -> anyhow::Result<Vec<String>> {
         let dir = tempfile::tempdir()?;
@@ -85,10 +147,10 @@ mod tests {
         std::fs::write(&path, text)?;
         let path = path.to_string_lossy().into_owned();
         let args = ["qpmux", "sim", "--config", &path].into_iter().chain(more.iter().copied());
-        let cli = crate::cli::Cli::command();
+        let cli = Cli::command();
         let command = cli.find_subcommand("sim").unwrap();
         let args = expand(args.map(Into::into).collect(), "sim", command)?;
-        crate::cli::Cli::command().try_get_matches_from(&args)?;
+        Cli::command().try_get_matches_from(&args)?;
         Ok(args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect())
     }
 
@@ -110,6 +172,61 @@ mod tests {
             "8",
         ];
         assert_eq!(args, expected);
+    }
+
+    /// What `--print-config` says of options.
+    fn printed(args: &[String]) -> String {
+        let matches = Cli::command().try_get_matches_from(args).unwrap();
+        let Command::Sim(sim) = Cli::from_arg_matches(&matches).unwrap().command else { panic!() };
+        sim.config(matches.subcommand_matches("sim").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_printed_says_the_same_when_it_is_read() {
+        for line in [
+            "",
+            "--app lock --guarded --switch 5:steer=all --switch 9:steer=none --map all --uniform",
+            "--workload read --json",
+            "--workload cas --nic connectx-3 --server-nic connectx-6 --set post_ns=33.25",
+            "--workload write --arrivals 1e5 --set-server inbound_ns=7 --zipf 0.5",
+            "--workload lock --middlebox prototype --set-middlebox send_ns=5 --qp-sharing x3",
+            "--trace a.pcap --think 0 --set-network queue_bytes=70000 --pages 1G",
+        ] {
+            let args = ["qpmux", "sim"].into_iter().chain(line.split_whitespace());
+            let first = printed(&args.map(str::to_owned).collect::<Vec<_>>());
+            let second = printed(&expanded(&first, &[]).unwrap());
+            assert_eq!(first, second, "{line}");
+        }
+    }
+
+    #[test]
+    fn presets_and_what_replaces_their_values_are_printed() {
+        let line = "qpmux sim --workload cas --nic connectx-3 --server-nic connectx-6 \
+                    --set post_ns=33.25 --set-server poll_ns=8 --middlebox prototype \
+                    --set-middlebox send_ns=5 --set-network least_gbps=2";
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let table: toml::Table = toml::from_str(&printed(&args)).unwrap();
+        let has = |key: &str, setting: &str| {
+            table[key].as_array().unwrap().iter().any(|value| value.as_str() == Some(setting))
+        };
+        let presets = ["connectx-3", "connectx-6"].map(|name| crate::nic::Preset::load(name));
+        let [client, server] = presets.map(|preset| preset.unwrap().params);
+        assert_ne!(client.message_ns, server.message_ns);
+        for (key, setting) in [
+            ("set", "post_ns=33.25".to_owned()),
+            ("set", format!("message_ns={}", client.message_ns)),
+            ("set", format!("poll_ns={}", client.poll_ns)),
+            ("set-server", "post_ns=33.25".to_owned()),
+            ("set-server", format!("message_ns={}", server.message_ns)),
+            ("set-server", "poll_ns=8".to_owned()),
+            ("set-middlebox", "send_ns=5".to_owned()),
+            ("set-network", "least_gbps=2".to_owned()),
+        ] {
+            assert!(has(key, &setting), "{key}: {setting}");
+        }
+        let boxed = table["set-middlebox"].as_array().unwrap().len();
+        assert_eq!(boxed, crate::cluster::BoxParams::SPECS.len());
+        assert_eq!(table["threads"].as_integer(), Some(8), "also what nobody has given");
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod verbs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::connections_file::KnownConnections;
 
@@ -87,14 +87,16 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let result = match Cli::parse_from(args).command {
+    let matches = Cli::command().get_matches_from(args);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
         Command::Bench(args) => bench::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Paper(args) => paper::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Replay(args) => replay::run(&args),
-        Command::Sim(args) => sim::run(&args),
+        Command::Sim(args) => sim::run(&args, matches.subcommand_matches("sim")),
         Command::Synth(args) => synth::run(&args),
         Command::Torture(args) => torture::run(&args),
     };

@@ -2,15 +2,19 @@
 
 use std::str::FromStr;
 
+use anyhow::Context;
 use qpmux_engine::policy::Profile;
 use qpmux_workloads::keys::{KeyDistribution, Ycsb};
 use qpmux_workloads::load_profile;
 
-use super::Outcome;
+use clap::{ArgMatches, CommandFactory};
+
+use super::config::{self, Given};
 use super::output::print;
 use super::policy::{PolicyArgs, SwitchArg, parse_fraction};
 use super::progress::Progress;
-use super::verbs::{Common, VerbsArgs};
+use super::verbs::{Common, VerbsArgs, settings};
+use super::{Cli, Outcome};
 use crate::apps::{
     self, Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release,
     engine_config,
@@ -23,7 +27,8 @@ use crate::verbs::{self, RawOp};
 #[command(args_override_self = true)]
 #[command(after_help = "Example:\n  qpmux sim --workload A --threads 32 --keys 64 --map all\n  \
     qpmux sim --app lock --threads 64 --keys 128 --loss 0.001\n  \
-    qpmux sim --threads 32 --keys 64 --map all --switch 5000:steer=all,atomics=replace\n\n\
+    qpmux sim --threads 32 --keys 64 --map all --switch 5000:steer=all,atomics=replace\n  \
+    qpmux sim --workload cas --nic connectx-6 --print-config > run.toml\n\n\
     Clients, adapters and servers are modelled, with real frames and real memory; network and\n\
     adapters are ideal, so throughput counts round trips and nothing else. The exit status is\n\
     1 if a rule of the transport was broken, a read was stale, a commit or a lock was lost, or\n\
@@ -118,6 +123,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     #[allow(dead_code, reason = "it is replaced by the file's options before these are parsed")]
     config: Option<std::path::PathBuf>,
+    /// Do not run: print all options that hold, as a file for --config. Of adapters, network and
+    /// middlebox it has each number.
+    #[arg(long)]
+    print_config: bool,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -196,7 +205,35 @@ impl Args {
         };
         let by_default = if self.verbs.trace.is_some() { "kv" } else { "lock-table" };
         let profile = load_profile(self.profile.as_deref().unwrap_or(by_default))?;
-        Ok(Some(verbs::Middlebox { costs: BoxParams::load(name)?, engine: self.setup(profile) }))
+        let mut costs = BoxParams::load(name)?;
+        self.verbs.set_middlebox(&mut costs)?;
+        Ok(Some(verbs::Middlebox { costs, engine: self.setup(profile) }))
+    }
+
+    /// All options that hold, as a file.
+    pub(super) fn config(&self, matches: &ArgMatches) -> anyhow::Result<String> {
+        let resolved = match (&self.verbs.trace, self.workload) {
+            (None, Workload::Ycsb(workload)) => {
+                self.plan(workload)?;
+                Vec::new()
+            }
+            _ => self.numbers()?,
+        };
+        let mut cli = Cli::command();
+        cli.build();
+        let sim = cli.find_subcommand("sim").context("there is `sim`")?;
+        Ok(config::render(sim, matches, &resolved))
+    }
+
+    /// Each number of what costs something.
+    fn numbers(&self) -> anyhow::Result<Vec<Given>> {
+        let common = self.common()?;
+        let mut all = self.verbs.numbers(&common)?;
+        if let Some(middlebox) = &common.middlebox {
+            let settings = settings(BoxParams::SPECS, |name| middlebox.costs.get(name));
+            all.push(("set-middlebox".to_owned(), settings));
+        }
+        Ok(all)
     }
 
     fn setup(&self, profile: Profile) -> EngineSetup {
@@ -273,7 +310,11 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args, matches: Option<&ArgMatches>) -> anyhow::Result<Outcome> {
+    if let Some(matches) = matches.filter(|_| args.print_config) {
+        print!("{}", args.config(matches)?);
+        return Ok(Outcome::Good);
+    }
     if let Some(capture) = &args.verbs.trace {
         return args.verbs.run_trace(capture, &args.common()?);
     }

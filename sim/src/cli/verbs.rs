@@ -7,10 +7,12 @@ use std::time::Instant;
 use qpmux_workloads::keys::KeyDistribution;
 
 use super::Outcome;
+use super::config::Given;
 use super::output::print;
 use super::progress::{Progress, file_len};
+use crate::cluster::BoxParams;
 use crate::connections_file::KnownConnections;
-use crate::nic::{Network, Params, Preset};
+use crate::nic::{Network, Params, Preset, Spec};
 use crate::replay::{Progress as Step, read_script};
 use crate::verbs::{
     Conditions, Middlebox, Pace, RawOp, Sharing, TracePlan, VerbsError, VerbsOutcome, VerbsPlan,
@@ -30,6 +32,12 @@ pub(super) struct VerbsArgs {
     /// Gives a parameter of the adapters another value; may be given more than once.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<Setting>,
+    /// The same for the server's adapter alone, after --set.
+    #[arg(long, value_name = "NAME=VALUE")]
+    set_server: Vec<Setting>,
+    /// Gives a parameter of the middlebox another value; may be given more than once.
+    #[arg(long, value_name = "NAME=VALUE")]
+    set_middlebox: Vec<Setting>,
     /// Operations that a thread may have outstanding.
     #[arg(long, default_value_t = 1, value_name = "N")]
     outstanding: usize,
@@ -192,15 +200,38 @@ pub(super) struct Common {
 impl VerbsArgs {
     /// Adapters of clients and of servers.
     fn adapters(&self) -> anyhow::Result<[Params; 2]> {
-        let preset = |name: &str| -> anyhow::Result<_> {
+        let preset = |name: &str, more: &[Setting]| -> anyhow::Result<_> {
             let mut params = Preset::load(name)?.params;
-            for Setting(name, value) in &self.set {
+            for Setting(name, value) in self.set.iter().chain(more) {
                 params.set(name, *value)?;
             }
             Ok(params)
         };
         let server = self.server_nic.as_deref().unwrap_or(&self.nic);
-        Ok([preset(&self.nic)?, preset(server)?])
+        Ok([preset(&self.nic, &[])?, preset(server, &self.set_server)?])
+    }
+
+    /// Gives a middlebox the values that it is to have.
+    pub(super) fn set_middlebox(&self, costs: &mut BoxParams) -> anyhow::Result<()> {
+        for Setting(name, value) in &self.set_middlebox {
+            costs.set(name, *value)?;
+        }
+        Ok(())
+    }
+
+    /// Each number of adapters and network, as options.
+    pub(super) fn numbers(&self, common: &Common) -> anyhow::Result<Vec<Given>> {
+        let [client, server] = self.adapters()?;
+        let network = self.conditions(common)?.network;
+        let mut all = vec![
+            ("set".to_owned(), settings(Params::SPECS, |name| client.get(name))),
+            ("set-network".to_owned(), settings(Network::SPECS, |name| network.get(name))),
+        ];
+        if server != client {
+            let settings = settings(Params::SPECS, |name| server.get(name));
+            all.push(("set-server".to_owned(), settings));
+        }
+        Ok(all)
     }
 
     /// What the network does, and how adapters take it.
@@ -311,6 +342,12 @@ impl VerbsArgs {
         print(common.json, &report, &report.render_text(threads))?;
         Ok(if report.is_good() { Outcome::Good } else { Outcome::CheckFailed })
     }
+}
+
+/// Values of parameters, as they are given to an option.
+pub(super) fn settings(specs: &[Spec], value: impl Fn(&str) -> Option<f64>) -> Vec<String> {
+    let setting = |spec: &Spec| Some(format!("{}={}", spec.name, value(spec.name)?));
+    specs.iter().filter_map(setting).collect()
 }
 
 /// Makes the run of a seed, and tells how far it is.

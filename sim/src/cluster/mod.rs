@@ -43,7 +43,7 @@ pub use op::Part;
 pub(crate) use op::{Op, PARTS};
 pub use pair::ConnectionSetup;
 pub(crate) use receive::Arrival;
-pub use station::{BoxCounts, BoxError, BoxParams};
+pub use station::{BoxCounts, BoxParams};
 
 use crate::event::{Ps, Queue};
 use crate::memory::Memory;

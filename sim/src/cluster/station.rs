@@ -1,14 +1,12 @@
 //! What a middlebox costs: cores that take frames from rings in bursts, the locks that they share,
 //! and cores that send.
 
-use std::collections::{BTreeMap, VecDeque};
-
-use serde::Deserialize;
+use std::collections::VecDeque;
 
 use super::frames::FrameId;
 use super::order::Order;
 use crate::event::{NS, Ps, ps};
-use crate::nic::{HandOff, Lock, ParamError, Server, Sourced, parameters};
+use crate::nic::{HandOff, Lock, Named, PresetError, Server, parameters};
 
 parameters! {
     /// Everything that a middlebox costs. Times in ns, unless a name says otherwise.
@@ -51,46 +49,30 @@ parameters! {
     link_gbps: 1..=1000,
 }
 
-const FILES: [(&str, &str); 5] = [
-    ("qpmux", include_str!("../../presets/middleboxes/qpmux.toml")),
-    ("prototype", include_str!("../../presets/middleboxes/prototype.toml")),
-    ("switch", include_str!("../../presets/middleboxes/switch.toml")),
-    ("smartnic-on-path", include_str!("../../presets/middleboxes/smartnic-on-path.toml")),
-    ("smartnic-off-path", include_str!("../../presets/middleboxes/smartnic-off-path.toml")),
-];
-
-/// Why there is no such middlebox.
-#[derive(Debug, thiserror::Error)]
-pub enum BoxError {
-    /// No preset has this name.
-    #[error("no middlebox `{0}`; there are {list}", list = FILES.map(|(name, _)| name).join(", "))]
-    Unknown(String),
-    /// It cannot be read.
-    #[error("middlebox {0}: {1}")]
-    Syntax(&'static str, #[source] toml::de::Error),
-    /// Its parameters are none.
-    #[error("middlebox {0}: {1}")]
-    Params(&'static str, #[source] ParamError),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(rename = "title")]
-    _title: String,
-    parameters: BTreeMap<String, Sourced>,
-}
+/// Middleboxes that are known by name.
+const MIDDLEBOXES: Named = Named::new(
+    "middlebox",
+    &[
+        ("qpmux", include_str!("../../presets/middleboxes/qpmux.toml")),
+        ("prototype", include_str!("../../presets/middleboxes/prototype.toml")),
+        ("switch", include_str!("../../presets/middleboxes/switch.toml")),
+        ("smartnic-on-path", include_str!("../../presets/middleboxes/smartnic-on-path.toml")),
+        ("smartnic-off-path", include_str!("../../presets/middleboxes/smartnic-off-path.toml")),
+    ],
+);
 
 impl BoxParams {
     /// The middlebox of that name.
     ///
     /// # Errors
     /// When there is none, or its file is wrong.
-    pub fn load(name: &str) -> Result<Self, BoxError> {
-        let found = FILES.iter().find(|(known, _)| *known == name);
-        let &(name, text) = found.ok_or_else(|| BoxError::Unknown(name.to_owned()))?;
-        let file: File = toml::from_str(text).map_err(|error| BoxError::Syntax(name, error))?;
-        Self::from_sourced(&file.parameters).map_err(|error| BoxError::Params(name, error))
+    pub fn load(name: &str) -> Result<Self, PresetError> {
+        MIDDLEBOXES.load(name)?.params(Self::from_sourced)
+    }
+
+    /// The names of all.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        MIDDLEBOXES.names()
     }
 }
 
@@ -257,13 +239,13 @@ impl Station {
 
 #[cfg(test)]
 mod tests {
-    use super::{BoxParams, FILES, Station};
+    use super::{BoxParams, Station};
     use crate::cluster::frames::Frames;
     use crate::event::{NS, ps};
 
     #[test]
     fn all_presets_can_be_read() {
-        for (name, _) in FILES {
+        for name in BoxParams::names() {
             BoxParams::load(name).unwrap();
         }
     }

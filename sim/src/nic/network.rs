@@ -1,8 +1,6 @@
 //! What a network does to packets that meet in it, and what adapters do about that, as numbers.
 
-use std::collections::BTreeMap;
-
-use super::{Sourced, parameters};
+use super::{Named, parameters};
 
 parameters! {
     /// A switch's queues, and congestion control (DCQCN: Zhu et al., SIGCOMM 2015).
@@ -36,12 +34,14 @@ parameters! {
     least_gbps: 0.001..=1000,
 }
 
+const NETWORKS: Named =
+    Named::new("network", &[("network", include_str!("../../presets/network.toml"))]);
+
 impl Default for Network {
     /// The preset's numbers; which of them nobody has looked up, it says.
     fn default() -> Self {
-        let sourced: BTreeMap<String, Sourced> =
-            toml::from_str(include_str!("../../presets/network.toml")).expect("tested");
-        Self::from_sourced(&sourced).expect("tested")
+        let loaded = NETWORKS.load("network").expect("tested");
+        loaded.params(Self::from_sourced).expect("tested")
     }
 }
 

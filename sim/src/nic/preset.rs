@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
-use super::params::{Kind, ParamError, Params, Sourced};
+use super::named::{Loaded, Named, PresetError};
+use super::params::{Kind, Params, Sourced};
 
 /// An adapter that is known by name.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,23 +18,8 @@ pub struct Preset {
     pub own: Vec<String>,
     /// Their values.
     pub params: Params,
-}
-
-/// Why there is no such preset.
-#[derive(Debug, thiserror::Error)]
-pub enum PresetError {
-    /// No preset has this name.
-    #[error("no adapter `{0}`; there are {list}", list = NAMES.join(", "))]
-    Unknown(String),
-    /// It cannot be read.
-    #[error("preset {0}: {1}")]
-    Syntax(&'static str, #[source] toml::de::Error),
-    /// It is based on itself, if indirectly.
-    #[error("preset {0} is based on itself")]
-    Circle(&'static str),
-    /// Its parameters are none.
-    #[error("preset {0}: {1}")]
-    Params(&'static str, #[source] ParamError),
+    /// Its own file.
+    text: &'static str,
 }
 
 const FILES: [(&str, &str); 5] = [
@@ -57,21 +41,7 @@ pub const NAMES: [&str; FILES.len()] = {
     names
 };
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    title: String,
-    /// The preset whose parameters hold where this one gives none.
-    based_on: Option<String>,
-    parameters: BTreeMap<String, Sourced>,
-}
-
-fn file(name: &str) -> Result<(&'static str, &'static str, File), PresetError> {
-    let found = FILES.iter().find(|(known, _)| *known == name);
-    let &(name, text) = found.ok_or_else(|| PresetError::Unknown(name.to_owned()))?;
-    let file = toml::from_str(text).map_err(|error| PresetError::Syntax(name, error))?;
-    Ok((name, text, file))
-}
+const ADAPTERS: Named = Named::new("adapter", &FILES);
 
 impl Preset {
     /// The preset of that name.
@@ -79,24 +49,10 @@ impl Preset {
     /// # Errors
     /// When there is none, or its file, or one that it is based on, is wrong.
     pub fn load(name: &str) -> Result<Self, PresetError> {
-        let (name, _, File { title, based_on, parameters }) = file(name)?;
-        let own = parameters.keys().cloned().collect();
-        let mut sourced = parameters;
-        let mut next = based_on;
-        for _ in 0..FILES.len() {
-            let Some(base) = next else { break };
-            let (_, _, File { based_on, parameters, .. }) = file(&base)?;
-            for (name, parameter) in parameters {
-                sourced.entry(name).or_insert(parameter);
-            }
-            next = based_on;
-        }
-        if next.is_some() {
-            return Err(PresetError::Circle(name));
-        }
-        let params =
-            Params::from_sourced(&sourced).map_err(|error| PresetError::Params(name, error))?;
-        Ok(Self { name, title, sourced, own, params })
+        let loaded = ADAPTERS.load(name)?;
+        let params = loaded.params(Params::from_sourced)?;
+        let Loaded { name, title, sourced, own, text, .. } = loaded;
+        Ok(Self { name, title, sourced, own, params, text })
     }
 
     /// The parameters that measurements of this adapter fit: its own ones, not those of the preset
@@ -110,16 +66,14 @@ impl Preset {
     }
 
     /// The preset's own file with these values in it, and all else as it was.
-    ///
-    /// # Errors
-    /// When the preset's file cannot be read.
-    pub fn file_with(&self, params: &Params) -> Result<String, PresetError> {
-        let (_, text, _) = file(self.name)?;
-        let lines = text.lines().map(|line| match self.fitted().find(|name| gives(line, name)) {
-            Some(name) => with_value(line, params.get(name).unwrap_or(f64::NAN)),
-            None => line.to_owned(),
-        });
-        Ok(lines.fold(String::new(), |text, line| text + &line + "\n"))
+    #[must_use]
+    pub fn file_with(&self, params: &Params) -> String {
+        let lines =
+            self.text.lines().map(|line| match self.fitted().find(|name| gives(line, name)) {
+                Some(name) => with_value(line, params.get(name).unwrap_or(f64::NAN)),
+                None => line.to_owned(),
+            });
+        lines.fold(String::new(), |text, line| text + &line + "\n")
     }
 }
 
@@ -177,14 +131,14 @@ mod tests {
     #[test]
     fn a_preset_is_written_with_other_values_and_all_else_as_it_was() {
         let preset = Preset::load("nfp6000").unwrap();
-        assert_eq!(preset.file_with(&preset.params).unwrap(), super::file("nfp6000").unwrap().1);
+        assert_eq!(preset.file_with(&preset.params), preset.text);
         let mut params = preset.params.clone();
         params.pcie_read_ns = 1234.567;
         params.pcie_gbps = 99.0;
-        let text = preset.file_with(&params).unwrap();
+        let text = preset.file_with(&params);
         assert!(text.contains("pcie_read_ns = { value = 1235, kind = \"fitted\", source"));
         assert!(text.contains("pcie_gbps = { value = 50, "), "cited, so calibration leaves it");
-        toml::from_str::<super::File>(&text).unwrap();
+        toml::from_str::<toml::Table>(&text).unwrap();
     }
 
     #[test]

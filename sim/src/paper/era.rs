@@ -7,8 +7,8 @@ use qpmux_engine::policy::Profile;
 use qpmux_workloads::load_profile;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{BoxError, BoxParams};
-use crate::nic::{ParamError, Sourced, parameters};
+use crate::cluster::BoxParams;
+use crate::nic::{ParamError, PresetError, Sourced, parameters};
 use crate::store::{Library, Mode};
 use crate::verbs::Middlebox;
 
@@ -66,7 +66,7 @@ pub enum EraError {
     Params(&'static str, #[source] ParamError),
     /// There is no such box.
     #[error(transparent)]
-    Box(#[from] BoxError),
+    Box(#[from] PresetError),
     /// Clover's profile cannot be read.
     #[error("Clover's profile: {0}")]
     Profile(String),
