@@ -132,7 +132,11 @@ mod tests {
         let fonts = Fonts::new().unwrap();
         let mut dots = Vec::new();
         let text = "xax";
-        fonts.draw(text, 40.0, false, |at, _| Ok(dots.push(at))).unwrap();
+        let mut keep = |at, _| {
+            dots.push(at);
+            Ok(())
+        };
+        fonts.draw(text, 40.0, false, &mut keep).unwrap();
         let width = fonts.width(text, 40.0, false) as i32;
         assert!(dots.iter().all(|&(right, down)| (0..=width).contains(&right) && down.abs() < 14));
         assert!(dots.iter().any(|&(_, down)| down < -8) && dots.iter().any(|&(_, down)| down > 8));

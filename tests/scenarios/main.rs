@@ -12,5 +12,6 @@ mod lossy;
 mod matrix;
 mod mutations;
 mod options;
+mod plot;
 mod support;
 mod synth;

@@ -51,7 +51,7 @@ fn check_panel(panel: &Panel) -> Result<(), PlotError> {
 
 /// Why a number has no place on an axis.
 fn misplaced(scale: &Scale, name: &str, value: f64) -> Option<String> {
-    if !(value.abs() <= LARGEST) {
+    if value.is_nan() || value.abs() > LARGEST {
         return Some(format!("{name} is {value:e}, which has no place on an axis"));
     }
     match scale {

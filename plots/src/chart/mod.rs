@@ -147,7 +147,11 @@ impl Chart {
     ///     points: vec![Point::new(1.0, 18.3), Point::new(2.0, 37.1)],
     ///     remark: String::new(),
     /// };
-    /// let axis = |title: &str| Axis { title: title.to_owned(), from_zero: true, ..Axis::default() };
+    /// let axis = |title: &str| Axis {
+    ///     title: title.to_owned(),
+    ///     from_zero: true,
+    ///     ..Axis::default()
+    /// };
     /// let panel = Panel {
     ///     heading: String::new(),
     ///     x: axis("threads"),

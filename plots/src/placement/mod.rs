@@ -138,7 +138,7 @@ impl Legend {
         let entries: Vec<_> = keys.chain([(style::SPECK, "other keys".to_owned())]).collect();
         let widths = entries.iter().map(|(_, label)| fonts.width(label, style::BODY, false));
         let slot = widths.fold(0.0, f64::max) as i32 + LEGEND_MARK + 22;
-        let left = style::MARGIN + fonts.width(LEGEND_TITLE, style::BODY, false) as i32 + 8;
+        let left = style::MARGIN + fonts.width(LEGEND_TITLE, style::BODY, false) as i32 + 16;
         let columns = (style::WIDTH - style::MARGIN - left) / slot;
         Self { entries, columns: columns.max(1), slot, left }
     }

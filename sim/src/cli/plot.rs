@@ -104,7 +104,7 @@ fn load(files: &[PathBuf]) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
+            .with_context(|| format!("cannot read {}; check the name", file.display()))?;
         rows.extend(table::parse(&file.display().to_string(), &text)?);
     }
     Ok(rows)
