@@ -11,9 +11,7 @@ use super::Outcome;
 use super::output::print;
 use super::progress::Progress;
 use crate::files;
-use crate::paper::{
-    self, Check, Effort, Era, EraFile, Figure, Fitted, Jobs, Published, Scores, checks,
-};
+use crate::paper::{self, Check, Effort, Era, Figure, Jobs, Published, Scores, checks};
 
 /// Predict the published experiments, and draw them over what was published.
 #[derive(clap::Args)]
@@ -184,7 +182,7 @@ fn render(summary: &Summary) -> String {
 /// What a fit found, with the file that it makes.
 #[derive(Serialize)]
 struct FitReport {
-    file: &'static str,
+    file: String,
     rms: Vec<f64>,
     text: String,
 }
@@ -197,13 +195,18 @@ fn fit(args: &Args) -> anyhow::Result<Outcome> {
             progress.count("fitting, sets of parameters", done, done.max(200));
         })?;
         progress.finish();
-        let text = toml::to_string(&updated(era.file()?, &fitted))?;
+        let values: Vec<(&str, f64)> = fitted
+            .iter()
+            .flat_map(|stage| stage.names.iter().map(|name| (*name, stage.value(name))))
+            .collect();
+        let text = era.file_with(&values)?;
+        let file = format!("{}.toml", era.name());
         if let Some(dir) = &args.out {
             files::make_results_dir(dir)?;
-            files::write_whole(&dir.join(era.file_name()), text.as_bytes())?;
+            files::write_whole(&dir.join(&file), text.as_bytes())?;
         }
         let rms = fitted.iter().map(|fitted| fitted.rms).collect();
-        reports.push(FitReport { file: era.file_name(), rms, text });
+        reports.push(FitReport { file, rms, text });
     }
     let mut text = String::new();
     for report in &reports {
@@ -212,18 +215,4 @@ fn fit(args: &Args) -> anyhow::Result<Outcome> {
     }
     print(args.json, &reports, &text)?;
     Ok(Outcome::Good)
-}
-
-/// An era's file with what was fitted.
-fn updated(mut file: EraFile, fitted: &[Fitted]) -> EraFile {
-    for stage in fitted {
-        for name in stage.names {
-            if let (Some(value), Some(sourced)) =
-                (stage.params.get(name), file.parameters.get_mut(*name))
-            {
-                sourced.value = crate::nic::rounded(value);
-            }
-        }
-    }
-    file
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::params::{ParamError, Sourced};
+use super::preset::rounded;
 
 /// Files of one kind of parameters.
 #[derive(Debug)]
@@ -127,6 +128,28 @@ impl Loaded {
         from_sourced(&self.sourced)
             .map_err(|error| PresetError::Params(self.what, self.name, error))
     }
+}
+
+/// A file's text with these values in it, and all else as it was.
+pub(crate) fn text_with(text: &str, values: &[(&str, f64)]) -> String {
+    let lines = text.lines().map(|line| match values.iter().find(|(name, _)| gives(line, name)) {
+        Some((_, value)) => with_value(line, *value),
+        None => line.to_owned(),
+    });
+    lines.fold(String::new(), |text, line| text + &line + "\n")
+}
+
+/// Whether a line of a file gives this parameter.
+fn gives(line: &str, name: &str) -> bool {
+    line.split_once('=').is_some_and(|(key, _)| key.trim() == name)
+}
+
+/// A line of a file with another value, to four digits.
+fn with_value(line: &str, value: f64) -> String {
+    const BEFORE: &str = "value = ";
+    let Some((head, tail)) = line.split_once(BEFORE) else { return line.to_owned() };
+    let tail = tail.find([',', ' ', '}']).map_or("", |end| &tail[end..]);
+    format!("{head}{BEFORE}{}{tail}", rounded(value))
 }
 
 #[cfg(test)]

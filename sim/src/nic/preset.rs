@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::named::{Loaded, Named, PresetError};
+use super::named::{Loaded, Named, PresetError, text_with};
 use super::params::{Kind, Params, Sourced};
 
 /// An adapter that is known by name.
@@ -68,26 +68,10 @@ impl Preset {
     /// The preset's own file with these values in it, and all else as it was.
     #[must_use]
     pub fn file_with(&self, params: &Params) -> String {
-        let lines =
-            self.text.lines().map(|line| match self.fitted().find(|name| gives(line, name)) {
-                Some(name) => with_value(line, params.get(name).unwrap_or(f64::NAN)),
-                None => line.to_owned(),
-            });
-        lines.fold(String::new(), |text, line| text + &line + "\n")
+        let values: Vec<_> =
+            self.fitted().map(|name| (name, params.get(name).unwrap_or(f64::NAN))).collect();
+        text_with(self.text, &values)
     }
-}
-
-/// Whether a line of a preset gives this parameter.
-fn gives(line: &str, name: &str) -> bool {
-    line.split_once('=').is_some_and(|(key, _)| key.trim() == name)
-}
-
-/// A line of a preset with another value, to four digits.
-fn with_value(line: &str, value: f64) -> String {
-    const BEFORE: &str = "value = ";
-    let Some((head, tail)) = line.split_once(BEFORE) else { return line.to_owned() };
-    let tail = tail.find([',', ' ', '}']).map_or("", |end| &tail[end..]);
-    format!("{head}{BEFORE}{}{tail}", rounded(value))
 }
 
 /// To four digits, or to a whole number if it has more.

@@ -1,14 +1,11 @@
 //! What nobody published of the experiments: the client library's times and the box's, one set for
 //! each date.
 
-use std::collections::BTreeMap;
-
 use qpmux_engine::policy::Profile;
 use qpmux_workloads::load_profile;
-use serde::{Deserialize, Serialize};
 
 use crate::cluster::BoxParams;
-use crate::nic::{ParamError, PresetError, Sourced, parameters};
+use crate::nic::{Named, PresetError, parameters, text_with};
 use crate::store::{Library, Mode};
 use crate::verbs::Middlebox;
 
@@ -58,53 +55,33 @@ pub enum Era {
 /// Why an era cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum EraError {
-    /// Its file cannot be read.
-    #[error("{0}: {1}")]
-    Syntax(&'static str, #[source] toml::de::Error),
-    /// Its parameters are none.
-    #[error("{0}: {1}")]
-    Params(&'static str, #[source] ParamError),
-    /// There is no such box.
+    /// Its file is wrong, or there is no such box.
     #[error(transparent)]
-    Box(#[from] PresetError),
+    Preset(#[from] PresetError),
     /// Clover's profile cannot be read.
     #[error("Clover's profile: {0}")]
     Profile(String),
 }
 
-/// An era's file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EraFile {
-    /// Whose experiments.
-    pub title: String,
-    /// What they cost.
-    pub parameters: BTreeMap<String, Sourced>,
-}
+const ERAS: Named = Named::new(
+    "date of experiments",
+    &[
+        ("june-2021", include_str!("../../presets/paper/june-2021.toml")),
+        ("december-2021", include_str!("../../presets/paper/december-2021.toml")),
+    ],
+);
 
 impl Era {
     /// Both.
     pub const ALL: [Era; 2] = [Era::June2021, Era::December2021];
 
-    /// Name of its file in `sim/presets/paper`.
+    /// Its name, and that of its file in `sim/presets/paper`.
     #[must_use]
-    pub fn file_name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
-            Era::June2021 => "june-2021.toml",
-            Era::December2021 => "december-2021.toml",
+            Era::June2021 => "june-2021",
+            Era::December2021 => "december-2021",
         }
-    }
-
-    /// Its file as it came with this program.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn file(self) -> Result<EraFile, EraError> {
-        let text = match self {
-            Era::June2021 => include_str!("../../presets/paper/june-2021.toml"),
-            Era::December2021 => include_str!("../../presets/paper/december-2021.toml"),
-        };
-        toml::from_str(text).map_err(|error| EraError::Syntax(self.file_name(), error))
     }
 
     /// What it costs.
@@ -112,9 +89,15 @@ impl Era {
     /// # Errors
     /// When its file is wrong.
     pub fn load(self) -> Result<EraParams, EraError> {
-        let file = self.file()?;
-        EraParams::from_sourced(&file.parameters)
-            .map_err(|error| EraError::Params(self.file_name(), error))
+        Ok(ERAS.load(self.name())?.params(EraParams::from_sourced)?)
+    }
+
+    /// Its file with other values for what was fitted.
+    ///
+    /// # Errors
+    /// When its file is wrong.
+    pub fn file_with(self, values: &[(&str, f64)]) -> Result<String, EraError> {
+        Ok(text_with(ERAS.load(self.name())?.text, values))
     }
 }
 

@@ -35,6 +35,14 @@ pub struct Fitted {
     pub rms: f64,
 }
 
+impl Fitted {
+    /// What was found for one of its names.
+    #[must_use]
+    pub fn value(&self, name: &str) -> f64 {
+        self.params.get(name).unwrap_or(f64::NAN)
+    }
+}
+
 /// The fits of an era, one after another.
 fn stages(era: Era) -> Vec<(&'static [&'static str], Vec<Target>)> {
     let clover = &["round_ns", "slope", "exponent", "box_latency_ns"];
@@ -61,6 +69,14 @@ fn stages(era: Era) -> Vec<(&'static [&'static str], Vec<Target>)> {
             ),
         ],
     }
+}
+
+/// Experiment and series of all that is fitted to.
+#[cfg(test)]
+pub(super) fn fitted() -> Vec<(&'static str, &'static str)> {
+    let stages = Era::ALL.into_iter().flat_map(stages);
+    let targets = stages.flat_map(|(_, targets)| targets);
+    targets.map(|target| (target.experiment, target.series)).collect()
 }
 
 /// Fits an era's costs, beginning with those that it has. `progress` is told evaluations so far.

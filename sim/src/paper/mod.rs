@@ -11,9 +11,11 @@ mod output;
 mod published;
 mod scene;
 mod score;
+#[cfg(test)]
+mod tests;
 
 pub use checks::{Check, checks};
-pub use era::{Era, EraError, EraFile, EraParams, clover_profile};
+pub use era::{Era, EraError, EraParams, clover_profile};
 pub use exclusions::exclusion;
 pub use figure::{Axis, Curve, Drawn, Figure, Panel};
 pub use figures::{Effort, figures, names};

@@ -22,7 +22,7 @@ const FILES: [(&str, &str); 8] = [
 ];
 
 /// A curve's points, x and y.
-pub(super) type Curve = Vec<(f64, f64)>;
+type Curve = Vec<(f64, f64)>;
 
 /// All curves by experiment and series.
 #[derive(Clone, Debug, Default)]
@@ -51,10 +51,17 @@ impl Published {
         Ok(Self(all))
     }
 
+    /// All curves: experiment, series and points.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &[(f64, f64)])> {
+        self.0.iter().map(|((experiment, series), curve)| {
+            (experiment.as_str(), series.as_str(), curve.as_slice())
+        })
+    }
+
     /// A curve, if there is one.
     #[must_use]
-    pub fn curve(&self, experiment: &str, series: &str) -> Option<&Curve> {
-        self.0.get(&(experiment.to_owned(), series.to_owned()))
+    pub fn curve(&self, experiment: &str, series: &str) -> Option<&[(f64, f64)]> {
+        self.0.get(&(experiment.to_owned(), series.to_owned())).map(Vec::as_slice)
     }
 }
 

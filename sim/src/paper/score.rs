@@ -97,6 +97,23 @@ impl Scores {
         Self(curves.collect())
     }
 
+    /// What a model would get that predicts so many times what was published.
+    #[cfg(test)]
+    pub(super) fn scaled(published: &Published, factor: f64) -> Self {
+        let of = |(experiment, series, points): (&str, &str, &[(f64, f64)])| {
+            let point = |(x, y): &(f64, f64)| Point {
+                x: *x,
+                model: Estimate { mean: y * factor, ci95: 0.0 },
+                published: Some(*y),
+                excluded: exclusion(experiment, series, *x),
+            };
+            let points = points.iter().map(point).collect();
+            let (experiment, series) = (experiment.to_owned(), series.to_owned());
+            Scored { experiment, series, points, failures: Vec::new() }
+        };
+        Self(published.iter().map(of).collect())
+    }
+
     /// All curves.
     pub fn iter(&self) -> impl Iterator<Item = &Scored> {
         self.0.iter()

@@ -23,7 +23,7 @@ pub(super) fn prototype_limits(stage: &mut Stage) -> Result<Figure, SceneError> 
             if ended < longest {
                 panel.marks.push((ended, format!("{qps}: died")));
             }
-            panel.drawn.push(Drawn { series, slot, points: points.clone() });
+            panel.drawn.push(Drawn { series, slot, points: points.to_vec() });
         }
         panels.push(panel);
     }
@@ -49,7 +49,7 @@ pub(super) fn reordering(stage: &mut Stage) -> Result<Figure, SceneError> {
     let mut panel =
         Panel::new("008", "packets to one server queue pair", x, Axis::log("share", ""));
     if let Some(points) = stage.published.curve("008", "prototype") {
-        panel.drawn.push(Drawn { series: "prototype".to_owned(), slot: 1, points: points.clone() });
+        panel.drawn.push(Drawn { series: "prototype".to_owned(), slot: 1, points: points.to_vec() });
     }
     // The engine binds a sequence number and sends in one step: the distance is 1, always
     // (invariant I-S1, held by torture).
