@@ -12,6 +12,7 @@ mod policy;
 mod progress;
 mod replay;
 mod sim;
+mod store;
 mod synth;
 mod torture;
 mod verbs;

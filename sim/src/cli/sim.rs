@@ -13,6 +13,7 @@ use super::config::{self, Given};
 use super::output::print;
 use super::policy::{PolicyArgs, SwitchArg, parse_fraction};
 use super::progress::Progress;
+use super::store::StoreArgs;
 use super::verbs::{Common, VerbsArgs, settings};
 use super::{Cli, Outcome};
 use crate::apps::{
@@ -37,10 +38,11 @@ pub(super) struct Args {
     /// The application.
     #[arg(long, value_enum, default_value_t = AppArg::Clover)]
     app: AppArg,
-    /// Operations of Clover: A (half updates), B (5 % updates), C (reads) or W (updates). Or a raw
-    /// verb, through adapters that cost something: read, write, cas, faa, or lock, which takes a
+    /// Operations of Clover: A (half updates), B (5 % updates), C (reads) or W (updates), and on
+    /// adapters that cost something also D, E and F as YCSB has them. Or a raw verb, through
+    /// adapters that cost something: read, write, cas, faa, or lock, which takes a
     /// lock by compare-and-swap and gives it back by a WRITE.
-    #[arg(long, default_value = "A", value_name = "A|B|C|W|read|write|cas|faa|lock")]
+    #[arg(long, default_value = "A", value_name = "A..F|W|read|write|cas|faa|lock")]
     workload: Workload,
     /// Client threads, on all machines together.
     #[arg(long, default_value_t = 8, value_name = "N")]
@@ -83,9 +85,9 @@ pub(super) struct Args {
     /// report then tells the phases apart.
     #[arg(long, value_name = "OPS:steer=all,...")]
     switch: Vec<SwitchArg>,
-    /// What stands between clients and memory node: for applications none or engine (the default);
-    /// for raw verbs none (the default), or one that costs something: qpmux, prototype, switch,
-    /// smartnic-on-path or smartnic-off-path.
+    /// What stands between clients and memory node: none, or engine, which costs nothing (the default
+    /// for applications), or for Clover and raw verbs one that costs something: qpmux, prototype,
+    /// switch, smartnic-on-path or smartnic-off-path.
     #[arg(long, value_name = "none|engine|PRESET")]
     middlebox: Option<String>,
     #[command(flatten)]
@@ -131,6 +133,8 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
     verbs: VerbsArgs,
 }
 
@@ -152,7 +156,7 @@ impl FromStr for Workload {
             "faa" => Self::Raw(RawOp::Faa),
             "lock" => Self::Raw(RawOp::Lock),
             ycsb => Self::Ycsb(ycsb.parse().map_err(|_| {
-                "there are A, B, C and W, and the raw verbs read, write, cas, faa and lock"
+                "there are A to F and W, and the raw verbs read, write, cas, faa and lock"
                     .to_owned()
             })?),
         })
@@ -203,17 +207,38 @@ impl Args {
             None | Some("none") => return Ok(None),
             Some(name) => name,
         };
-        let by_default = if self.verbs.trace.is_some() { "kv" } else { "lock-table" };
+        let by_default = match (&self.verbs.trace, self.workload) {
+            (Some(_), _) => "kv",
+            (None, Workload::Ycsb(_)) => "clover",
+            (None, Workload::Raw(_)) => "lock-table",
+        };
         let profile = load_profile(self.profile.as_deref().unwrap_or(by_default))?;
         let mut costs = BoxParams::load(name)?;
         self.verbs.set_middlebox(&mut costs)?;
         Ok(Some(verbs::Middlebox { costs, engine: self.setup(profile) }))
     }
 
+    /// Whether Clover runs on adapters that cost something.
+    fn costs_something(&self) -> bool {
+        self.store.is_wanted(self.middlebox.as_deref())
+    }
+
+    /// Clover on adapters that cost something.
+    fn run_store(&self, workload: Ycsb) -> anyhow::Result<Outcome> {
+        anyhow::ensure!(
+            matches!(self.app, AppArg::Clover),
+            "--app lock: locks on adapters that cost something are --workload lock"
+        );
+        let distribution = self.distribution(Some(0.99));
+        let common = Common { distribution, ..self.common()? };
+        let plan = self.store.plan(workload, self.value_len, &common, &self.verbs)?;
+        self.store.run(&plan, &common, self.verbs.seeds)
+    }
+
     /// All options that hold, as a file.
     pub(super) fn config(&self, matches: &ArgMatches) -> anyhow::Result<String> {
         let resolved = match (&self.verbs.trace, self.workload) {
-            (None, Workload::Ycsb(workload)) => {
+            (None, Workload::Ycsb(workload)) if !self.costs_something() => {
                 self.plan(workload)?;
                 Vec::new()
             }
@@ -269,8 +294,8 @@ impl Args {
                 Some("none") => Middlebox::None,
                 None | Some("engine") => Middlebox::Engine(Box::new(setup)),
                 Some(other) => anyhow::bail!(
-                    "--middlebox {other}: applications run on adapters that cost nothing, with \
-                     none or engine"
+                    "--middlebox {other}: locks run on adapters that cost nothing, with none or \
+                     engine; --workload lock has them on adapters that cost something"
                 ),
             },
             loss: self.loss,
@@ -322,6 +347,9 @@ pub(super) fn run(args: &Args, matches: Option<&ArgMatches>) -> anyhow::Result<O
         Workload::Ycsb(workload) => workload,
         Workload::Raw(op) => return args.verbs.run(op, &args.common()?),
     };
+    if args.costs_something() {
+        return args.run_store(workload);
+    }
     let plan = args.plan(workload)?;
     let mut progress = Progress::new();
     let outcome = apps::run(&plan, &mut |done| progress.count("running", done, args.ops))?;

@@ -103,7 +103,7 @@ pub(super) struct VerbsArgs {
     /// Runs, with seeds from --seed on; throughput then has a confidence interval.
     #[arg(long, default_value_t = 1, value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    seeds: u64,
+    pub(super) seeds: u64,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -209,6 +209,11 @@ impl VerbsArgs {
         };
         let server = self.server_nic.as_deref().unwrap_or(&self.nic);
         Ok([preset(&self.nic, &[])?, preset(server, &self.set_server)?])
+    }
+
+    /// The adapter of clients.
+    pub(super) fn client_adapter(&self) -> anyhow::Result<Params> {
+        Ok(self.adapters()?[0].clone())
     }
 
     /// Gives a middlebox the values that it is to have.

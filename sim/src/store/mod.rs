@@ -12,6 +12,7 @@ mod measure;
 mod modes;
 mod network;
 mod plan;
+mod report;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -19,6 +20,7 @@ mod world;
 pub use measure::{KindOutcome, StoreOutcome};
 pub use modes::Mode;
 pub use plan::{Caches, Library, StoreError, StorePlan};
+pub use report::{KindReport, StoreReport};
 
 use world::World;
 

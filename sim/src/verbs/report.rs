@@ -29,7 +29,7 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    fn of(latency: &Histogram<u64>, mean: f64) -> Self {
+    pub(crate) fn of(latency: &Histogram<u64>, mean: f64) -> Self {
         let at = |quantile| latency.value_at_quantile(quantile);
         Self {
             mean,

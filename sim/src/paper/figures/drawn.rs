@@ -49,7 +49,11 @@ pub(super) fn reordering(stage: &mut Stage) -> Result<Figure, SceneError> {
     let mut panel =
         Panel::new("008", "packets to one server queue pair", x, Axis::log("share", ""));
     if let Some(points) = stage.published.curve("008", "prototype") {
-        panel.drawn.push(Drawn { series: "prototype".to_owned(), slot: 1, points: points.to_vec() });
+        panel.drawn.push(Drawn {
+            series: "prototype".to_owned(),
+            slot: 1,
+            points: points.to_vec(),
+        });
     }
     // The engine binds a sequence number and sends in one step: the distance is 1, always
     // (invariant I-S1, held by torture).
