@@ -45,7 +45,7 @@ impl Fitted {
 
 /// The fits of an era, one after another.
 fn stages(era: Era) -> Vec<(&'static [&'static str], Vec<Target>)> {
-    let clover = &["round_ns", "slope", "exponent", "box_latency_ns"];
+    let clover = &["round_ns", "slope", "exponent", "box_latency_ns", "box_frame_ns"];
     let target = |mode, theta, workload, experiment, series| Target {
         mode,
         theta,

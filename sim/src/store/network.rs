@@ -76,7 +76,11 @@ impl Network {
         }
         (METADATA_SERVER..cluster.machines()).for_each(|machine| cluster.listen(machine));
         if let Some(Middlebox { costs, engine }) = &plan.middlebox {
-            cluster.put_between(costs, engine, &[shared.to_vec()], DEPTH)?;
+            // Where it steers in place it has to know that a READ of a slot is answered by one
+            // packet, on queue pairs, too, that have never written one.
+            let mut engine = engine.clone();
+            engine.config.path_mtu = Some(through.path_mtu as u16);
+            cluster.put_between(costs, &engine, &[shared.to_vec()], DEPTH)?;
         }
         Ok(network)
     }
