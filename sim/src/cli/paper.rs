@@ -17,9 +17,9 @@ use crate::paper::{self, Check, Effort, Era, Figure, Jobs, Published, Scores, ch
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  qpmux paper --quick --only 023\n\n\
     Runs Clover, YCSB and raw verbs through adapters and boxes that cost what they cost, three\n\
-    seeds each; takes about half an hour on two cores, --quick a minute. DIR gets, for each figure, its\n\
-    numbers (.csv), its drawing (.svg, .png) and its errors (.md), and summary.md and summary.json\n\
-    for all. The same program gives the same bytes, on any number of threads.\n\n\
+    seeds each; takes about half an hour on two cores, --quick a minute. DIR gets, for each\n\
+    figure, its numbers (.csv), its drawing (.svg, .png) and its errors (.md), and README.md and\n\
+    summary.json for all. The same program gives the same bytes, on any number of threads.\n\n\
     With --check the exit status is 1 if a prediction is outside of the limits that were set\n\
     before anything was compared. With --fit nothing is predicted: what nobody published of\n\
     the experiments is fitted to the series that may be, and printed as files like those in\n\
@@ -102,7 +102,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     };
     let text = render(&summary);
     if let Some(dir) = &args.out {
-        files::write_whole(&dir.join("summary.md"), text.as_bytes())?;
+        let page = paper::gallery(&figures, &scores, &summary.checks);
+        files::write_whole(&dir.join("README.md"), page.as_bytes())?;
         let json = serde_json::to_string_pretty(&summary)?;
         files::write_whole(&dir.join("summary.json"), json.as_bytes())?;
     }

@@ -85,9 +85,9 @@ pub(super) struct Args {
     /// report then tells the phases apart.
     #[arg(long, value_name = "OPS:steer=all,...")]
     switch: Vec<SwitchArg>,
-    /// What stands between clients and memory node: none, or engine, which costs nothing (the default
-    /// for applications), or for Clover and raw verbs one that costs something: qpmux, prototype,
-    /// switch, smartnic-on-path or smartnic-off-path.
+    /// What stands between clients and memory node: none, or engine, which costs nothing (the
+    /// default for applications), or for Clover and raw verbs one that costs something: qpmux,
+    /// prototype, switch, smartnic-on-path or smartnic-off-path.
     #[arg(long, value_name = "none|engine|PRESET")]
     middlebox: Option<String>,
     #[command(flatten)]

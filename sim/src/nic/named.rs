@@ -165,11 +165,13 @@ mod tests {
             ),
             (
                 "second",
-                "title = \"2\"\nbased_on = \"first\"\n[parameters]\nb = { value = 2, kind = \"cited\", source = \"x\" }",
+                "title = \"2\"\nbased_on = \"first\"\n[parameters]\n\
+                 b = { value = 2, kind = \"cited\", source = \"x\" }",
             ),
             (
                 "third",
-                "title = \"3\"\nbased_on = \"second\"\n[parameters]\na = { value = 3, kind = \"cited\", source = \"x\" }",
+                "title = \"3\"\nbased_on = \"second\"\n[parameters]\n\
+                 a = { value = 3, kind = \"cited\", source = \"x\" }",
             ),
             ("circle", "title = \"4\"\nbased_on = \"circle\"\n[parameters]"),
             ("broken", "title = 5"),

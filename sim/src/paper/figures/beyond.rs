@@ -65,8 +65,8 @@ pub(super) fn threads(stage: &mut Stage) -> Result<Figure, SceneError> {
         title: "Throughput up to 400 threads (128-byte objects, Zipf 0.99, 8 machines)",
         about: "What the published experiments would have shown with more clients, in the five \
                 modes and four mixes.",
-        wrong: "The library's slow-down is extrapolated from 32 threads per machine to 50; slots of \
-                128 bytes are used again, so readers meet versions that are gone.",
+        wrong: "The library's slow-down is extrapolated from 32 threads per machine to 50; \
+                slots of 128 bytes are used again, so readers meet versions that are gone.",
         columns: 2,
         panels,
     })
@@ -85,10 +85,10 @@ pub(super) fn popularity(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "zipf",
         title: "Throughput by how popular popular keys are",
-        about: "Without steering a popular key's list is what everything waits for; with it the \
-                throughput hardly depends on popularity.",
-        wrong: "Mapping sends a popular key through one core of the prototype, which is its bound; a \
-                box whose cores share a queue pair's work would differ.",
+        about: "Without steering a popular key's list is what everything waits for; with it \
+                the throughput hardly depends on popularity.",
+        wrong: "Mapping sends a popular key through one core of the prototype, which is its \
+                bound; a box whose cores share a queue pair's work would differ.",
         columns: 1,
         panels: vec![panel],
     })
@@ -110,8 +110,8 @@ pub(super) fn object_size(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "object-size",
         title: "Throughput by size of objects",
-        about: "What bounds these runs is rounds, not bytes: only the check sum over mapped frames \
-                depends on their length.",
+        about: "What bounds these runs is rounds, not bytes: only the check sum over mapped \
+                frames depends on their length.",
         wrong: "Nothing published to compare with.",
         columns: 1,
         panels: vec![panel],

@@ -51,8 +51,8 @@ pub(super) fn clover(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "own-box",
         title: "Clover through qpmux on one core (Zipf 0.99, 1,024 keys)",
-        about: "What the five modes would have brought on a box that costs 85 ns for each packet, \
-                and whose core sends what it has mapped.",
+        about: "What the five modes would have brought on a box that costs 85 ns for each \
+                packet, and whose core sends what it has mapped.",
         wrong: "A prediction; nobody has measured it.",
         columns: 3,
         panels,
@@ -156,8 +156,8 @@ pub(super) fn connections(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "own-box-connections",
         title: "At which number of connections folding pays (qpmux on one core)",
-        about: "Folding spares the server's adapter its contexts; the one core's packet rate is the \
-                price.",
+        about: "Folding spares the server's adapter its contexts; the one core's packet rate \
+                is the price.",
         wrong: "A prediction; nobody has measured it.",
         columns: 3,
         panels,

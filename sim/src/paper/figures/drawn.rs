@@ -31,8 +31,9 @@ pub(super) fn prototype_limits(stage: &mut Stage) -> Result<Figure, SceneError> 
         name: "012",
         title: "Where the prototype died, by number of server queue pairs (September 2021)",
         about: "With bursts of 32 the prototype died when there were more client threads than \
-                server queue pairs, up to 24 of these. Our engine folds any number of clients onto one \
-                queue pair; this is not predicted, because a crash has no cost to model.",
+                server queue pairs, up to 24 of these. Our engine folds any number of clients \
+                onto one queue pair; this is not predicted, because a crash has no cost to \
+                model.",
         wrong: "Nothing is predicted.",
         columns: 2,
         panels,
@@ -61,8 +62,9 @@ pub(super) fn reordering(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "008",
         title: "Packets out of order behind the middlebox",
-        about: "3 % of the prototype's packets were not the next of their server queue pair, as its \
-                cores raced. The engine gives a packet its number when it sends it, so all are.",
+        about: "3 % of the prototype's packets were not the next of their server queue pair, \
+                as its cores raced. The engine gives a packet its number when it sends it, so \
+                all are.",
         wrong: "Nothing is predicted.",
         columns: 1,
         panels: vec![panel],

@@ -50,9 +50,10 @@ pub(super) fn bytes(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "016",
         title: "Bytes per operation, half updates",
-        about: "Steering saves bytes: nobody reads versions that are superseded. Without it they \
-                grow with the threads, as the most popular key's list is chased.",
-        wrong: "Write steering is high from 48 threads on: readers chase further than they did.",
+        about: "Steering saves bytes: nobody reads versions that are superseded. Without it \
+                they grow with the threads, as the most popular key's list is chased.",
+        wrong: "Write steering is high from 48 threads on: readers chase further than they \
+                did.",
         columns: 1,
         panels: vec![panel(stage, empty, &Mode::LADDER[..3], Ycsb::A, Metric::Bytes)?],
     })
@@ -69,10 +70,10 @@ pub(super) fn latencies(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "017",
         title: "99th percentiles of latency, half updates",
-        about: "Clover's updates wait for each other for milliseconds, where those that are steered \
-                take tens of microseconds.",
-        wrong: "Percentiles follow what is not modelled: scheduling, interrupts, the spread of the \
-                library's times.",
+        about: "Clover's updates wait for each other for milliseconds, where those that are \
+                steered take tens of microseconds.",
+        wrong: "Percentiles follow what is not modelled: scheduling, interrupts, the spread of \
+                the library's times.",
         columns: 2,
         panels,
     })
@@ -89,8 +90,9 @@ pub(super) fn throughput(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "020",
         title: "Throughput of the five modes, December 2021 (Zipf 0.99, 1,024 keys)",
-        about: "With half updates Clover stops growing at 32 threads; with both kinds of requests \
-                steered it does not. The prototype's mapping costs more than it gains.",
+        about: "With half updates Clover stops growing at 32 threads; with both kinds of \
+                requests steered it does not. The prototype's mapping costs more than it \
+                gains.",
         wrong: "With both kinds steered and many threads the model is too fast: something that \
                 updates share is missing.",
         columns: 2,
@@ -122,10 +124,10 @@ pub(super) fn conditions(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "020-conditions",
         title: "What the prediction of 020 depends on",
-        about: "The collapse needs a popular key: with Zipf 0.75 Clover goes on growing. Without \
-                shortcuts lists are walked from where a machine saw them last.",
-        wrong: "Published points belong to none of these conditions for certain; the exponent 0.99 \
-                was taken before anything was compared.",
+        about: "The collapse needs a popular key: with Zipf 0.75 Clover goes on growing. \
+                Without shortcuts lists are walked from where a machine saw them last.",
+        wrong: "Published points belong to none of these conditions for certain; the exponent \
+                0.99 was taken before anything was compared.",
         columns: 2,
         panels,
     })

@@ -49,11 +49,11 @@ pub(super) fn figure(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "003",
         title: "Clover with mapping on and off, June 2021 (1,024 keys, one client machine)",
-        about: "Sending all requests for a key through one server queue pair costs nothing that \
-                these runs can show, and gains nothing either: with at most 16 threads nobody waits \
-                for queue pairs.",
-        wrong: "Uniform A is published below zipf A, which no mechanism explains; updates only with \
-                16 threads are published above A.",
+        about: "Sending all requests for a key through one server queue pair costs nothing \
+                that these runs can show, and gains nothing either: with at most 16 threads \
+                nobody waits for queue pairs.",
+        wrong: "Uniform A is published below zipf A, which no mechanism explains; updates only \
+                with 16 threads are published above A.",
         columns: 3,
         panels,
     })

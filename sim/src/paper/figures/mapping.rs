@@ -77,11 +77,11 @@ pub(super) fn one_word(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "022",
         title: "Compare-and-swaps of one word through the prototype",
-        about: "An adapter does atomics on one word one after the other; WRITEs in their place are \
-                bound by the core that sends to their queue pair.",
-        wrong: "How requests were spread is not published; here one thread posts sixteen on each \
-                queue pair and waits for all, which is what the form of the published curve, \
-                n / (a + b n), says.",
+        about: "An adapter does atomics on one word one after the other; WRITEs in their place \
+                are bound by the core that sends to their queue pair.",
+        wrong: "How requests were spread is not published; here one thread posts sixteen on \
+                each queue pair and waits for all, which is what the form of the published \
+                curve, n / (a + b n), says.",
         columns: 1,
         panels: vec![panel],
     })

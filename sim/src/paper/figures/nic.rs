@@ -62,10 +62,10 @@ pub(super) fn queue_pairs(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "queue-pairs",
         title: "READs and WRITEs by number of queue pairs",
-        about: "Where contexts no longer fit the adapter's cache, each request waits for one: old \
-                adapters lose most of their rate, new ones a part.",
-        wrong: "Connect-IB and ConnectX-6 were measured with few numbers of queue pairs; their caches \
-                are the least certain.",
+        about: "Where contexts no longer fit the adapter's cache, each request waits for one: \
+                old adapters lose most of their rate, new ones a part.",
+        wrong: "Connect-IB and ConnectX-6 were measured with few numbers of queue pairs; their \
+                caches are the least certain.",
         columns: 2,
         panels,
     })
@@ -100,10 +100,10 @@ pub(super) fn sharing(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "sharing",
         title: "READs by number of threads and who shares a queue pair, ConnectX-6",
-        about: "A shared queue pair's lock costs more than anything else; shared doorbell registers \
-                come next.",
-        wrong: "The preset was fitted to SMART's figures of this very kind: this is a check of the \
-                fit, not a prediction.",
+        about: "A shared queue pair's lock costs more than anything else; shared doorbell \
+                registers come next.",
+        wrong: "The preset was fitted to SMART's figures of this very kind: this is a check of \
+                the fit, not a prediction.",
         columns: 1,
         panels: vec![panel],
     })
@@ -137,8 +137,8 @@ pub(super) fn depth(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "depth",
         title: "READs and WRITEs by threads and requests outstanding, ConnectX-6",
-        about: "More outstanding helps until the adapter's cache of work requests is full: then each \
-                is fetched twice.",
+        about: "More outstanding helps until the adapter's cache of work requests is full: \
+                then each is fetched twice.",
         wrong: "Fitted to SMART's READs with 24 threads; WRITEs are predicted.",
         columns: 2,
         panels,
@@ -178,8 +178,8 @@ pub(super) fn memory(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "memory",
         title: "Verbs in host and device memory, on one address and many, ConnectX-5",
-        about: "Compare-and-swaps of one word go one by one; in the adapter's own memory three times \
-                as fast. READs and WRITEs hardly care.",
+        about: "Compare-and-swaps of one word go one by one; in the adapter's own memory three \
+                times as fast. READs and WRITEs hardly care.",
         wrong: "Only compare-and-swaps of one word were measured in both memories.",
         columns: 3,
         panels,

@@ -44,8 +44,8 @@ pub(super) fn by_queue_pairs(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "023",
         title: "WRITEs by number of queue pairs, ConnectX-5",
-        about: "A queue pair issues 18 M/s, so six fill the port: 106 bytes on the wire for each \
-                WRITE of 8.",
+        about: "A queue pair issues 18 M/s, so six fill the port: 106 bytes on the wire for \
+                each WRITE of 8.",
         wrong: "Nothing that the points show.",
         columns: 1,
         panels: panel(stage, empty)?,
@@ -58,10 +58,10 @@ pub(super) fn by_requests(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "rdma-concur",
         title: "Verbs by requests outstanding, ConnectX-5",
-        about: "WRITEs and READs grow with what is outstanding; compare-and-swaps stop at what the \
-                atomic unit does.",
-        wrong: "The dent between 96 and 144 requests, which all three verbs have, has no mechanism \
-                here; it makes the model's compare-and-swaps too fast beyond.",
+        about: "WRITEs and READs grow with what is outstanding; compare-and-swaps stop at what \
+                the atomic unit does.",
+        wrong: "The dent between 96 and 144 requests, which all three verbs have, has no \
+                mechanism here; it makes the model's compare-and-swaps too fast beyond.",
         columns: 1,
         panels: panel(stage, Panel::new("rdma-concur", heading, x, Y))?,
     })
