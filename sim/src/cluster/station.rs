@@ -17,8 +17,8 @@ parameters! {
     cores_count: 1..=256,
     /// Cores that take frames where they are translated.
     mapping_cores_count: 1..=256,
-    /// Cores that then only send: all that goes to one queue pair is sent by one of them. With none,
-    /// whoever has translated a frame sends it.
+    /// Cores that then only send: all that goes to one queue pair is sent by one of them. With
+    /// none, whoever has translated a frame sends it.
     sending_cores_count: 0..=256,
     /// Frames that a core takes at a time. One that sends by itself does so when it has done all.
     burst_count: 1..=4096,
