@@ -7,6 +7,7 @@
 
 mod dma;
 pub mod fit;
+mod ours;
 pub mod report;
 pub mod rows;
 pub mod sensitivity;

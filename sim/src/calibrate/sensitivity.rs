@@ -5,12 +5,11 @@
 
 use std::fmt::Write;
 
-use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Calibration, Job, SEED};
-use crate::nic::{Params, Preset, Spec};
-use crate::verbs::{self, RawOp, Sharing, VerbsPlan};
+use super::{Calibration, Job, ours};
+use crate::cluster::BoxParams;
+use crate::nic::{Network, Parameters, Params, Preset, PresetError, Spec};
 
 /// A change smaller than this counts as none.
 const NOTHING: f64 = 0.005;
@@ -27,10 +26,12 @@ pub struct Moved {
 /// What a parameter does.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sensitivity {
-    /// The preset.
+    /// The adapter, the middlebox, or "network".
     pub preset: &'static str,
     /// The parameter.
     pub parameter: &'static str,
+    /// What it is.
+    pub about: &'static str,
     /// Its value.
     pub value: f64,
     /// What moves most when it is doubled; none if nothing does.
@@ -41,87 +42,53 @@ pub struct Sensitivity {
     pub curves: usize,
 }
 
-/// Runs of ours that nobody has published numbers for, in which what an adapter holds is short.
-fn own_plans(params: &Params) -> [(&'static str, VerbsPlan); 4] {
-    let base = || VerbsPlan { threads: 16, outstanding: 8, ops: 20_000, ..VerbsPlan::new(params) };
-    let pages = VerbsPlan { page_bytes: 4_096, keys: 3 << 20, ops: 150_000, ..base() };
-    let regions = VerbsPlan { regions: 8_192, keys: 1 << 20, ..base() };
-    let contexts = VerbsPlan { sharing: Sharing::Many(256), ..base() };
-    let requests = VerbsPlan { op: RawOp::Write, threads: 8, outstanding: 384, ..base() };
-    [
-        ("ours: READs of 192 MB in pages of 4 KB", pages),
-        ("ours: READs of 8,192 regions", regions),
-        ("ours: READs on 4,096 queue pairs", contexts),
-        ("ours: 3,072 WRITEs outstanding", requests),
-    ]
-}
-
 /// What a curve's points are in the model.
-type Curves = Vec<(String, Vec<f64>)>;
+pub(super) type Curves = Vec<(String, Vec<f64>)>;
+
+/// Told parameters done, and of how many.
+type Progress<'a> = dyn FnMut(u64, u64) + 'a;
 
 impl Calibration {
-    /// What each parameter of the presets named, or of all, does to all experiments on its adapter,
-    /// those that are predicted included, and to a few of ours. `progress` is told parameters done,
-    /// and of how many.
-    #[must_use]
+    /// What each parameter of the adapters named does to all experiments on its adapter, those that
+    /// are predicted included, and to a few of ours. If none is named, that of all adapters, and of
+    /// the network and the middleboxes to runs of ours.
+    ///
+    /// # Errors
+    /// When a middlebox cannot be loaded.
     pub fn sensitivities(
         &self,
         only: &[String],
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Vec<Sensitivity> {
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<Sensitivity>, PresetError> {
         let wanted =
             |preset: &&Preset| only.is_empty() || only.iter().any(|name| name == preset.name);
         let presets: Vec<&Preset> = self.presets.iter().filter(wanted).collect();
-        let total = (presets.len() * Params::SPECS.len()) as u64;
+        let boxes: Vec<_> = BoxParams::names().filter(|_| only.is_empty()).collect();
+        let networks = usize::from(only.is_empty());
+        let total = presets.len() * Params::SPECS.len()
+            + networks * Network::SPECS.len()
+            + boxes.len() * BoxParams::SPECS.len();
         let mut done = 0;
+        let mut tick = || {
+            progress(done, total as u64);
+            done += 1;
+        };
         let mut all = Vec::new();
         for preset in presets {
             let jobs = self.jobs(preset.name, |_| true);
-            let base = self.curves(&jobs, &preset.params);
-            for spec in Params::SPECS {
-                progress(done, total);
-                done += 1;
-                all.push(self.sensitivity(preset, spec, &jobs, &base));
-            }
+            let curves = |params: &Params| self.curves(&jobs, params);
+            all.extend(of_parameters(preset.name, &preset.params, &curves, &mut tick));
         }
-        all
-    }
-
-    fn sensitivity(
-        &self,
-        preset: &Preset,
-        spec: &Spec,
-        jobs: &[Job],
-        base: &Curves,
-    ) -> Sensitivity {
-        let value = preset.params.get(spec.name).unwrap_or(0.0);
-        let mut moved = [None, None];
-        let mut curves = vec![false; base.len()];
-        for (factor, most) in [2.0, 0.5].into_iter().zip(&mut moved) {
-            let mut params = preset.params.clone();
-            // Some cannot be doubled, or are as small as they can be.
-            if params.set(spec.name, value * factor).is_err() {
-                continue;
-            }
-            for ((at, (series, before)), (_, after)) in
-                base.iter().enumerate().zip(self.curves(jobs, &params))
-            {
-                let ratio = mean_ratio(before, &after);
-                if (ratio - 1.0).abs() < NOTHING {
-                    continue;
-                }
-                curves[at] = true;
-                let is_most = most
-                    .as_ref()
-                    .is_none_or(|most: &Moved| most.ratio.ln().abs() < ratio.ln().abs());
-                if is_most {
-                    *most = Some(Moved { series: series.clone(), ratio });
-                }
-            }
+        if only.is_empty() {
+            let network = Network::default();
+            all.extend(of_parameters("network", &network, &ours::network_curves, &mut tick));
         }
-        let [doubled, halved] = moved;
-        let curves = curves.into_iter().filter(|moves| *moves).count();
-        Sensitivity { preset: preset.name, parameter: spec.name, value, doubled, halved, curves }
+        for name in boxes {
+            let base = BoxParams::load(name)?;
+            let curves = |costs: &BoxParams| ours::box_curves(&base, costs);
+            all.extend(of_parameters(name, &base, &curves, &mut tick));
+        }
+        Ok(all)
     }
 
     /// The model's numbers, by curve.
@@ -136,12 +103,70 @@ impl Calibration {
                 None => curves.push((series, vec![model])),
             }
         }
-        let own = own_plans(params).into_par_iter().map(|(name, plan)| {
-            let rate = verbs::run(&plan, SEED, &mut |_| {}).map(|run| run.measured.ops_per_s);
-            (name.to_owned(), vec![rate.unwrap_or(f64::NAN)])
-        });
-        curves.extend(own.collect::<Vec<_>>());
+        curves.extend(ours::adapter_curves(params));
         curves
+    }
+}
+
+/// What each parameter does to curves.
+fn of_parameters<P: Parameters>(
+    preset: &'static str,
+    params: &P,
+    curves: &dyn Fn(&P) -> Curves,
+    tick: &mut dyn FnMut(),
+) -> Vec<Sensitivity> {
+    let base = curves(params);
+    let one = |spec| {
+        tick();
+        of_parameter(preset, params, spec, curves, &base)
+    };
+    P::specs().iter().map(one).collect()
+}
+
+fn of_parameter<P: Parameters>(
+    preset: &'static str,
+    params: &P,
+    spec: &Spec,
+    curves: &dyn Fn(&P) -> Curves,
+    base: &Curves,
+) -> Sensitivity {
+    let value = params.value(spec.name).unwrap_or(0.0);
+    let mut moved = [None, None];
+    let mut moves = vec![false; base.len()];
+    for (factor, most) in [2.0, 0.5].into_iter().zip(&mut moved) {
+        let mut params = params.clone();
+        // Some cannot be doubled, or are as small as they can be; twice nothing is nothing.
+        if value == 0.0 || params.change(spec.name, value * factor).is_err() {
+            continue;
+        }
+        for ((at, (series, before)), (_, after)) in base.iter().enumerate().zip(curves(&params)) {
+            let ratio = mean_ratio(before, &after);
+            if (ratio - 1.0).abs() < NOTHING {
+                continue;
+            }
+            moves[at] = true;
+            let one = Moved { series: series.clone(), ratio };
+            if most.as_ref().is_none_or(|most: &Moved| most.strength() < one.strength()) {
+                *most = Some(one);
+            }
+        }
+    }
+    let [doubled, halved] = moved;
+    let curves = moves.into_iter().filter(|moves| *moves).count();
+    let Spec { name: parameter, about, .. } = *spec;
+    Sensitivity { preset, parameter, about, value, doubled, halved, curves }
+}
+
+impl Moved {
+    fn strength(&self) -> f64 {
+        self.ratio.ln().abs()
+    }
+}
+
+impl Sensitivity {
+    fn strength(&self) -> f64 {
+        let moved = self.doubled.iter().chain(&self.halved);
+        moved.map(Moved::strength).fold(0.0, f64::max)
     }
 }
 
@@ -150,25 +175,101 @@ fn mean_ratio(before: &[f64], after: &[f64]) -> f64 {
     (logs.sum::<f64>() / before.len().max(1) as f64).exp()
 }
 
-/// For people: a line for each parameter, those that move nothing last.
+/// For people, as Markdown: a line for each parameter, with what it moves most in any preset.
 #[must_use]
 pub fn render_text(all: &[Sensitivity]) -> String {
-    let mut text = String::new();
-    let mut silent = Vec::new();
-    for one in all {
-        let Sensitivity { preset, parameter, value, doubled, halved, curves } = one;
-        if *curves == 0 {
-            silent.push(format!("{preset}: {parameter}"));
-            continue;
-        }
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{preset}  {parameter} = {value}: moves {curves} curves");
-        for (how, moved) in [("doubled", doubled), ("halved ", halved)] {
-            if let Some(Moved { series, ratio }) = moved {
-                let _ = writeln!(text, "    {how}  {:+7.1} %  {series}", (ratio - 1.0) * 100.0);
-            }
+    let mut text = String::from(
+        "| parameter | curves that it moves | most | value | doubled | halved | which curve |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    for kind in [Params::SPECS, Network::SPECS, BoxParams::SPECS] {
+        for spec in kind {
+            line(&mut text, spec, all);
         }
     }
-    let _ = writeln!(text, "\nmove no curve: {}", silent.join(", "));
     text
+}
+
+/// A parameter's line, if it was changed.
+fn line(text: &mut String, spec: &Spec, all: &[Sensitivity]) {
+    // Adapters and middleboxes have parameters of the same name.
+    let is_same = |one: &&Sensitivity| (one.parameter, one.about) == (spec.name, spec.about);
+    let same = all.iter().filter(is_same);
+    let same: Vec<&Sensitivity> = same.collect();
+    let Some(most) = same.iter().max_by(|a, b| a.strength().total_cmp(&b.strength())) else {
+        return;
+    };
+    let moving = same.iter().filter(|one| one.curves > 0);
+    let counts: Vec<_> = moving.map(|one| format!("{} {}", one.preset, one.curves)).collect();
+    let counts = if counts.is_empty() { "**none**".to_owned() } else { counts.join(", ") };
+    let percent = |moved: &Option<Moved>| {
+        moved.as_ref().map_or("-".to_owned(), |m| format!("{:+.0} %", (m.ratio - 1.0) * 100.0))
+    };
+    let (doubled, halved) = (percent(&most.doubled), percent(&most.halved));
+    let both = [&most.doubled, &most.halved].into_iter().flatten();
+    let strongest = both.max_by(|a, b| a.strength().total_cmp(&b.strength()));
+    let series = strongest.map_or("-", |moved| moved.series.as_str());
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "| `{}` | {counts} | {} | {} | {doubled} | {halved} | {} |",
+        spec.name,
+        most.preset,
+        most.value,
+        short(series)
+    );
+}
+
+/// A curve's name without the machines that it was measured on.
+fn short(series: &str) -> String {
+    let parts: Vec<&str> = series.split("; ").collect();
+    match parts.len() {
+        0..=2 => series.to_owned(),
+        all => parts[..all - 1].join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrate::setup::no_verbs;
+
+    /// Runs nothing: says what would be true of curves that follow two parameters.
+    #[test]
+    fn what_moves_most_is_told_and_what_moves_nothing_as_well() {
+        let network = Network::default();
+        let curves = |network: &Network| {
+            vec![
+                ("a".to_owned(), vec![network.queue_bytes, network.queue_bytes]),
+                ("b".to_owned(), vec![network.queue_bytes / network.hyper_gbps.powi(2)]),
+            ]
+        };
+        let all = of_parameters("network", &network, &curves, &mut || ());
+        let of = |name: &str| all.iter().find(|one| one.parameter == name).unwrap();
+        let queue = of("queue_bytes");
+        assert_eq!((queue.curves, queue.doubled.as_ref().unwrap().ratio.round()), (2, 2.0));
+        let hyper = of("hyper_gbps");
+        assert_eq!(hyper.halved, Some(Moved { series: "b".to_owned(), ratio: 4.0 }));
+        assert_eq!((of("least_gbps").curves, &of("least_gbps").doubled), (0, &None));
+        let text = render_text(&all);
+        assert_eq!(text.lines().count(), 2 + Network::SPECS.len());
+        let line = "| `hyper_gbps` | network 1 | network | 0.4 | -75 % | +300 % | b |";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("| `least_gbps` | **none** |"), "{text}");
+    }
+
+    /// Each middlebox's latency shows in one READ through it.
+    #[test]
+    fn runs_of_ours_are_made() {
+        let base = BoxParams::load("prototype").unwrap();
+        let curves = ours::box_curves(&base, &base);
+        assert!(
+            curves.iter().all(|(_, points)| points.len() == 1 && points[0] > 0.0),
+            "{curves:?}"
+        );
+        let calibration = Calibration::load(no_verbs).unwrap();
+        assert!(
+            calibration.sensitivities(&["none".to_owned()], &mut |_, _| ()).unwrap().is_empty()
+        );
+    }
 }

@@ -26,7 +26,8 @@ pub(super) struct Args {
     /// Do not fit: say how far off the presets are as they are.
     #[arg(long, conflicts_with = "out")]
     check: bool,
-    /// Do not fit: say what each parameter moves when it is twice or half what it is.
+    /// Do not fit: say what each parameter moves when it is twice or half what it is: a table in
+    /// Markdown. Without --nic also of network and middleboxes; this takes minutes.
     #[arg(long, conflicts_with_all = ["check", "out"])]
     sensitivities: bool,
     /// Take only this preset; may be given more than once.
@@ -54,7 +55,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         let mut progress = Progress::new();
         let all = calibration.sensitivities(&args.nic, &mut |done, total| {
             progress.count("changing parameters", done, total);
-        });
+        })?;
         progress.finish();
         print(args.json, &all, &sensitivity::render_text(&all))?;
         return Ok(Outcome::Good);

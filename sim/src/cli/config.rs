@@ -209,7 +209,7 @@ mod tests {
         let has = |key: &str, setting: &str| {
             table[key].as_array().unwrap().iter().any(|value| value.as_str() == Some(setting))
         };
-        let presets = ["connectx-3", "connectx-6"].map(|name| crate::nic::Preset::load(name));
+        let presets = ["connectx-3", "connectx-6"].map(crate::nic::Preset::load);
         let [client, server] = presets.map(|preset| preset.unwrap().params);
         assert_ne!(client.message_ns, server.message_ns);
         for (key, setting) in [

@@ -1,9 +1,9 @@
 //! What a middlebox's cores do, one step after the other.
 //!
-//! A core takes a burst of frames from its ring, and of each in turn: works on it, steers it
-//! under the lock that all cores share, has the engine translate it, and changes the state of its
-//! server queue pair under that one's lock. Then it keeps what it has made until the burst's end
-//! and sends it, or hands it to the cores that send.
+//! A core takes a burst of frames from its ring. It works on each in turn, steers it under the lock
+//! that all cores share, has the engine translate it, and changes the state of its server queue
+//! pair under that one's lock. Then it keeps what it has made until the burst's end and sends it,
+//! or hands it to the cores that send.
 
 use super::frames::FrameId;
 use super::{Cluster, Event};

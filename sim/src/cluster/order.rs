@@ -2,7 +2,7 @@
 //!
 //! Cores translate frames one after the other, but end with what they have made in another order:
 //! they wait for locks and send in bursts. To one queue pair, frames leave in the order in which
-//! the engine has made them: what is done too early waits, as it does in the published prototype.
+//! the engine has made them: what is done too early waits, as in the published prototype.
 
 use std::collections::VecDeque;
 

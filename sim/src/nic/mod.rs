@@ -18,7 +18,7 @@ pub(crate) use lock::{HandOff, Lock};
 pub use named::PresetError;
 pub(crate) use named::{Named, text_with};
 pub use network::Network;
-pub use params::{Kind, ParamError, Params, Sourced, Spec};
+pub use params::{Kind, ParamError, Parameters, Params, Sourced, Spec};
 pub(crate) use params::{check, parameters, unknown};
 pub use pcie::{Pcie, PcieCounts, Place};
 pub(crate) use preset::rounded;

@@ -161,19 +161,25 @@ mod tests {
         &[
             (
                 "first",
-                "title = \"1\"\n[parameters]\na = { value = 1, kind = \"cited\", source = \"x\" }",
+                r#"title = "1"
+                [parameters]
+                a = { value = 1, kind = "cited", source = "x" }"#,
             ),
             (
                 "second",
-                "title = \"2\"\nbased_on = \"first\"\n[parameters]\n\
-                 b = { value = 2, kind = \"cited\", source = \"x\" }",
+                r#"title = "2"
+                based_on = "first"
+                [parameters]
+                b = { value = 2, kind = "cited", source = "x" }"#,
             ),
             (
                 "third",
-                "title = \"3\"\nbased_on = \"second\"\n[parameters]\n\
-                 a = { value = 3, kind = \"cited\", source = \"x\" }",
+                r#"title = "3"
+                based_on = "second"
+                [parameters]
+                a = { value = 3, kind = "cited", source = "x" }"#,
             ),
-            ("circle", "title = \"4\"\nbased_on = \"circle\"\n[parameters]"),
+            ("circle", "title = '4'\nbased_on = 'circle'\n[parameters]"),
             ("broken", "title = 5"),
         ],
     );

@@ -71,6 +71,21 @@ pub enum ParamError {
     },
 }
 
+/// Numbers that can be named.
+pub trait Parameters: Clone {
+    /// All parameters.
+    fn specs() -> &'static [Spec];
+
+    /// The value of a parameter.
+    fn value(&self, name: &str) -> Option<f64>;
+
+    /// Gives a parameter another value.
+    ///
+    /// # Errors
+    /// When there is no such parameter or value.
+    fn change(&mut self, name: &str, value: f64) -> Result<(), ParamError>;
+}
+
 /// Makes a struct of numbers that can be named: for presets, sweeps and calibration.
 macro_rules! parameters {
     (
@@ -134,6 +149,20 @@ macro_rules! parameters {
                 let all = Self { $($name: need(stringify!($name))?,)+ };
                 $crate::nic::check(Self::SPECS, |name| all.get(name))?;
                 Ok(all)
+            }
+        }
+
+        impl $crate::nic::Parameters for $Name {
+            fn specs() -> &'static [$crate::nic::Spec] {
+                Self::SPECS
+            }
+
+            fn value(&self, name: &str) -> Option<f64> {
+                self.get(name)
+            }
+
+            fn change(&mut self, name: &str, value: f64) -> Result<(), $crate::nic::ParamError> {
+                self.set(name, value)
             }
         }
     };

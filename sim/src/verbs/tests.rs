@@ -186,8 +186,7 @@ fn a_server_queue_pairs_state_is_locked_for_each_frame() {
     assert!(eight > 4.0 * locked, "{eight} {locked}");
 }
 
-/// The lock that all share is for WRITEs of versions and compare-and-swaps, where there is
-/// steering.
+/// The lock that all share is for WRITEs of versions and compare-and-swaps, under steering.
 #[test]
 fn steering_locks_what_it_looks_up() {
     let rate = |op, steer, lock| {
