@@ -35,7 +35,7 @@ impl Engine {
                 || !self.config.keeps(Rule::FlipBehindWhatPassed))
             && watch.ended.is_none()
             && (watch.answers >= ANSWERS_MIN || !self.config.keeps(Rule::FlipAfterAnswers))
-            && (watch.mtu_exact > 0 || self.config.path_mtu.is_some())
+            && self.exact_mtu(&watch).is_some()
             && (256..=4096).contains(&mtu)
             && layout.opcode.starts_message()
             && self.clients.get(id).is_some_and(|client| !client.in_message)
@@ -96,6 +96,7 @@ impl Engine {
             connection.path_mtu = mtu;
             connection.depth = connection.depth.max(depth);
         }
+        self.servers.past_reads.tell_path_mtu(id.own_server_qp(), mtu);
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
         client.service = Service::Active;
         // What was held meanwhile was counted from an older number.
@@ -228,7 +229,8 @@ impl Engine {
             if record.kind == Kind::Atomic {
                 self.clients.results.expect(id, record.psn, record.opcode, true);
             }
-            self.note_passed_read(id, slot);
+            let (psn, kind, access) = (record.psn, record.kind, record.access);
+            self.note_passed_read(id, psn, kind, access);
             out.push(Action::Send(token, Side::Server));
             out.push(Action::Release(token));
         }

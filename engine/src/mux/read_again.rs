@@ -5,15 +5,14 @@
 //! responder answers at any time if the READ is among the last that it remembers
 //! (IBTA vol. 1, 9.7.5.1.1).
 //!
-//! That is the last resort: where another server queue pair is certain to accept the READ, it goes
-//! there ([`super::route`]). Guests may have made the client's own forget it. The engine does not
-//! send such a READ again: it gives it up, and its client asks again if it still wants it.
+//! That is the last resort: a READ that is repeated in time goes out before the message begins,
+//! and where another server queue pair is certain to accept it, it goes there ([`super::route`]).
+//! Guests may have made the client's own forget it. The engine does not send such a READ again: it
+//! gives it up, and its client asks again if it still wants it.
 
 use alloc::boxed::Box;
 use alloc::vec;
 
-use super::client::ClientSlot;
-use super::client_request::Shape;
 use super::generate;
 use super::server::{ServerQp, ServerSlot, Source};
 use crate::counters::{DropReason, GeneratedKind};
@@ -69,16 +68,51 @@ impl PastReads {
         }
     }
 
-    /// A READ before its translation is asked for again from a later packet on: some responders
-    /// forget what is before that.
-    fn narrow(&mut self, id: ServerQpId, asked: OwnRead) {
+    /// A READ or an atomic passed before the translation. One that is known keeps its place,
+    /// whatever passed since; of a READ that is asked for again from a later packet on, some
+    /// responders forget what is before that.
+    fn note_passed(&mut self, id: ServerQpId, passed: PastRead) {
         let Some((ring, _)) = self.0.get_mut(id.index()) else { return };
-        for past in ring.iter_mut().flatten() {
-            if let Some(read) = past.known.read.as_mut()
+        for known in ring.iter_mut().flatten().map(|past| &mut past.known) {
+            if let (Some(read), Some(asked)) = (known.read.as_mut(), passed.read)
                 && skipped(read, asked.psn) < read.packets
             {
-                past.known.server_psn = past.known.server_psn.add(skipped(read, asked.psn));
-                *read = asked;
+                *known = PastRead { server_psn: passed.server_psn, read: Some(asked) };
+                return;
+            }
+            if known.server_psn == passed.server_psn {
+                return;
+            }
+        }
+        let packets = passed.read.map_or(1, |read| read.packets);
+        let psn = ClientPsn::from_wire(passed.server_psn.to_wire());
+        self.note(id, passed, Some(psn.add(packets)));
+        self.sink_newest(id);
+    }
+
+    /// Puts what was noted last where its PSN belongs: its client may have asked for it before the
+    /// connection was watched.
+    fn sink_newest(&mut self, id: ServerQpId) {
+        let Some((ring, next)) = self.0.get_mut(id.index()) else { return };
+        let place = |back: usize| (*next + PAST_READS - back) % PAST_READS;
+        let psn = |past: &Option<Past>| past.as_ref().map(|past| past.known.server_psn);
+        for (newer, older) in (1..PAST_READS).map(|back| (place(back), place(back + 1))) {
+            let (this, before) = (ring.get(newer).and_then(psn), ring.get(older).and_then(psn));
+            let (Some(this), Some(before)) = (this, before) else { return };
+            if !before.is_after(this) {
+                return;
+            }
+            ring.swap(newer, older);
+        }
+    }
+
+    /// The path MTU is known now, and with it how many PSNs each READ takes that has passed.
+    pub(super) fn tell_path_mtu(&mut self, id: ServerQpId, path_mtu: u16) {
+        let Some((ring, _)) = self.0.get_mut(id.index()) else { return };
+        for past in ring.iter_mut().flatten() {
+            if let Some(read) = &mut past.known.read {
+                read.packets = packets_of(read.extent.len, path_mtu);
+                past.end = Some(read.psn.add(read.packets));
             }
         }
     }
@@ -130,31 +164,52 @@ fn own_read(psn: ClientPsn, packets: u32, access: &Access) -> OwnRead {
     OwnRead { psn, packets, extent: Extent { remote_key, start, len } }
 }
 
+/// Whether its client has asked for it before, and it was answered then.
+fn is_repeated_read(request: &Request) -> bool {
+    request.kind == Kind::Read && request.origin.psn.is_before(request.origin.floor)
+}
+
+/// Packets of a READ's response of so many bytes.
+fn packets_of(len: u32, path_mtu: u16) -> u32 {
+    len.div_ceil(u32::from(path_mtu).max(1)).max(1)
+}
+
 /// Packets before those that the client asks for. Less than 2^24.
 fn skipped(read: &OwnRead, psn: ClientPsn) -> u32 {
     psn.offset_from(read.psn)
 }
 
 impl Engine {
-    /// A READ or an atomic passes before the connection is translated, for the first time: its PSN
-    /// is the same at both ends.
-    pub(super) fn note_passed_read(&mut self, id: ClientId, slot: u32) {
-        let record = self.clients.slots.get(slot).filter(|record| record.kind != Kind::Plain);
-        let Some(&ClientSlot { psn, packets, kind, access, .. }) = record else { return };
+    /// A READ or an atomic passes before the connection is translated, perhaps not for the first
+    /// time: its PSN is the same at both ends.
+    pub(super) fn note_passed_read(
+        &mut self,
+        id: ClientId,
+        psn: ClientPsn,
+        kind: Kind,
+        access: Option<Access>,
+    ) {
+        if kind == Kind::Plain {
+            return;
+        }
+        let path_mtu = self.exact_mtu(&self.watches.get(id));
+        let past_reads = &mut self.servers.past_reads;
+        if let Some(path_mtu) = path_mtu {
+            past_reads.tell_path_mtu(id.own_server_qp(), path_mtu);
+        }
+        // While it is not known, a READ takes at least one.
+        let packets = |len: u32| path_mtu.map_or(1, |mtu| packets_of(len, mtu));
         let read = access.filter(|_| kind == Kind::Read);
-        let read = read.map(|access| own_read(psn, packets, &access));
+        let read = read.map(|access| own_read(psn, packets(access.len), &access));
         let server_psn = ServerPsn::from_wire(psn.to_wire());
-        let known = PastRead { server_psn, read };
-        self.servers.past_reads.note(id.own_server_qp(), known, Some(psn.add(packets)));
+        past_reads.note_passed(id.own_server_qp(), PastRead { server_psn, read });
     }
 
-    /// A request passes again.
+    /// A request passes that is not the next.
     pub(super) fn note_passed_again(&mut self, id: ClientId, frame: &Frame<'_>, layout: &Layout) {
-        if layout.opcode == Opcode::ReadRequest
-            && let Some(Shape { packets, access: Some(access), .. }) = self.shape(id, frame, layout)
-        {
-            let asked = own_read(ClientPsn::from_wire(layout.psn), packets, &access);
-            self.servers.past_reads.narrow(id.own_server_qp(), asked);
+        if let Some(shape) = self.shape(id, frame, layout) {
+            let psn = ClientPsn::from_wire(layout.psn);
+            self.note_passed_read(id, psn, shape.kind, shape.access);
         }
     }
 
@@ -203,9 +258,8 @@ impl Engine {
             Some((slot, self.servers.slots.get(slot)?.request))
         });
         waiting.filter(move |(slot, request)| {
-            let repeated = request.origin.psn.is_before(request.origin.floor);
             let stays = recalled != Some(*slot) && !self.is_read_again(id, request);
-            request.kind == Kind::Read && repeated && stays
+            is_repeated_read(request) && stays
         })
     }
 
@@ -223,10 +277,9 @@ impl Engine {
 
     fn past_read(&self, id: ServerQpId, request: &Request) -> Option<(ServerPsn, OwnRead)> {
         let server = self.servers.get(id)?;
-        let repeated = request.origin.psn.is_before(request.origin.floor);
         let inside = server.in_message == Some(request.client) && request.client == id.owner();
         let passes = self.config.keeps(Rule::ReadsPassMessages);
-        if !repeated || !inside || request.kind != Kind::Read || !passes {
+        if !inside || !is_repeated_read(request) || !passes {
             return None;
         }
         // It has taken this one, at least.
@@ -246,6 +299,26 @@ impl Engine {
         while let Some(index) = slot {
             let record = self.servers.slots.get(index)?;
             if self.is_read_again(id, &record.request) {
+                return Some(index);
+            }
+            slot = self.servers.slots.next(index);
+        }
+        None
+    }
+
+    /// The first READ that the client of this request repeats, if the request begins a message
+    /// that it ends later. Inside the message that READ could not be bound, and guests may have
+    /// made the server forget it. It waits for nothing: what it reads was complete when it was
+    /// answered first.
+    pub(super) fn read_before_message(&self, server: &ServerQp, slot: u32) -> Option<u32> {
+        let first = &self.servers.slots.get(slot)?.request;
+        if first.ends_message || !self.config.keeps(Rule::ReadsPassMessages) {
+            return None;
+        }
+        let mut slot = server.waiting_own.head();
+        while let Some(index) = slot {
+            let request = &self.servers.slots.get(index)?.request;
+            if request.client == first.client && is_repeated_read(request) {
                 return Some(index);
             }
             slot = self.servers.slots.next(index);

@@ -23,16 +23,22 @@ impl Engine {
                 rest.or_else(|| self.next_read_again(id, server))
             }
             None if server.exclusive && self.config.keeps(Rule::GuestsMakeRoom) => {
-                server.waiting_own.head()
+                self.before_message(server, server.waiting_own.head())
             }
             None => {
                 let own = self.first_free(id, &server.waiting_own);
                 let guest = self.first_free(id, &server.waiting_guests);
-                if arrival(own) < arrival(guest) { own } else { guest }
+                let first = if arrival(own) < arrival(guest) { own } else { guest };
+                self.before_message(server, first)
             }
         }?;
         let record = self.servers.slots.get(slot)?;
         self.may_bind(id, &record.request).then_some(slot)
+    }
+
+    /// The request whose turn it is, or the repeated READ that goes before it.
+    fn before_message(&self, server: &ServerQp, first: Option<u32>) -> Option<u32> {
+        first.map(|first| self.read_before_message(server, first).unwrap_or(first))
     }
 
     /// The first request of a queue that does not wait for the end of its list, nor behind one of

@@ -272,12 +272,12 @@ impl Engine {
         }
     }
 
-    /// Forgets what is outstanding: it is no longer known.
+    /// Forgets what is outstanding: it is no longer known. READs that passed may be outstanding
+    /// when the connection flips, and their client may repeat them then: they are remembered.
     fn unsync(&mut self, id: ClientId) {
         while let Some(slot) = self.passed_head(id) {
             self.remove_passed(id, slot);
         }
-        self.servers.past_reads.reset(id.own_server_qp());
         if let Some(watch) = self.watches.get_mut(id) {
             (watch.synced, watch.must_answer) = (false, false);
             (watch.reads, watch.answers) = (0, 0);
@@ -308,9 +308,11 @@ impl Engine {
             connection.path_mtu = path_mtu;
         }
         let Some(shape) = self.shape(id, frame, layout) else { return self.unsync(id) };
-        let known = watch.mtu_exact > 0 || self.config.path_mtu.is_some();
+        let psn = ClientPsn::from_wire(layout.psn);
+        self.note_passed_read(id, psn, shape.kind, shape.access);
         let bound = u32::from(self.known_mtu(&watch)).max(256);
-        let long = !known && shape.access.is_some_and(|access| access.len > bound);
+        let long = self.exact_mtu(&watch).is_none()
+            && shape.access.is_some_and(|access| access.len > bound);
         if shape.kind == Kind::Read && long {
             // How many PSNs it takes depends on the path MTU, which is not known.
             return self.unsync(id);
@@ -321,14 +323,12 @@ impl Engine {
         if let Some(record) = self.clients.slots.get_mut(slot) {
             record.state = State::Passed;
         }
-        self.note_passed_read(id, slot);
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
         client.expected = client.expected.add(shape.packets);
         client.in_message = !layout.opcode.ends_message();
         client.open += 1;
         let overflow = client.open > self.config.client_window_max;
         self.clients.slots.push_back(&mut client.queue, slot);
-        let psn = ClientPsn::from_wire(layout.psn);
         let oldest = self.oldest_psn(id).unwrap_or(psn);
         if let Some(watch) = self.watches.get_mut(id) {
             watch.must_answer = layout.ack_request || shape.kind != Kind::Plain;
@@ -418,6 +418,12 @@ impl Engine {
             (0, Some(configured)) => configured.max(watch.mtu_at_least),
             (exact, _) => exact,
         }
+    }
+
+    /// The path MTU, unless only a bound is known.
+    pub(super) fn exact_mtu(&self, watch: &Watch) -> Option<u16> {
+        let known = watch.mtu_exact > 0 || self.config.path_mtu.is_some();
+        known.then(|| self.known_mtu(watch).next_power_of_two().clamp(256, 4096))
     }
 
     fn note_request_facts(&mut self, id: ClientId, bytes: &[u8], layout: &Layout) {
