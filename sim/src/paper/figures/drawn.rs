@@ -6,7 +6,7 @@ use crate::paper::published::Published;
 use crate::paper::scene::SceneError;
 
 /// Server queue pairs of experiment 012.
-const SERVER_QPS: [usize; 10] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 1];
+const SERVER_QPS: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
 pub(super) fn prototype_limits(stage: &mut Stage) -> Result<Figure, SceneError> {
     let published = stage.published;
