@@ -72,6 +72,16 @@ impl Scene {
         })
     }
 
+    /// The scene of December 2021 for what nothing published is compared with: a third of the
+    /// operations count.
+    ///
+    /// # Errors
+    /// When a preset cannot be read.
+    pub fn beyond(effort: Effort) -> Result<Self, SceneError> {
+        let scene = Self::of(Era::December2021, effort)?;
+        Ok(Self { ops: scene.ops / 3, ..scene })
+    }
+
     /// A run through the prototype's box.
     ///
     /// # Errors

@@ -3,13 +3,12 @@
 use qpmux_workloads::keys::Ycsb;
 
 use super::Stage;
-use crate::paper::era::Era;
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
 use crate::paper::jobs::{Job, Metric};
 use crate::paper::scene::{Scene, SceneError};
 use crate::store::Mode;
 
-const THREADS: [usize; 6] = [8, 32, 64, 128, 256, 400];
+const THREADS: [usize; 5] = [8, 32, 64, 200, 400];
 /// Client machines of the large runs: 50 threads on each at most.
 const MACHINES: usize = 8;
 /// Mixes by share of updates.
@@ -47,10 +46,8 @@ fn curves<T: Copy>(
 }
 
 pub(super) fn threads(stage: &mut Stage) -> Result<Figure, SceneError> {
-    let scene = Scene::of(Era::December2021, stage.effort)?;
-    // Most of a run is its warm-up, which grows with the machines.
-    let ops = scene.ops / 3;
-    let scene = Scene { machines: MACHINES, value_len: 100, ops, ..scene };
+    let scene = Scene::beyond(stage.effort)?;
+    let scene = Scene { machines: MACHINES, value_len: 100, ..scene };
     let mut panels = Vec::new();
     for (experiment, heading, workload) in MIXES {
         let x = Axis::log("client threads", "");
@@ -73,7 +70,7 @@ pub(super) fn threads(stage: &mut Stage) -> Result<Figure, SceneError> {
 }
 
 pub(super) fn popularity(stage: &mut Stage) -> Result<Figure, SceneError> {
-    let scene = Scene::of(Era::December2021, stage.effort)?;
+    let scene = Scene::beyond(stage.effort)?;
     let x = Axis::linear("Zipf exponent", "");
     let mut panel =
         Panel::new("zipf", "50 % updates, 64 threads", x, Axis::linear("throughput", "kops/s"));
@@ -95,7 +92,7 @@ pub(super) fn popularity(stage: &mut Stage) -> Result<Figure, SceneError> {
 }
 
 pub(super) fn object_size(stage: &mut Stage) -> Result<Figure, SceneError> {
-    let scene = Scene::of(Era::December2021, stage.effort)?;
+    let scene = Scene::beyond(stage.effort)?;
     let x = Axis::log("bytes of an object", "");
     let mut panel = Panel::new(
         "object-size",
@@ -119,7 +116,7 @@ pub(super) fn object_size(stage: &mut Stage) -> Result<Figure, SceneError> {
 }
 
 pub(super) fn steered_keys(stage: &mut Stage) -> Result<Figure, SceneError> {
-    let scene = Scene::of(Era::December2021, stage.effort)?;
+    let scene = Scene::beyond(stage.effort)?;
     let x = Axis::log("keys whose lists the middlebox remembers", "");
     let mut panel = Panel::new(
         "steered-keys",

@@ -8,7 +8,7 @@ use super::hero::{KOPS, THREADS, X};
 use super::{Effort, Stage};
 use crate::cluster::BoxParams;
 use crate::nic::Preset;
-use crate::paper::era::{Era, EraError, clover_profile};
+use crate::paper::era::{EraError, clover_profile};
 use crate::paper::figure::{Axis, Curve, Figure, Panel};
 use crate::paper::jobs::{Job, Metric};
 use crate::paper::scene::{Scene, SceneError};
@@ -29,7 +29,7 @@ fn own_box(mode: Mode) -> Result<Middlebox, SceneError> {
 
 /// Clover through our box.
 pub(super) fn clover(stage: &mut Stage) -> Result<Figure, SceneError> {
-    let scene = Scene::of(Era::December2021, stage.effort)?;
+    let scene = Scene::beyond(stage.effort)?;
     let mut panels = Vec::new();
     for (experiment, heading, workload) in [
         ("own-box-5", "5 % updates", Ycsb::B),
@@ -61,7 +61,7 @@ pub(super) fn clover(stage: &mut Stage) -> Result<Figure, SceneError> {
 
 /// Latencies of Clover through our box.
 pub(super) fn latency(stage: &mut Stage) -> Result<Figure, SceneError> {
-    let scene = Scene::of(Era::December2021, stage.effort)?;
+    let scene = Scene::beyond(stage.effort)?;
     let mut panels = Vec::new();
     for (experiment, heading, kind) in [
         ("own-box-latency-reads", "reads, 50 % updates", "read"),
@@ -91,7 +91,7 @@ pub(super) fn latency(stage: &mut Stage) -> Result<Figure, SceneError> {
 
 /// How many server queue pairs Clover needs.
 pub(super) fn server_qps(stage: &mut Stage) -> Result<Figure, SceneError> {
-    let scene = Scene::of(Era::December2021, stage.effort)?;
+    let scene = Scene::beyond(stage.effort)?;
     let x = Axis::log("server queue pairs", "");
     let mut panel = Panel::new("own-box-server-qps", "50 % updates, 64 threads", x, KOPS);
     for mode in [Mode::Mapping, Mode::Replacement] {
