@@ -25,7 +25,7 @@ pub(super) fn adapter_curves(params: &Params) -> Curves {
     let regions = VerbsPlan { regions: 8_192, keys: 1 << 20, ..base() };
     let contexts = VerbsPlan { sharing: Sharing::Many(256), ..base() };
     let requests = VerbsPlan { op: RawOp::Write, threads: 8, outstanding: 384, ..base() };
-    let words = VerbsPlan { op: RawOp::Faa, threads: 40, ..base() };
+    let words = VerbsPlan { op: RawOp::Faa, threads: 40, own_doorbells: true, ..base() };
     rates(vec![
         ("ours: READs of 192 MB in pages of 4 KB", pages),
         ("ours: READs of 8,192 regions", regions),
@@ -88,14 +88,14 @@ pub(super) fn box_curves(base: &BoxParams, costs: &BoxParams) -> Curves {
         plan
     };
     let looked_at = || policy("lock-table", Map::None, 0);
-    let mapped = |server_qps| policy("lock-table", Map::Writes, server_qps);
+    let mapped = |server_qps| policy("clover", Map::Writes, server_qps);
     let steered = Policy { steer: Steer::Writes, in_place: true, ..policy("clover", Map::None, 0) };
     rates(vec![
         ("ours: one READ", plan(looked_at(), RawOp::Read, 8, 1)),
         ("ours: 32 READs", plan(looked_at(), RawOp::Read, 8, 32)),
         ("ours: 1,024 READs", plan(looked_at(), RawOp::Read, 8, 1_024)),
         ("ours: READs of 4 KB", plan(looked_at(), RawOp::Read, 4_096, 256)),
-        ("ours: one WRITE, mapped", plan(mapped(1), RawOp::Write, 8, 1)),
+        ("ours: one WRITE of 1 KB, mapped", plan(mapped(1), RawOp::Write, 1_024, 1)),
         ("ours: WRITEs of 1 KB to one queue pair", plan(mapped(1), RawOp::Write, 1_024, 256)),
         ("ours: WRITEs of 1 KB to 32 queue pairs", plan(mapped(32), RawOp::Write, 1_024, 256)),
         ("ours: WRITEs of 1 KB, steered", plan(steered, RawOp::Write, 1_024, 256)),
