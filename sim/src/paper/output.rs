@@ -84,7 +84,7 @@ fn panel(of: &Panel, scores: &Scores) -> chart::Panel {
     series.retain(|series| !series.points.is_empty());
     let mark = |(x, text): &(f64, String)| VerticalMark { x: *x, text: text.clone() };
     let heading = match error_of(of, scores) {
-        Some(error) => format!("{}: median error {:.1} %", of.heading, 100.0 * error),
+        Some(error) => format!("{}: error {:.1} %", of.heading, 100.0 * error),
         None => of.heading.clone(),
     };
     chart::Panel {
