@@ -61,7 +61,8 @@ pub(super) fn by_requests(stage: &mut Stage) -> Result<Figure, SceneError> {
         about: "WRITEs and READs grow with what is outstanding; compare-and-swaps stop at what \
                 the atomic unit does.",
         wrong: "The dent between 96 and 144 requests, which all three verbs have, has no \
-                mechanism here; it makes the model's compare-and-swaps too fast beyond.",
+                mechanism here. Compare-and-swaps grow too slowly, by up to a third: as many \
+                as were published from 168 requests on need more outstanding here.",
         columns: 1,
         panels: panel(stage, Panel::new("rdma-concur", heading, x, Y))?,
     })
