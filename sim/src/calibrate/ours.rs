@@ -57,6 +57,8 @@ pub(super) fn network_curves(network: &Network) -> Curves {
     let mut many = base(800, network);
     many.outstanding = 1;
     many.conditions.network.queue_bytes *= 10.0;
+    // Its queue takes longer than the others' timeout.
+    many.conditions.timeout = 14;
     let plans = [
         ("ours: 100 queue pairs' WRITEs meet, uncontrolled", free),
         ("ours: 8 queue pairs' WRITEs meet, DCQCN", base(8, network)),
