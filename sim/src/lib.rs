@@ -5,6 +5,7 @@ pub mod bench;
 pub mod calibrate;
 mod chance;
 pub mod cli;
+mod clover_verbs;
 pub mod cluster;
 pub mod connections_file;
 mod dice;

@@ -1,6 +1,5 @@
 //! `qpmux sim` with Clover on adapters that cost something.
 
-use clap::ValueEnum;
 use qpmux_workloads::keys::Ycsb;
 
 use super::Outcome;
@@ -18,7 +17,7 @@ pub(super) struct StoreArgs {
     /// Times of Clover's client library, as fitted to the experiments of a date; with it, or with a
     /// middlebox that costs something, adapters, wires and library do. december-2021 by default.
     #[arg(long, value_enum, value_name = "DATE")]
-    library: Option<LibraryArg>,
+    library: Option<Era>,
     /// Operations before anything counts; by default ten for each key and machine.
     #[arg(long, value_name = "N")]
     warm_up: Option<u64>,
@@ -28,14 +27,6 @@ pub(super) struct StoreArgs {
     /// Collectors write no shortcuts.
     #[arg(long)]
     no_shortcuts: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LibraryArg {
-    #[value(name = "june-2021")]
-    June2021,
-    #[value(name = "december-2021")]
-    December2021,
 }
 
 impl StoreArgs {
@@ -58,11 +49,7 @@ impl StoreArgs {
             "--loss: on adapters that cost something Clover loses nothing; leave out --library \
              and take --middlebox engine to see what it does then"
         );
-        let era = match self.library {
-            Some(LibraryArg::June2021) => Era::June2021,
-            Some(LibraryArg::December2021) | None => Era::December2021,
-        };
-        let params = era.load()?;
+        let params = self.library.unwrap_or(Era::December2021).load()?;
         Ok(StorePlan {
             workload,
             threads: common.threads,
@@ -74,7 +61,7 @@ impl StoreArgs {
             metadata_ns: params.metadata_ns,
             caches: if self.cache_per_thread { Caches::PerThread } else { Caches::PerMachine },
             shortcuts: !self.no_shortcuts,
-            adapter: verbs.client_adapter()?,
+            adapter: verbs.one_adapter()?,
             middlebox: common.middlebox.clone(),
             warm_up: self.warm_up.unwrap_or(10 * common.keys * common.machines as u64),
             ops: common.ops,

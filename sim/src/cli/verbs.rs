@@ -211,9 +211,14 @@ impl VerbsArgs {
         Ok([preset(&self.nic, &[])?, preset(server, &self.set_server)?])
     }
 
-    /// The adapter of clients.
-    pub(super) fn client_adapter(&self) -> anyhow::Result<Params> {
-        Ok(self.adapters()?[0].clone())
+    /// The adapter of clients and servers, where these have the same.
+    pub(super) fn one_adapter(&self) -> anyhow::Result<Params> {
+        let [client, server] = self.adapters()?;
+        anyhow::ensure!(
+            client == server,
+            "--server-nic, --set-server: Clover's machines all have one adapter; take --nic and --set"
+        );
+        Ok(client)
     }
 
     /// Gives a middlebox the values that it is to have.

@@ -48,7 +48,7 @@ pub use station::{BoxCounts, BoxParams};
 use crate::event::{Ps, Queue};
 use crate::memory::Memory;
 use crate::nic::{Network, Params};
-use crate::rc::{Region, Verb, Violations};
+use crate::rc::{Region, ResponderStats, Verb, Violations};
 use adapter::Machine;
 use cores::CoreStep;
 use frames::{FrameId, Frames};
@@ -271,6 +271,14 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
     /// What a machine's adapter has counted.
     pub(crate) fn machine(&self, number: usize) -> &Machine {
         &self.machines[number]
+    }
+
+    /// Share of request packets that were the next of their queue pair where they arrived.
+    pub(crate) fn in_sequence(&self) -> f64 {
+        let mut all = ResponderStats::default();
+        self.pairs.iter().for_each(|pair| all.add(&pair.responder.stats()));
+        let came = all.accepted + all.duplicates + all.early;
+        all.accepted as f64 / came.max(1) as f64
     }
 
     /// Rules of the transport that were broken.

@@ -44,11 +44,13 @@ parameters! {
 }
 
 /// When experiments were made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Era {
     /// `003`.
+    #[value(name = "june-2021")]
     June2021,
-    /// `016` to `020`.
+    /// `016` to `022`.
+    #[value(name = "december-2021")]
     December2021,
 }
 

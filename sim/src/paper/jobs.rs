@@ -29,6 +29,8 @@ pub enum Metric {
     Mops,
     /// Bytes of IP packets per operation.
     Bytes,
+    /// Share of requests at the servers that were the next of their queue pair.
+    InSequence,
     /// 99th percentile of a kind of operation's latency, us.
     P99(&'static str),
 }
@@ -38,13 +40,12 @@ pub enum Metric {
 pub struct Shown {
     ops_per_s: f64,
     bytes: f64,
+    in_sequence: Option<f64>,
     p99_us: BTreeMap<&'static str, f64>,
     /// Rules of the transport that were broken.
     pub violations: u64,
     /// Events.
     pub events: u64,
-    /// Says which events happened when.
-    pub run_hash: u64,
 }
 
 /// Why a run was not made.
@@ -74,6 +75,7 @@ impl Shown {
             Metric::Kops => Some(self.ops_per_s / 1e3),
             Metric::Mops => Some(self.ops_per_s / 1e6),
             Metric::Bytes => Some(self.bytes),
+            Metric::InSequence => self.in_sequence,
             Metric::P99(kind) => self.p99_us.get(kind).copied(),
         }
     }
@@ -94,10 +96,10 @@ impl Job {
                 Ok(Shown {
                     ops_per_s: outcome.ops_per_s,
                     bytes: outcome.bytes_per_op,
+                    in_sequence: Some(outcome.in_sequence),
                     p99_us: outcome.kinds.iter().map(p99).collect(),
                     violations: outcome.violations,
                     events: outcome.events,
-                    run_hash: outcome.run_hash,
                 })
             }
             Job::Verbs(plan) => {
@@ -106,10 +108,10 @@ impl Job {
                 Ok(Shown {
                     ops_per_s: outcome.measured.ops_per_s,
                     bytes: outcome.bytes_per_op,
+                    in_sequence: None,
                     p99_us: [("verb", latency.value_at_quantile(0.99) as f64 / 1e3)].into(),
                     violations: outcome.violations.total(),
                     events: outcome.events,
-                    run_hash: outcome.run_hash,
                 })
             }
         }
@@ -188,13 +190,5 @@ impl Results {
     /// All runs that were made.
     pub fn shown(&self) -> impl Iterator<Item = &Shown> {
         self.0.iter().flatten().filter_map(|shown| shown.as_ref().ok())
-    }
-
-    /// Why runs were not made.
-    pub fn failures(&self) -> impl Iterator<Item = (JobId, &str)> {
-        let jobs = self.0.iter().enumerate();
-        jobs.flat_map(|(job, runs)| {
-            runs.iter().filter_map(move |run| Some((job, run.as_ref().err()?.as_str())))
-        })
     }
 }

@@ -48,6 +48,8 @@ pub struct StoreOutcome {
     pub kinds: Vec<KindOutcome>,
     /// Bytes of IP packets that the middlebox received per operation; 0 without one.
     pub bytes_per_op: f64,
+    /// Share of request packets, of the whole run, that were the next of their queue pair.
+    pub in_sequence: f64,
     /// COMPARE_SWAPs that appended, per operation.
     pub commits_per_op: f64,
     /// COMPARE_SWAPs that found another value, of all.
@@ -127,6 +129,7 @@ impl Tally {
             ops_per_s: self.ops as f64 / ((end.time - begin.time).max(1) as f64 * 1e-12),
             kinds: kinds.filter(|kind| !kind.latency.is_empty()).collect(),
             bytes_per_op: per_op(bytes - ETHERNET * frames),
+            in_sequence: cluster.in_sequence(),
             commits_per_op: per_op(commits),
             lost_commits: lost as f64 / (commits + lost).max(1) as f64,
             hops_per_op: per_op(end.stats.hops - begin.stats.hops),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use qpmux_workloads::clover::{COLLECTORS, CloverConfig, Layout, MESSAGE_BYTES, Peer};
 
-use super::plan::{StoreError, StorePlan};
+use super::plan::{Caches, StoreError, StorePlan};
 use super::world::{Asker, Notice};
 use crate::cluster::{Cluster, ConnectionSetup};
 use crate::rc::Region;
@@ -103,9 +103,9 @@ impl Network {
 
 /// Lanes that a process uses: those of workers, collectors and epochs.
 fn lanes(plan: &StorePlan, clover: &CloverConfig, process: usize) -> Vec<u16> {
-    let workers = match plan.processes() == plan.machines {
-        true => plan.threads_of(process) as u16,
-        false => 1,
+    let workers = match plan.caches {
+        Caches::PerMachine => plan.threads_of(process) as u16,
+        Caches::PerThread => 1,
     };
     let workers = (0..workers).map(|worker| clover.worker_lane(worker));
     let collectors = (0..COLLECTORS).map(|collector| clover.collector_lane(collector));

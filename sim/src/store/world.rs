@@ -9,10 +9,11 @@ use super::load::Load;
 use super::measure::Tally;
 use super::network::{FIRST_CLIENT, METADATA_THREADS, Network, is_server_end};
 use super::plan::{StoreError, StorePlan};
+use crate::clover_verbs::told;
 use crate::cluster::{Arrival, Cluster, Happening, Op};
 use crate::dice::Dice;
 use crate::event::{NS, Ps, ps};
-use crate::rc::{Outcome, Status, Verb};
+use crate::rc::Status;
 
 /// Streams of chance that the library has.
 const LIBRARY: u64 = 30;
@@ -111,10 +112,7 @@ impl<'a> World<'a> {
             if self.tally.is_over() && self.complaint.is_none() {
                 return Ok(());
             }
-            let is_open = self.is_open && self.complaint.is_none();
-            if !is_open && self.complaint.is_some()
-                || self.cluster.events() - since > EVENTS_PATIENCE
-            {
+            if self.complaint.is_some() || self.cluster.events() - since > EVENTS_PATIENCE {
                 break;
             }
         }
@@ -150,7 +148,7 @@ impl<'a> World<'a> {
                 self.drive_metadata();
             }
             Asker::Client(process, ticket, to_memory) => {
-                let outcome = outcome(completion.status, completion.outcome);
+                let outcome = told(completion.status, completion.outcome);
                 let told = Told::Completed(process, ticket, outcome);
                 let open = &mut self.under_way[process][usize::from(ticket.context())];
                 *open -= u8::from(to_memory);
@@ -241,7 +239,7 @@ impl<'a> World<'a> {
             }
             open[context] += u8::from(to_memory);
             let asker = Asker::Client(process, post.ticket, to_memory);
-            self.cluster.post(thread, pair, [(asker, verb(post.verb))]);
+            self.cluster.post(thread, pair, [(asker, post.verb.into())]);
         }
         while let Some(finished) = self.processes[process].poll_finished() {
             self.on_finished(process, &finished);
@@ -301,7 +299,7 @@ impl<'a> World<'a> {
             let thread = self.network.metadata_threads[usize::from(lane) % METADATA_THREADS];
             if let Some(pair) = pair {
                 let asker = Asker::Metadata(post.ticket);
-                self.cluster.post(thread, pair, [(asker, verb(post.verb))]);
+                self.cluster.post(thread, pair, [(asker, post.verb.into())]);
             }
         }
     }
@@ -320,28 +318,5 @@ impl<'a> World<'a> {
             sum.requests += each.requests;
         }
         sum
-    }
-}
-
-/// A verb as adapters have it.
-fn verb(verb: clover::Verb) -> Verb {
-    match verb {
-        clover::Verb::Write { address, rkey, data } => {
-            Verb::Write { address, rkey, data, immediate: None }
-        }
-        clover::Verb::Read { address, rkey, length } => Verb::Read { address, rkey, length },
-        clover::Verb::CompareSwap { address, rkey, compare, swap } => {
-            Verb::CompareSwap { address, rkey, compare, swap }
-        }
-        clover::Verb::Send { data } => Verb::Send { data, immediate: None },
-    }
-}
-
-fn outcome(status: Status, outcome: Outcome) -> clover::Outcome {
-    match outcome {
-        _ if status != Status::Success => clover::Outcome::Failed,
-        Outcome::None => clover::Outcome::Done,
-        Outcome::Read(data) => clover::Outcome::Read(data),
-        Outcome::Atomic(before) => clover::Outcome::Atomic(before),
     }
 }

@@ -14,9 +14,10 @@ use super::meddler::Meddler;
 use super::network::{FIRST_CLIENT, Lanes, MEMORY_NODE, METADATA_SERVER};
 use crate::apps::phases::{Done, Phases};
 use crate::apps::{Latencies, Load, Patience};
+use crate::clover_verbs::told;
 use crate::fabric::{Arrived, Fabric, Happening};
 use crate::memory::Memory;
-use crate::rc::{Completion, Outcome, Status, Verb};
+use crate::rc::{Completion, Status, Verb};
 
 /// Software of a client between a completion and what follows from it, ns: polling, deciding,
 /// posting. The spread keeps threads from running in lock-step.
@@ -210,7 +211,7 @@ impl<'a> World<'a> {
         match asker {
             Asker::Client(ticket, asked) => {
                 let (machine, _) = self.lanes.client_of(connection);
-                let mut outcome = outcome(completion.status, completion.outcome);
+                let mut outcome = told(completion.status, completion.outcome);
                 if let clover::Outcome::Read(data) = &mut outcome {
                     turn_word(self.fabric.memory(MEMORY_NODE), data);
                 }
@@ -392,20 +393,13 @@ impl<'a> World<'a> {
     }
 
     /// A verb as adapters have it. All that is written to the memory node begins with a word.
-    fn verb(&mut self, verb: clover::Verb, to_memory: bool) -> Verb {
-        match verb {
-            clover::Verb::Write { address, rkey, mut data } => {
-                if to_memory {
-                    turn_word(self.fabric.memory(MEMORY_NODE), &mut data);
-                }
-                Verb::Write { address, rkey, data, immediate: None }
-            }
-            clover::Verb::Read { address, rkey, length } => Verb::Read { address, rkey, length },
-            clover::Verb::CompareSwap { address, rkey, compare, swap } => {
-                Verb::CompareSwap { address, rkey, compare, swap }
-            }
-            clover::Verb::Send { data } => Verb::Send { data, immediate: None },
+    fn verb(&mut self, mut verb: clover::Verb, to_memory: bool) -> Verb {
+        if let clover::Verb::Write { data, .. } = &mut verb
+            && to_memory
+        {
+            turn_word(self.fabric.memory(MEMORY_NODE), data);
         }
+        verb.into()
     }
 
     /// Software of a client notices something, a while from now.
@@ -446,14 +440,5 @@ const _: () = assert!(METADATA_SERVER < FIRST_CLIENT);
 pub(super) fn turn_word(memory: &Memory, data: &mut [u8]) {
     if let Some(word) = data.first_chunk_mut() {
         *word = memory.words().bytes(u64::from_le_bytes(*word));
-    }
-}
-
-fn outcome(status: Status, outcome: Outcome) -> clover::Outcome {
-    match outcome {
-        _ if status != Status::Success => clover::Outcome::Failed,
-        Outcome::None => clover::Outcome::Done,
-        Outcome::Read(data) => clover::Outcome::Read(data),
-        Outcome::Atomic(before) => clover::Outcome::Atomic(before),
     }
 }

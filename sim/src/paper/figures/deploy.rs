@@ -17,12 +17,15 @@ use crate::verbs::{Middlebox, RawOp, Sharing, VerbsPlan};
 
 const PRESETS: [&str; 3] = ["connectx-3", "connectx-5", "connectx-6"];
 const CONNECTIONS: [usize; 6] = [64, 256, 1_024, 2_048, 4_096, 8_192];
-const SERVER_QPS: [u32; 6] = [1, 4, 16, 64, 256, 1_024];
+/// Server queue pairs of Clover, and those that many connections are folded on.
+const SERVER_QPS: [u32; 4] = [1, 4, 16, 64];
+const FOLDED: [u32; 3] = [1, 16, 256];
 /// Client machines of raw verbs, and threads of each.
 const MACHINES: usize = 8;
 const THREADS_EACH: usize = 8;
 
-fn own_box(mode: Mode) -> Result<Middlebox, SceneError> {
+/// Our box in a mode.
+pub(super) fn own_box(mode: Mode) -> Result<Middlebox, SceneError> {
     let costs = BoxParams::load("qpmux").map_err(EraError::from)?;
     Ok(Middlebox { costs, engine: mode.engine(clover_profile()?) })
 }
@@ -96,7 +99,7 @@ pub(super) fn server_qps(stage: &mut Stage) -> Result<Figure, SceneError> {
     let mut panel = Panel::new("own-box-server-qps", "50 % updates, 64 threads", x, KOPS);
     for mode in [Mode::Mapping, Mode::Replacement] {
         let mut points = Vec::new();
-        for server_qps in stage.effort.pick(&SERVER_QPS[..4]) {
+        for server_qps in stage.effort.pick(&SERVER_QPS) {
             let mut middlebox = own_box(mode)?;
             middlebox.engine.policy.server_qps = server_qps;
             let job = scene.through(Some(middlebox), Ycsb::A, 64);
@@ -128,8 +131,8 @@ pub(super) fn connections(stage: &mut Stage) -> Result<Figure, SceneError> {
             x,
             y,
         );
-        let folded = SERVER_QPS.iter().step_by(2).map(|qps| Some(*qps));
-        for (slot, server_qps) in [None].into_iter().chain(folded).enumerate() {
+        let ways = [None].into_iter().chain(FOLDED.map(Some));
+        for (slot, server_qps) in ways.enumerate() {
             let series = match server_qps {
                 None => "not folded, no middlebox".to_owned(),
                 Some(qps) => format!("folded on {qps}"),

@@ -19,7 +19,7 @@ use super::scene::SceneError;
 pub enum Effort {
     /// Few points, short runs: to see that all works.
     Quick,
-    /// What is published.
+    /// All points, three seeds, caches as stale as they get.
     Full,
 }
 
