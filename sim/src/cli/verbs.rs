@@ -216,7 +216,8 @@ impl VerbsArgs {
         let [client, server] = self.adapters()?;
         anyhow::ensure!(
             client == server,
-            "--server-nic, --set-server: Clover's machines all have one adapter; take --nic and --set"
+            "--server-nic, --set-server: Clover's machines all have one adapter; take --nic and \
+             --set"
         );
         Ok(client)
     }

@@ -76,9 +76,9 @@ pub(super) fn reordering(stage: &mut Stage) -> Result<Figure, SceneError> {
     Ok(Figure {
         name: "008",
         title: "Packets out of order behind the middlebox",
-        about: "3 % of the prototype's packets were not the next of their server queue pair, as its \
-                cores raced. The engine gives a packet its number when it sends it: of 64 threads \
-                through mapping, all are the next.",
+        about: "3 % of the prototype's packets were not the next of their server queue pair, as \
+                its cores raced. The engine gives a packet its number when it sends it: of \
+                64 threads through mapping, all are the next.",
         wrong: "The prototype's order is not predicted; ours is what the model's memory node saw.",
         columns: 1,
         panels: vec![panel],
