@@ -146,6 +146,8 @@ pub(super) fn connections(stage: &mut Stage) -> Result<Figure, SceneError> {
                     machines: MACHINES,
                     outstanding: 8,
                     sharing: Sharing::Many(connections / (MACHINES * THREADS_EACH)),
+                    // Else clients would wait for doorbells, not servers for contexts.
+                    own_doorbells: true,
                     middlebox: server_qps.map(folding).transpose()?,
                     ops: if stage.effort == Effort::Quick { 1_500 } else { 20_000 },
                     ..VerbsPlan::new(&params)
