@@ -1,4 +1,4 @@
-//! Numbers for people.
+//! Numbers and names for people.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -24,6 +24,28 @@ pub(crate) fn list<K: Display>(counts: &BTreeMap<K, u64>) -> String {
     let each: Vec<String> =
         counts.iter().map(|(name, n)| format!("{name} {}", group(*n))).collect();
     each.join(", ")
+}
+
+/// The name that takes the fewest edits from another.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known.into_iter().min_by_key(|known| distance(known, name))
+}
+
+/// Says that something is not there, and what comes nearest.
+pub(crate) fn unknown<'a>(
+    kind: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> String {
+    match nearest(name, known) {
+        Some(nearest) => format!("no {kind} `{name}`; the nearest is `{nearest}`"),
+        None => format!("no {kind} `{name}`: there is none"),
+    }
+}
+
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Edits from one name to another (Levenshtein).

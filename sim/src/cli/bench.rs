@@ -12,7 +12,7 @@ use crate::bench::{self, EventBench};
 #[command(after_help = "Example:\n  qpmux bench --events 200000\n\n\
     Each part is measured in turns with its floor, seven times, and the medians are printed.\n\
     Times of different runs cannot be compared where others use the machine as well; ratios can.")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Events of each measurement.
     #[arg(long, default_value_t = 2_000_000, value_name = "N",
         value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]

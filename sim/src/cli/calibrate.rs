@@ -22,7 +22,7 @@ use crate::nic::NAMES;
     is not scored, and why. The same presets give the same result.\n\n\
     With --check nothing is fitted, and the exit status is 1 if a source's median error is above\n\
     10 % (15 % for predictions, which presets are never fitted to).")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Do not fit: say how far off the presets are as they are.
     #[arg(long, conflicts_with = "out")]
     check: bool,

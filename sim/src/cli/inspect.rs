@@ -14,7 +14,7 @@ use crate::inspect::{self, InspectOptions, NamedProfile};
     Connections are learnt from the traffic alone; --no-cm, --no-source-port and --no-psn switch\n\
     a kind of evidence off. --connections FILE names those that are known beforehand:\n\n  \
     [[connection]]\n  client = \"10.0.0.1:0x11\"\n  server = \"10.0.0.2:0x22\"")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Capture to read: pcap or pcapng, plain, gzip or zstd; - is standard input.
     capture: PathBuf,
     /// Which requests carry a key: kv, none, or a TOML file.

@@ -76,7 +76,7 @@ fn input(path: &Path) -> anyhow::Result<Input> {
             hash.update(&buffer[..n]);
             bytes += n as u64;
         }
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = crate::text::hex(&hash.finalize());
         Ok(Input { path: path.display().to_string(), bytes, sha256 })
     };
     read().with_context(|| format!("cannot read {} again", path.display()))

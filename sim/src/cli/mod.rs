@@ -2,20 +2,18 @@
 
 mod bench;
 mod calibrate;
-mod config;
+mod figures;
 mod inspect;
 mod manifest;
 mod output;
 mod paper;
 mod plot;
-mod policy;
 mod progress;
 mod replay;
+mod runs;
 mod sim;
-mod store;
 mod synth;
 mod torture;
-mod verbs;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -41,13 +39,13 @@ enum Outcome {
     after_help = "Exit status: 0 success, 1 a check failed, 2 wrong use or unusable input.\n\
                         Logs: set QPMUX_LOG=debug."
 )]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
-    command: Command,
+    pub(crate) command: Command,
 }
 
 #[derive(Subcommand)]
-enum Command {
+pub(crate) enum Command {
     Bench(bench::Args),
     Calibrate(calibrate::Args),
     Paper(paper::Args),
@@ -70,7 +68,7 @@ fn arguments() -> anyhow::Result<Vec<std::ffi::OsString>> {
     cli.build();
     let args = std::env::args_os().collect();
     match cli.find_subcommand("sim") {
-        Some(sim) => config::expand(args, "sim", sim),
+        Some(sim) => crate::options::file::expand(args, "sim", sim),
         None => Ok(args),
     }
 }

@@ -1,17 +1,18 @@
 //! `qpmux paper`.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use serde::Serialize;
 
-use super::Outcome;
 use super::output::print;
 use super::progress::Progress;
+use super::runs::{self, PoolArgs};
+use super::{Outcome, figures};
+use crate::figure::{Scores, figure_error};
 use crate::files;
-use crate::paper::{self, Check, Effort, Era, Figure, Jobs, Published, Scores, checks};
+use crate::paper::{self, Check, Era, Published, checks};
+use crate::sweep::RunFolder;
 
 /// Predict the published experiments, and draw them over what was published.
 #[derive(clap::Args)]
@@ -19,12 +20,13 @@ use crate::paper::{self, Check, Effort, Era, Figure, Jobs, Published, Scores, ch
     Runs Clover, YCSB and raw verbs through adapters and boxes that cost what they cost, three\n\
     seeds each; takes about half an hour on two cores, --quick a minute. DIR gets, for each\n\
     figure, its numbers (.csv), its drawing (.svg, .png) and its errors (.md), and README.md and\n\
-    summary.json for all. The same program gives the same bytes, on any number of threads.\n\n\
+    summary.json for all. The same program gives the same bytes, on any number of threads. What\n\
+    was run is kept in DIR/runs: when it is stopped, the same command goes on where it was.\n\n\
     With --check the exit status is 1 if a prediction is outside of the limits that were set\n\
     before anything was compared. With --fit nothing is predicted: what nobody published of\n\
     the experiments is fitted to the series that may be, and printed as files like those in\n\
     sim/presets/paper.")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Folder for the figures; without it only the summary is printed.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -41,6 +43,11 @@ pub(super) struct Args {
     /// Fit library and box to the series that may be fitted, and print what was found.
     #[arg(long, conflicts_with_all = ["check", "quick", "only"])]
     fit: bool,
+    /// Gives a key of the plans another value, as in base.zipf=0.75; may be given more than once.
+    #[arg(long, value_name = "PATH=VALUE")]
+    with: Vec<String>,
+    #[command(flatten)]
+    pool: PoolArgs,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -49,11 +56,12 @@ pub(super) struct Args {
 /// What is known of a figure.
 #[derive(Serialize)]
 struct Entry {
-    name: &'static str,
-    title: &'static str,
+    name: String,
+    title: String,
     /// Median absolute relative error of its scored points.
     error: Option<f64>,
-    files: Vec<PathBuf>,
+    /// Its files, in the folder of all.
+    files: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -70,86 +78,39 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if args.fit {
         return fit(args);
     }
-    let effort = if args.quick { Effort::Quick } else { Effort::Full };
     let published = Published::load()?;
-    let (figures, jobs) = paper::figures(effort, &published, &args.only)?;
-    if let Some(dir) = &args.out {
-        files::make_results_dir(dir)?;
-    }
-    let results = run_jobs(&jobs, effort);
+    let plans = paper::plans(&args.only, args.quick, &args.with)?;
+    let (figures, runs) = paper::figures_of(&plans, &published);
+    let folder = args.out.as_deref().map(RunFolder::create).transpose()?;
+    let results = runs::make(&runs, folder.as_ref(), &args.pool)?;
     let scores = Scores::of(&figures, &results, &published);
+    let checks = if args.quick { Vec::new() } else { checks(&scores) };
     let mut entries = Vec::new();
     for figure in &figures {
         let files = match &args.out {
-            Some(dir) => write_figure(dir, figure, &scores)?,
+            Some(dir) => figures::write(dir, figure, &scores)?,
             None => Vec::new(),
         };
-        let error = paper::figure_error(figure, &scores);
-        entries.push(Entry { name: figure.name, title: figure.title, error, files });
+        let (name, title) = (figure.name.clone(), figure.title.clone());
+        entries.push(Entry { name, title, error: figure_error(figure, &scores), files });
     }
-    let failures = scores.iter().flat_map(|curve| {
-        curve
-            .failures
-            .iter()
-            .map(|failure| format!("{}, {}, {failure}", curve.experiment, curve.series))
-    });
     let summary = Summary {
         figures: entries,
-        checks: if args.quick { Vec::new() } else { checks(&scores) },
-        violations: results.shown().map(|shown| shown.violations).sum(),
-        events: results.shown().map(|shown| shown.events).sum(),
-        failures: failures.collect(),
+        checks,
+        violations: results.sum("violations") as u64,
+        events: results.sum("events") as u64,
+        failures: scores.failures(),
     };
-    let text = render(&summary);
     if let Some(dir) = &args.out {
         let page = paper::gallery(&figures, &scores, &summary.checks);
         files::write_whole(&dir.join("README.md"), page.as_bytes())?;
-        let json = serde_json::to_string_pretty(&summary)?;
+        let json = serde_json::to_string_pretty(&summary)? + "\n";
         files::write_whole(&dir.join("summary.json"), json.as_bytes())?;
     }
-    print(args.json, &summary, &text)?;
+    print(args.json, &summary, &render(&summary))?;
     let missed = args.check && summary.checks.iter().any(|check| !check.is_met());
     let is_bad = missed || summary.violations > 0 || !summary.failures.is_empty();
     Ok(if is_bad { Outcome::CheckFailed } else { Outcome::Good })
-}
-
-/// Makes all runs while a bar shows how far they are.
-fn run_jobs(jobs: &Jobs, effort: Effort) -> paper::Results {
-    let done = AtomicU64::new(0);
-    let is_over = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut progress = Progress::new();
-            while !is_over.load(Ordering::Relaxed) {
-                progress.count("per mille of all runs", done.load(Ordering::Relaxed), 1_000);
-                std::thread::sleep(std::time::Duration::from_millis(200));
-            }
-            progress.finish();
-        });
-        let results = jobs.run(effort.seeds(), &|share| {
-            done.fetch_max(share, Ordering::Relaxed);
-        });
-        is_over.store(true, Ordering::Relaxed);
-        results
-    })
-}
-
-fn write_figure(dir: &Path, figure: &Figure, scores: &Scores) -> anyhow::Result<Vec<PathBuf>> {
-    let (svg, png) =
-        paper::draw(figure, scores).with_context(|| format!("figure {}", figure.name))?;
-    let mut contents = vec![
-        ("csv", paper::rows(figure, scores).into_bytes()),
-        ("svg", svg.into_bytes()),
-        ("png", png),
-    ];
-    contents.extend(paper::errors(figure, scores).map(|text| ("md", text.into_bytes())));
-    let mut written = Vec::new();
-    for (extension, bytes) in contents {
-        let path = dir.join(format!("{}.{extension}", figure.name));
-        files::write_whole(&path, &bytes)?;
-        written.push(path);
-    }
-    Ok(written)
 }
 
 fn render(summary: &Summary) -> String {

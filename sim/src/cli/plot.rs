@@ -21,7 +21,7 @@ use crate::files::{make_results_dir, write_whole};
     With --reference, series of the same experiment and name in that file are drawn hollow, and\n\
     the legend and a table beside the figure say how far the two are apart where both have the\n\
     same x. Exit status 2 if a file cannot be read or drawn; then no figure is written.")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Files of experiments.
     #[arg(required = true, value_name = "FILE.csv")]
     files: Vec<PathBuf>,

@@ -32,6 +32,15 @@ impl Progress {
         self.show(what, template, done, Some(total));
     }
 
+    /// A share of all work, with how many things of how many are done.
+    pub(super) fn share(&mut self, what: &str, share: f64, (done, total): (usize, usize)) {
+        let template = "{msg} {bar:30} {percent:>3} %, {eta} left";
+        self.show(what, template, (share * 1e4) as u64, Some(10_000));
+        if let Some((_, bar)) = &self.bar {
+            bar.set_message(format!("{what} {done}/{total}"));
+        }
+    }
+
     fn show(&mut self, what: &str, template: &str, done: u64, total: Option<u64>) {
         if self.started.elapsed() < QUIET {
             return;

@@ -8,9 +8,9 @@ use qpmux_engine::policy::{self, Policy};
 use qpmux_workloads::load_profile;
 
 use super::output::print;
-use super::policy::{PolicyArgs, parse_fraction};
 use super::progress::{Progress, file_len};
 use super::{Outcome, load_connections, manifest};
+use crate::options::policy::{PolicyArgs, parse_fraction};
 use crate::replay::{self, Latency, Losses, ReplayReport, Setup, replay_captured, replay_modelled};
 
 /// Send a capture through the engine, and check that nobody can tell.
@@ -26,7 +26,7 @@ use crate::replay::{self, Latency, Losses, ReplayReport, Setup, replay_captured,
     (which key ran where), report.json and manifest.json. The exit status is 1 if a request was\n\
     not completed, a rule of the transport was broken, or memory or an answer is wrong."
 )]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Capture to read: pcap or pcapng, plain, gzip or zstd.
     capture: PathBuf,
     #[command(flatten)]

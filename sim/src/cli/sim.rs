@@ -1,27 +1,20 @@
 //! `qpmux sim`.
 
-use std::str::FromStr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
-use qpmux_engine::policy::Profile;
-use qpmux_workloads::keys::{KeyDistribution, Ycsb};
-use qpmux_workloads::load_profile;
-
 use clap::{ArgMatches, CommandFactory};
 
-use super::config::{self, Given};
 use super::output::print;
-use super::policy::{PolicyArgs, SwitchArg, parse_fraction};
-use super::progress::Progress;
-use super::store::StoreArgs;
-use super::verbs::{Common, VerbsArgs, settings};
+use super::progress::{Progress, file_len};
 use super::{Cli, Outcome};
-use crate::apps::{
-    self, Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Plan, Release,
-    engine_config,
-};
-use crate::cluster::BoxParams;
-use crate::verbs::{self, RawOp};
+use crate::apps::{self, Plan};
+use crate::job::{Capture, Job};
+use crate::options::RunOptions;
+use crate::store::{self, StorePlan, StoreReport};
+use crate::verbs::{self, VerbsError, VerbsOutcome, VerbsReport};
 
 /// Run an application through the engine, on an ideal network, and check what it promises.
 #[derive(clap::Args)]
@@ -34,90 +27,14 @@ use crate::verbs::{self, RawOp};
     adapters are ideal, so throughput counts round trips and nothing else. The exit status is\n\
     1 if a rule of the transport was broken, a read was stale, a commit or a lock was lost, or\n\
     anything else is not as the application promises.")]
-pub(super) struct Args {
-    /// The application.
-    #[arg(long, value_enum, default_value_t = AppArg::Clover)]
-    app: AppArg,
-    /// Operations of Clover: A (half updates), B (5 % updates), C (reads) or W (updates), and on
-    /// adapters that cost something also D, E and F as YCSB has them. Or a raw verb, through
-    /// adapters that cost something: read, write, cas, faa, or lock, which takes a
-    /// lock by compare-and-swap and gives it back by a WRITE.
-    #[arg(long, default_value = "A", value_name = "A..F|W|read|write|cas|faa|lock")]
-    workload: Workload,
-    /// Client threads, on all machines together.
-    #[arg(long, default_value_t = 8, value_name = "N")]
-    threads: u16,
-    /// Client machines; the threads of one share what they know of keys.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    machines: u16,
-    /// Keys, or locks.
-    #[arg(long, default_value_t = 1_024, value_name = "N")]
-    keys: u64,
-    /// Zipf exponent of their popularity, 0 or more; 0.99 unless it is a raw verb, whose keys are
-    /// equally popular.
-    #[arg(long, value_name = "S", conflicts_with = "uniform", allow_negative_numbers = true)]
-    zipf: Option<f64>,
-    /// All keys are equally popular.
-    #[arg(long)]
-    uniform: bool,
-    /// Operations of all threads together.
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
-    ops: u64,
-    /// Bytes of a value, 16 to 1,016; with its 8-byte header it takes a slot of 128, 256, 512 or
-    /// 1,024 bytes.
-    #[arg(long, default_value_t = 1_000, value_name = "BYTES")]
-    value_len: u16,
-    /// Slots there are for values; few are used again and again.
-    #[arg(long, value_name = "N")]
-    slots: Option<u32>,
-    /// Time that a lock is held, in nanoseconds.
-    #[arg(long, default_value_t = 1_000, value_name = "NS")]
-    hold_ns: u64,
-    /// How a lock is given back.
-    #[arg(long, value_enum, default_value_t = ReleaseArg::Write)]
-    release: ReleaseArg,
-    /// Each holder counts its acquisition in a word that the lock guards: the WRITE of the count
-    /// and the release are posted together.
-    #[arg(long)]
-    guarded: bool,
-    /// Switch the engine to another policy in mid-run, when so many operations are done: of map
-    /// (writes, all), steer and atomics those that are named. May be given several times; the
-    /// report then tells the phases apart.
-    #[arg(long, value_name = "OPS:steer=all,...")]
-    switch: Vec<SwitchArg>,
-    /// What stands between clients and memory node: none, or engine, which costs nothing (the
-    /// default for applications), or for Clover and raw verbs one that costs something: qpmux,
-    /// prototype, switch, smartnic-on-path or smartnic-off-path.
-    #[arg(long, value_name = "none|engine|PRESET")]
-    middlebox: Option<String>,
+pub(crate) struct Args {
     #[command(flatten)]
-    policy: PolicyArgs,
-    /// Which requests carry a key: a built-in profile or a TOML file. By default the application's.
-    #[arg(long, value_name = "NAME|FILE")]
-    profile: Option<String>,
-    /// What else passes the middlebox.
-    #[arg(long, value_enum)]
-    through: Option<ThroughArg>,
-    /// Number of engines that share the connections.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    shards: u8,
-    /// Probability from 0 to 0.5 that a packet is lost, on each leg of its way: of the four there
-    /// and back through a middlebox, or of the two without one.
-    #[arg(long, default_value_t = 0.0, value_name = "FRACTION", value_parser = parse_fraction)]
-    loss: f64,
-    /// Timeout of adapters, as a code: 4.096 us * 2^N; 14 is 67 ms.
-    #[arg(long, default_value_t = 14, value_name = "N",
-        value_parser = clap::value_parser!(u8).range(1..=31))]
-    timeout: u8,
-    /// Retries before an adapter gives a queue pair up.
-    #[arg(long, default_value_t = 7, value_name = "N")]
-    retries: u32,
-    /// Threads whose packets go past the middlebox.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    around: u16,
-    /// The memory node changes something by itself, so often on average, in nanoseconds.
-    #[arg(long, value_name = "NS")]
-    meddling_ns: Option<u64>,
+    options: RunOptions,
+    /// Runs, with seeds from --seed on; throughput then has a confidence interval. For what costs
+    /// something.
+    #[arg(long, default_value_t = 1, value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    seeds: u64,
     /// Seed of everything random.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -132,228 +49,91 @@ pub(super) struct Args {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    verbs: VerbsArgs,
-}
-
-/// What is run.
-#[derive(Clone, Copy)]
-enum Workload {
-    Ycsb(Ycsb),
-    Raw(RawOp),
-}
-
-impl FromStr for Workload {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(match text {
-            "read" => Self::Raw(RawOp::Read),
-            "write" => Self::Raw(RawOp::Write),
-            "cas" => Self::Raw(RawOp::Cas),
-            "faa" => Self::Raw(RawOp::Faa),
-            "lock" => Self::Raw(RawOp::Lock),
-            ycsb => Self::Ycsb(ycsb.parse().map_err(|_| {
-                "there are A to F and W, and the raw verbs read, write, cas, faa and lock"
-                    .to_owned()
-            })?),
-        })
-    }
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum AppArg {
-    /// Clover, a key-value store on passive disaggregated memory.
-    Clover,
-    /// Locks that are taken by COMPARE_SWAP.
-    Lock,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum ReleaseArg {
-    /// By a WRITE of 0.
-    Write,
-    /// By a COMPARE_SWAP from its owner to 0.
-    CompareSwap,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum ThroughArg {
-    /// What clients and metadata server say to each other.
-    Metadata,
 }
 
 impl Args {
-    fn common(&self) -> anyhow::Result<Common> {
-        Ok(Common {
-            middlebox: self.costly_middlebox()?,
-            threads: usize::from(self.threads),
-            machines: usize::from(self.machines),
-            keys: self.keys,
-            distribution: self.distribution(None),
-            ops: self.ops,
-            seed: self.seed,
-            json: self.json,
-            loss: self.loss,
-            timeout: self.timeout,
-            retries: self.retries,
-        })
-    }
-
-    fn costly_middlebox(&self) -> anyhow::Result<Option<verbs::Middlebox>> {
-        let name = match self.middlebox.as_deref() {
-            None | Some("none") => return Ok(None),
-            Some(name) => name,
-        };
-        let by_default = match (&self.verbs.trace, self.workload) {
-            (Some(_), _) => "kv",
-            (None, Workload::Ycsb(_)) => "clover",
-            (None, Workload::Raw(_)) => "lock-table",
-        };
-        let profile = load_profile(self.profile.as_deref().unwrap_or(by_default))?;
-        let mut costs = BoxParams::load(name)?;
-        self.verbs.set_middlebox(&mut costs)?;
-        Ok(Some(verbs::Middlebox { costs, engine: self.setup(profile) }))
-    }
-
-    /// Whether Clover runs on adapters that cost something.
-    fn costs_something(&self) -> bool {
-        self.store.is_wanted(self.middlebox.as_deref())
-    }
-
-    /// Clover on adapters that cost something.
-    fn run_store(&self, workload: Ycsb) -> anyhow::Result<Outcome> {
-        anyhow::ensure!(
-            matches!(self.app, AppArg::Clover),
-            "--app lock: locks on adapters that cost something are --workload lock"
-        );
-        let distribution = self.distribution(Some(0.99));
-        let common = Common { distribution, ..self.common()? };
-        let plan = self.store.plan(workload, self.value_len, &common, &self.verbs)?;
-        self.store.run(&plan, &common, self.verbs.seeds)
-    }
-
     /// All options that hold, as a file.
-    pub(super) fn config(&self, matches: &ArgMatches) -> anyhow::Result<String> {
-        let resolved = match (&self.verbs.trace, self.workload) {
-            (None, Workload::Ycsb(workload)) if !self.costs_something() => {
-                self.plan(workload)?;
-                Vec::new()
-            }
-            _ => self.numbers()?,
-        };
+    pub(crate) fn printed(&self, matches: &ArgMatches) -> anyhow::Result<String> {
         let mut cli = Cli::command();
         cli.build();
         let sim = cli.find_subcommand("sim").context("there is `sim`")?;
-        Ok(config::render(sim, matches, &resolved))
-    }
-
-    /// Each number of what costs something.
-    fn numbers(&self) -> anyhow::Result<Vec<Given>> {
-        let common = self.common()?;
-        let mut all = self.verbs.numbers(&common)?;
-        if let Some(middlebox) = &common.middlebox {
-            let settings = settings(BoxParams::SPECS, |name| middlebox.costs.get(name));
-            all.push(("set-middlebox".to_owned(), settings));
-        }
-        Ok(all)
-    }
-
-    fn setup(&self, profile: Profile) -> EngineSetup {
-        let (policy, switches) = self.policy.switched(profile, &self.switch);
-        EngineSetup {
-            policy,
-            config: engine_config(self.timeout),
-            shards: self.shards,
-            big_endian: false,
-            withheld: false,
-            switches,
-        }
-    }
-
-    fn plan(&self, workload: Ycsb) -> anyhow::Result<Plan> {
-        let app = match self.app {
-            AppArg::Clover => App::Clover(self.clover(workload)),
-            AppArg::Lock => App::Lock(self.lock()),
-        };
-        let profile = load_profile(self.profile.as_deref().unwrap_or(app.profile()))?;
-        let setup = self.setup(profile);
-        Ok(Plan {
-            app,
-            load: Load {
-                threads: self.threads,
-                machines: self.machines,
-                keys: self.keys,
-                distribution: self.distribution(Some(0.99)),
-                operations: self.ops,
-            },
-            seed: self.seed,
-            middlebox: match self.middlebox.as_deref() {
-                Some("none") => Middlebox::None,
-                None | Some("engine") => Middlebox::Engine(Box::new(setup)),
-                Some(other) => anyhow::bail!(
-                    "--middlebox {other}: locks run on adapters that cost nothing, with none or \
-                     engine; --workload lock has them on adapters that cost something"
-                ),
-            },
-            loss: self.loss,
-            timeout: self.timeout,
-            retries: self.retries,
-            around: self.around,
-            meddling_ns: self.meddling_ns,
-            adversity: Adversity::default(),
-        })
-    }
-
-    fn distribution(&self, by_default: Option<f64>) -> KeyDistribution {
-        match self.zipf.or(by_default).filter(|_| !self.uniform) {
-            Some(theta) => KeyDistribution::Zipf { theta },
-            None => KeyDistribution::Uniform,
-        }
-    }
-
-    fn clover(&self, workload: Ycsb) -> CloverPlan {
-        CloverPlan {
-            workload,
-            value_len: self.value_len,
-            slots_max: self.slots,
-            through_metadata: self.through.is_some(),
-        }
-    }
-
-    fn lock(&self) -> LockPlan {
-        LockPlan {
-            release: match self.release {
-                ReleaseArg::Write => Release::Write,
-                ReleaseArg::CompareSwap => Release::CompareSwap,
-            },
-            hold_ns: self.hold_ns,
-            guarded: self.guarded,
-        }
+        self.options.config(sim, matches)
     }
 }
 
 pub(super) fn run(args: &Args, matches: Option<&ArgMatches>) -> anyhow::Result<Outcome> {
     if let Some(matches) = matches.filter(|_| args.print_config) {
-        print!("{}", args.config(matches)?);
+        print!("{}", args.printed(matches)?);
         return Ok(Outcome::Good);
     }
-    if let Some(capture) = &args.verbs.trace {
-        return args.verbs.run_trace(capture, &args.common()?);
+    match args.options.job(&mut read_capture)? {
+        Job::Store(plan) => run_store(args, &plan),
+        Job::App(plan) => run_app(args, Plan { seed: args.seed, ..*plan }),
+        Job::Verbs(plan) => run_verbs(args, plan.threads, plan.ops, &mut |seed, progress| {
+            verbs::run(&plan, seed, progress)
+        }),
+        Job::Trace(capture, plan) => {
+            let threads = capture.script.connections.len() * plan.copies;
+            let messages = (capture.messages() * plan.copies) as u64;
+            run_verbs(args, threads, messages, &mut |seed, progress| {
+                verbs::run_trace(&capture.script, &plan, seed, progress)
+            })
+        }
     }
-    let workload = match args.workload {
-        Workload::Ycsb(workload) => workload,
-        Workload::Raw(op) => return args.verbs.run(op, &args.common()?),
-    };
-    if args.costs_something() {
-        return args.run_store(workload);
-    }
-    let plan = args.plan(workload)?;
+}
+
+/// Reads a capture while a bar shows how far that is.
+fn read_capture(path: &Path) -> anyhow::Result<Arc<Capture>> {
     let mut progress = Progress::new();
-    let outcome = apps::run(&plan, &mut |done| progress.count("running", done, args.ops))?;
+    let total = file_len(path);
+    let capture = Capture::read(path, &mut |pass, bytes| {
+        progress.bytes(&format!("reading {}, pass {pass}", path.display()), bytes, total);
+    })?;
+    progress.finish();
+    Ok(Arc::new(capture))
+}
+
+/// Seeds of a command's runs.
+fn seeds(args: &Args) -> Vec<u64> {
+    (args.seed..args.seed.saturating_add(args.seeds)).collect()
+}
+
+fn run_app(args: &Args, plan: Plan) -> anyhow::Result<Outcome> {
+    let mut progress = Progress::new();
+    let total = plan.load.operations;
+    let outcome = apps::run(&plan, &mut |done| progress.count("running", done, total))?;
     progress.finish();
     print(args.json, &outcome, &outcome.render_text())?;
     Ok(if outcome.is_good() { Outcome::Good } else { Outcome::CheckFailed })
+}
+
+fn run_store(args: &Args, plan: &StorePlan) -> anyhow::Result<Outcome> {
+    let mut progress = Progress::new();
+    let ops = plan.warm_up + plan.ops;
+    let mut outcomes = Vec::new();
+    for (number, seed) in (0..).zip(seeds(args)) {
+        let mut show = |done| progress.count("running", number * ops + done, ops * args.seeds);
+        outcomes.push(store::run(plan, seed, &mut show)?);
+    }
+    progress.finish();
+    let report = StoreReport::new(seeds(args), &outcomes);
+    print(args.json, &report, &report.render_text())?;
+    Ok(if report.violations == 0 { Outcome::Good } else { Outcome::CheckFailed })
+}
+
+/// Makes the run of a seed, and tells how far it is.
+type Run<'a> = dyn FnMut(u64, &mut dyn FnMut(u64)) -> Result<VerbsOutcome, VerbsError> + 'a;
+
+fn run_verbs(args: &Args, threads: usize, ops: u64, run: &mut Run<'_>) -> anyhow::Result<Outcome> {
+    let started = Instant::now();
+    let mut progress = Progress::new();
+    let mut outcomes = Vec::new();
+    for (number, seed) in (0..).zip(seeds(args)) {
+        let mut show = |done| progress.count("running", number * ops + done, ops * args.seeds);
+        outcomes.push(run(seed, &mut show)?);
+    }
+    progress.finish();
+    let report = VerbsReport::new(seeds(args), &outcomes, started.elapsed().as_secs_f64());
+    print(args.json, &report, &report.render_text(threads))?;
+    Ok(if report.is_good() { Outcome::Good } else { Outcome::CheckFailed })
 }

@@ -21,7 +21,7 @@ use crate::synth::{SynthConfig, synthesize};
     first one thread opens all keys, then all threads run. It is written whole or not at all, and\n\
     is for `qpmux replay --profile clover`."
 )]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Capture to write: pcap; .gz and .zst are compressed, - is standard output.
     out: PathBuf,
     /// The application.

@@ -27,7 +27,7 @@ use crate::torture::{self, Campaign, Report, Script, Shape, Size};
     back. It is judged by what the application promises: that no read is stale and no commit or\n\
     lock is lost. Such a run is not made shorter: it is told with its plan, and --from SEED\n\
     --seeds 1 makes it again. With --clients, --server-qps or --loss there are none.")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Seeds to run.
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::score::{Scored, Scores};
+use crate::figure::{Scored, Scores};
 
 /// A limit, and how far the prediction is from it.
 #[derive(Clone, Debug, Serialize)]

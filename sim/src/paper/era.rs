@@ -1,13 +1,9 @@
 //! What nobody published of the experiments: the client library's times and the box's, one set for
 //! each date.
 
-use qpmux_engine::policy::Profile;
-use qpmux_workloads::load_profile;
-
 use crate::cluster::BoxParams;
 use crate::nic::{Named, PresetError, parameters, text_with};
-use crate::store::{Library, Mode};
-use crate::verbs::Middlebox;
+use crate::store::Library;
 
 parameters! {
     /// The costs of one date's client library and box. Times in ns, unless a name says otherwise.
@@ -60,9 +56,6 @@ pub enum EraError {
     /// Its file is wrong, or there is no such box.
     #[error(transparent)]
     Preset(#[from] PresetError),
-    /// Clover's profile cannot be read.
-    #[error("Clover's profile: {0}")]
-    Profile(String),
 }
 
 const ERAS: Named = Named::new(
@@ -116,12 +109,8 @@ impl EraParams {
         }
     }
 
-    /// The prototype's box, in a mode.
-    ///
-    /// # Errors
-    /// When its preset or Clover's profile cannot be read.
-    pub fn prototype(&self, mode: Mode) -> Result<Middlebox, EraError> {
-        let mut costs = BoxParams::load("prototype")?;
+    /// What the prototype's box cost.
+    pub fn set_prototype(&self, costs: &mut BoxParams) {
         costs.cores_count = self.box_cores_count;
         costs.mapping_cores_count = self.box_receive_count;
         costs.sending_cores_count = self.box_send_count;
@@ -130,14 +119,5 @@ impl EraParams {
         costs.mapped_ns = self.map_receive_ns;
         costs.send_ns = self.map_send_ns;
         costs.byte_ns = self.map_byte_ns;
-        Ok(Middlebox { costs, engine: mode.engine(clover_profile()?) })
     }
-}
-
-/// The profile that finds Clover's keys.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn clover_profile() -> Result<Profile, EraError> {
-    load_profile("clover").map_err(|error| EraError::Profile(error.to_string()))
 }

@@ -1,28 +1,19 @@
 //! Fits an era's costs to the series that may be fitted, and to nothing else.
 
-use qpmux_workloads::keys::Ycsb;
+use anyhow::Context;
 
 use super::era::{Era, EraParams};
-use super::figures::Effort;
-use super::jobs::{Jobs, Metric};
+use super::plans::{figures_of, plans};
 use super::published::Published;
-use super::scene::Scene;
-use crate::store::Mode;
+use crate::sweep::{Runs, make_all};
 
 /// Operations of a run that count: fits are smooth enough with so many.
 const OPS: u64 = 15_000;
 /// Factors by which parameters are changed, one after another.
 const FACTORS: [f64; 5] = [1.3, 1.1, 1.04, 1.015, 1.005];
 
-/// A series to come close to, and the parameters that may move for it.
-struct Target {
-    mode: Mode,
-    /// Uniform keys, or Zipf's.
-    theta: Option<f64>,
-    workload: Ycsb,
-    experiment: &'static str,
-    series: &'static str,
-}
+/// A series to come close to: figure, experiment and name.
+type Target = (&'static str, &'static str, &'static str);
 
 /// A fit's result.
 #[derive(Clone, Debug)]
@@ -43,29 +34,19 @@ impl Fitted {
     }
 }
 
-/// The fits of an era, one after another.
+/// The fits of an era, one after another: what may move, and for which series.
 fn stages(era: Era) -> Vec<(&'static [&'static str], Vec<Target>)> {
     let clover = &["round_ns", "slope", "exponent", "box_latency_ns", "box_frame_ns"];
-    let target = |mode, theta, workload, experiment, series| Target {
-        mode,
-        theta,
-        workload,
-        experiment,
-        series,
-    };
     match era {
         Era::June2021 => vec![(
             clover,
-            vec![
-                target(Mode::Clover, Some(0.75), Ycsb::C, "003-zipf-c", "mapping off"),
-                target(Mode::Clover, None, Ycsb::C, "003-uniform-c", "mapping off"),
-            ],
+            vec![("003", "003-zipf-c", "mapping off"), ("003", "003-uniform-c", "mapping off")],
         )],
         Era::December2021 => vec![
-            (clover, vec![target(Mode::Clover, Some(0.99), Ycsb::B, "020-5", "clover")]),
+            (clover, vec![("020", "020-5", "clover")]),
             (
                 &["map_receive_ns", "map_send_ns", "map_byte_ns"],
-                vec![target(Mode::Mapping, Some(0.99), Ycsb::B, "020-5", "mapping")],
+                vec![("020", "020-5", "mapping")],
             ),
         ],
     }
@@ -76,7 +57,7 @@ fn stages(era: Era) -> Vec<(&'static [&'static str], Vec<Target>)> {
 pub(super) fn fitted() -> Vec<(&'static str, &'static str)> {
     let stages = Era::ALL.into_iter().flat_map(stages);
     let targets = stages.flat_map(|(_, targets)| targets);
-    targets.map(|target| (target.experiment, target.series)).collect()
+    targets.map(|(_, experiment, series)| (experiment, series)).collect()
 }
 
 /// Fits an era's costs, beginning with those that it has. `progress` is told evaluations so far.
@@ -85,43 +66,47 @@ pub(super) fn fitted() -> Vec<(&'static str, &'static str)> {
 /// When runs cannot be made.
 pub fn fit(era: Era, progress: &mut dyn FnMut(u64)) -> anyhow::Result<Vec<Fitted>> {
     let published = Published::load()?;
-    let mut scene = Scene { ops: OPS, ..Scene::of(era, Effort::Full)? };
+    let mut best = era.load()?;
     let mut fitted = Vec::new();
     let mut evaluations = 0;
     for (names, targets) in stages(era) {
         let mut loss = |params: &EraParams| {
             evaluations += 1;
             progress(evaluations);
-            loss(&scene, params, &targets, &published)
+            loss(params, &targets, &published)
         };
-        let (params, rms) = descend(&scene.params, names, &mut loss)?;
-        scene.params = params.clone();
+        let (params, rms) = descend(&best, names, &mut loss)?;
+        best = params.clone();
         fitted.push(Fitted { names, params, rms });
     }
     Ok(fitted)
 }
 
 /// Root mean square of the logarithms of model over measurement.
-fn loss(
-    scene: &Scene,
-    params: &EraParams,
-    targets: &[Target],
-    published: &Published,
-) -> anyhow::Result<f64> {
-    let mut jobs = Jobs::default();
-    let mut wanted = Vec::new();
-    for target in targets {
-        let scene = Scene { params: params.clone(), theta: target.theta, ..scene.clone() };
-        let curve = published.curve(target.experiment, target.series);
-        for (threads, kops) in curve.into_iter().flatten() {
-            let job = scene.job(target.mode, target.workload, *threads as usize)?;
-            wanted.push((jobs.add(job), *kops));
+fn loss(params: &EraParams, targets: &[Target], published: &Published) -> anyhow::Result<f64> {
+    let values = EraParams::SPECS.iter().filter_map(|spec| {
+        Some(format!("base.set-era.{}={}", spec.name, params.get(spec.name)?))
+    });
+    let with: Vec<String> = values.chain([format!("base.ops={OPS}")]).collect();
+    let (mut runs, mut wanted) = (Runs::default(), Vec::new());
+    for (figure, experiment, series) in targets {
+        let (figures, all) = figures_of(&plans(&[(*figure).to_owned()], false, &with)?, published);
+        let panels = figures.iter().flat_map(|figure| &figure.panels);
+        let mut curves = panels
+            .filter(|panel| panel.experiment == *experiment)
+            .flat_map(|panel| &panel.curves)
+            .filter(|curve| curve.series == *series);
+        let curve = curves.next().with_context(|| format!("no {series} in {experiment}"))?;
+        for (threads, kops) in published.curve(experiment, series).into_iter().flatten() {
+            let job = curve.points.iter().find(|(x, _)| x == threads);
+            let (_, job) = job.with_context(|| format!("{experiment} has no {threads}"))?;
+            wanted.push((runs.add(all.job(*job), 1), *kops));
         }
     }
-    let results = jobs.run(1, &|_| {});
+    let results = make_all(&runs, &|_, _| {});
     let mut sum = 0.0;
     for (job, kops) in &wanted {
-        let shown = results.estimate(*job, Metric::Kops).map_err(anyhow::Error::msg)?;
+        let shown = results.estimate(*job, 1, "kops").map_err(anyhow::Error::msg)?;
         sum += (shown.mean / kops).ln().powi(2);
     }
     Ok((sum / wanted.len().max(1) as f64).sqrt())

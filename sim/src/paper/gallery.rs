@@ -3,9 +3,7 @@
 use std::fmt::Write;
 
 use super::checks::Check;
-use super::figure::Figure;
-use super::output::{errors, figure_error};
-use super::score::Scores;
+use crate::figure::{Figure, Scores, errors, figure_error};
 
 const HEAD: &str = "# The published experiments, predicted
 
@@ -39,7 +37,7 @@ pub fn gallery(figures: &[Figure], scores: &Scores, checks: &[Check]) -> String 
         }
     }
     for figure in figures {
-        let name = figure.name;
+        let name = &figure.name;
         let _ = write!(
             text,
             "\n## {name}: {}\n\n![{}]({name}.svg)\n\n{}\n\n",

@@ -8,6 +8,7 @@ use qpmux_plots::table;
 use crate::calibrate;
 use crate::calibrate::rows::Row;
 use crate::calibrate::setup::{Verb, VerbsSetup};
+use crate::figure::Axis;
 
 /// Files of `plots/reference` that have the columns of experiments.
 const FILES: [(&str, &str); 8] = [
@@ -26,7 +27,11 @@ type Curve = Vec<(f64, f64)>;
 
 /// All curves by experiment and series.
 #[derive(Clone, Debug, Default)]
-pub struct Published(BTreeMap<(String, String), Curve>);
+pub struct Published {
+    curves: BTreeMap<(String, String), Curve>,
+    /// What is along the figures of an experiment, x and y.
+    axes: BTreeMap<String, (Axis, Axis)>,
+}
 
 impl Published {
     /// Reads them.
@@ -35,8 +40,14 @@ impl Published {
     /// When a file is not as it should be.
     pub fn load() -> anyhow::Result<Self> {
         let mut all = BTreeMap::new();
+        let mut axes = BTreeMap::new();
         for (name, text) in FILES {
             for row in table::parse(name, text)? {
+                axes.entry(row.experiment.clone()).or_insert_with(|| {
+                    let (x, y) = (row.x_name.clone(), row.y_name.clone());
+                    let y = Axis { name: y, unit: row.unit.clone(), is_log: false };
+                    (Axis { name: x, ..Axis::default() }, y)
+                });
                 let x = row.x.parse().with_context(|| format!("{name}:{}: x", row.line))?;
                 let curve: &mut Curve = all.entry((row.experiment, row.series)).or_default();
                 curve.push((x, row.y));
@@ -48,12 +59,18 @@ impl Published {
             let curve = all.entry((experiment.to_owned(), series.to_owned())).or_default();
             curve.push((x, row.y));
         }
-        Ok(Self(all))
+        Ok(Self { curves: all, axes })
+    }
+
+    /// What is along the figures of an experiment, x and y.
+    #[must_use]
+    pub fn axes(&self, experiment: &str) -> Option<(Axis, Axis)> {
+        self.axes.get(experiment).cloned()
     }
 
     /// All curves: experiment, series and points.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &[(f64, f64)])> {
-        self.0.iter().map(|((experiment, series), curve)| {
+        self.curves.iter().map(|((experiment, series), curve)| {
             (experiment.as_str(), series.as_str(), curve.as_slice())
         })
     }
@@ -61,7 +78,7 @@ impl Published {
     /// A curve, if there is one.
     #[must_use]
     pub fn curve(&self, experiment: &str, series: &str) -> Option<&[(f64, f64)]> {
-        self.0.get(&(experiment.to_owned(), series.to_owned())).map(Vec::as_slice)
+        self.curves.get(&(experiment.to_owned(), series.to_owned())).map(Vec::as_slice)
     }
 }
 

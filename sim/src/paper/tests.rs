@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Check, Effort, Era, Figure, Jobs, Published, Scores, checks, draw, errors, exclusion, figures,
-    names, rows,
-};
+use super::{Check, Era, Published, checks, exclusion, figures_of, names, plans};
+use crate::figure::{Figure, Scores, draw, errors, rows};
+use crate::sweep::{Runs, make_all};
 
-fn all(effort: Effort, names: &[&str]) -> (Vec<Figure>, Jobs) {
+fn all(is_quick: bool, names: &[&str]) -> (Vec<Figure>, Runs) {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    figures(effort, &Published::load().unwrap(), &names).unwrap()
+    let plans = plans(&names, is_quick, &[]).unwrap();
+    figures_of(&plans, &Published::load().unwrap())
 }
 
 #[test]
 fn every_name_has_its_figure_and_every_curve_its_own() {
-    let (figures, jobs) = all(Effort::Full, &[]);
-    assert_eq!(figures.iter().map(|figure| figure.name).collect::<Vec<_>>(), names());
-    assert!(!jobs.is_empty());
+    let (figures, jobs) = all(false, &[]);
+    assert_eq!(figures.iter().map(|figure| figure.name.as_str()).collect::<Vec<_>>(), names());
+    assert!(jobs.iter().count() > 1_000);
     let mut seen = BTreeSet::new();
     for panel in figures.iter().flat_map(|figure| &figure.panels) {
         for curve in &panel.curves {
@@ -27,7 +27,7 @@ fn every_name_has_its_figure_and_every_curve_its_own() {
 
 #[test]
 fn every_published_point_is_predicted_or_drawn() {
-    let (figures, _) = all(Effort::Full, &[]);
+    let (figures, _) = all(false, &[]);
     for (experiment, series, points) in Published::load().unwrap().iter() {
         let panels = figures.iter().flat_map(|figure| &figure.panels);
         let mut panels = panels.filter(|panel| panel.experiment == experiment);
@@ -64,8 +64,8 @@ fn what_is_fitted_is_not_scored() {
 fn figures_do_not_depend_on_the_number_of_threads() {
     let text = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let (figures, jobs) = all(Effort::Quick, &["018", "023"]);
-        let results = pool.install(|| jobs.run(2, &|_| {}));
+        let (figures, runs) = all(true, &["018", "023"]);
+        let results = pool.install(|| make_all(&runs, &|_, _| {}));
         let scores = Scores::of(&figures, &results, &Published::load().unwrap());
         figures
             .iter()

@@ -1,0 +1,13 @@
+//! Many runs: which, made on as many threads and machines as there are, kept, and put together.
+
+mod folder;
+mod identity;
+mod make;
+mod record;
+mod runs;
+
+pub use folder::RunFolder;
+pub use identity::Identity;
+pub use make::{Shard, Told, deal, make_all, make_in};
+pub use record::{Ended, Status};
+pub use runs::{JobId, Results, Run, Runs};
