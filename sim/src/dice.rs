@@ -46,7 +46,7 @@ impl Dice {
     pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
         // 53 bits make a number above 0 and up to 1, so that its logarithm is finite.
         let uniform = ((self.roll() >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        -mean * uniform.ln()
+        -mean * libm::log(uniform)
     }
 
     /// One of `choices`.

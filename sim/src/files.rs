@@ -5,20 +5,61 @@ use std::path::Path;
 
 use anyhow::Context;
 
+/// How names of temporary files begin.
+const TEMPORARY: &str = ".qpmux";
+
 /// Writes a file under a temporary name beside it, then renames it.
 ///
 /// # Errors
 /// When the directory cannot be written to; the file is then as it was before.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".qpmux").tempfile_in(dir)?;
-        file.write_all(bytes)?;
-        set_usual_permissions(file.as_file())?;
-        file.persist(path)?;
+        temporary(path, bytes)?.persist(path)?;
         Ok(())
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The same, but only if there is no such file yet; says whether it was written.
+///
+/// # Errors
+/// When the directory cannot be written to.
+pub fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<bool> {
+    let write = || match temporary(path, bytes)?.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.error),
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A temporary file beside another.
+fn temporary(path: &Path, bytes: &[u8]) -> std::io::Result<tempfile::NamedTempFile> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir)?;
+    file.write_all(bytes)?;
+    set_usual_permissions(file.as_file())?;
+    // Else a power failure could leave the name with nothing behind it.
+    file.as_file().sync_data()?;
+    Ok(file)
+}
+
+/// Removes temporary files that a process left behind which was killed. Nobody else may write in
+/// the directory.
+///
+/// # Errors
+/// When it cannot be read, or a file cannot be removed.
+pub fn remove_leftovers(dir: &Path) -> anyhow::Result<()> {
+    let remove = || -> std::io::Result<()> {
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    remove().with_context(|| format!("cannot tidy up {}", dir.display()))
 }
 
 /// Makes the directory for results, and those above it, where they are not there.

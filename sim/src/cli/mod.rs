@@ -5,13 +5,17 @@ mod calibrate;
 mod figures;
 mod inspect;
 mod manifest;
+mod merge;
 mod output;
 mod paper;
+mod plan;
 mod plot;
 mod progress;
 mod replay;
+mod results;
 mod runs;
 mod sim;
+mod sweep;
 mod synth;
 mod torture;
 
@@ -50,9 +54,11 @@ pub(crate) enum Command {
     Calibrate(calibrate::Args),
     Paper(paper::Args),
     Inspect(inspect::Args),
+    Merge(merge::Args),
     Plot(plot::Args),
     Replay(replay::Args),
     Sim(Box<sim::Args>),
+    Sweep(sweep::Args),
     Synth(synth::Args),
     Torture(torture::Args),
 }
@@ -93,9 +99,11 @@ pub fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Paper(args) => paper::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Sim(args) => sim::run(&args, matches.subcommand_matches("sim")),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Torture(args) => torture::run(&args),
     };

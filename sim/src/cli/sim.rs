@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args, matches: Option<&ArgMatches>) -> anyhow::Result<O
 }
 
 /// Reads a capture while a bar shows how far that is.
-fn read_capture(path: &Path) -> anyhow::Result<Arc<Capture>> {
+pub(super) fn read_capture(path: &Path) -> anyhow::Result<Arc<Capture>> {
     let mut progress = Progress::new();
     let total = file_len(path);
     let capture = Capture::read(path, &mut |pass, bytes| {

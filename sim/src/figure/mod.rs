@@ -83,3 +83,18 @@ pub struct Drawn {
     /// Its points.
     pub points: Vec<(f64, f64)>,
 }
+
+impl Figure {
+    /// Whether there is anything to draw.
+    #[must_use]
+    pub fn has_points(&self, scores: &Scores) -> bool {
+        self.panels.iter().any(|panel| {
+            let mut curves = panel.curves.iter();
+            !panel.drawn.is_empty()
+                || curves.any(|curve| {
+                    let scored = scores.curve(&panel.experiment, &curve.series);
+                    scored.is_some_and(|scored| !scored.points.is_empty())
+                })
+        })
+    }
+}

@@ -53,7 +53,7 @@ impl Shown {
     }
 
     fn add_rate(&mut self, ops_per_s: f64) {
-        self.add_all(&[("kops", ops_per_s / 1e3), ("mops", ops_per_s / 1e3 / 1e3)]);
+        self.add_all(&[("kops", ops_per_s / 1e3), ("mops", ops_per_s / 1e6)]);
     }
 
     /// Quantiles of latencies, with a kind behind their names.

@@ -95,7 +95,7 @@ impl Rate {
         let alpha_timer = period(self.network.alpha_timer_ns);
         let periods = now.saturating_sub(self.alpha_since) / alpha_timer;
         self.alpha_since += periods * alpha_timer;
-        self.alpha *= (1.0 - self.network.alpha_gain_share).powf(periods as f64);
+        self.alpha *= libm::pow(1.0 - self.network.alpha_gain_share, periods as f64);
         let timer = period(self.network.rate_timer_ns);
         while self.is_limited && now.saturating_sub(self.timer_since) >= timer {
             self.timer_since += timer;

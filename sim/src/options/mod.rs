@@ -261,11 +261,7 @@ impl RunOptions {
     ///
     /// # Errors
     /// When there is no such run.
-    pub(crate) fn config(
-        &self,
-        command: &Command,
-        matches: &ArgMatches,
-    ) -> anyhow::Result<String> {
+    pub(crate) fn config(&self, command: &Command, matches: &ArgMatches) -> anyhow::Result<String> {
         let mut resolved = match (&self.verbs.trace, self.workload) {
             (None, Workload::Ycsb(workload)) if !self.costs_something() => {
                 self.plan(workload)?;
@@ -366,4 +362,3 @@ impl RunOptions {
         }
     }
 }
-

@@ -8,8 +8,10 @@ use crate::store::{Caches, StorePlan};
 
 /// Options of Clover on adapters that cost something.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Clover on adapters that cost something (--era, or a middlebox that \
-    costs something)")]
+#[command(
+    next_help_heading = "Clover on adapters that cost something (--era, or a middlebox that \
+    costs something)"
+)]
 pub(super) struct StoreArgs {
     /// Times of Clover's client library, and of the prototype's box, as fitted to the experiments
     /// of a date; with it, or with a middlebox that costs something, adapters and wires cost

@@ -44,10 +44,7 @@ fn stages(era: Era) -> Vec<(&'static [&'static str], Vec<Target>)> {
         )],
         Era::December2021 => vec![
             (clover, vec![("020", "020-5", "clover")]),
-            (
-                &["map_receive_ns", "map_send_ns", "map_byte_ns"],
-                vec![("020", "020-5", "mapping")],
-            ),
+            (&["map_receive_ns", "map_send_ns", "map_byte_ns"], vec![("020", "020-5", "mapping")]),
         ],
     }
 }
@@ -84,9 +81,9 @@ pub fn fit(era: Era, progress: &mut dyn FnMut(u64)) -> anyhow::Result<Vec<Fitted
 
 /// Root mean square of the logarithms of model over measurement.
 fn loss(params: &EraParams, targets: &[Target], published: &Published) -> anyhow::Result<f64> {
-    let values = EraParams::SPECS.iter().filter_map(|spec| {
-        Some(format!("base.set-era.{}={}", spec.name, params.get(spec.name)?))
-    });
+    let values = EraParams::SPECS
+        .iter()
+        .filter_map(|spec| Some(format!("base.set-era.{}={}", spec.name, params.get(spec.name)?)));
     let with: Vec<String> = values.chain([format!("base.ops={OPS}")]).collect();
     let (mut runs, mut wanted) = (Runs::default(), Vec::new());
     for (figure, experiment, series) in targets {

@@ -58,9 +58,9 @@ pub fn text(name: &str) -> Option<&'static str> {
 /// # Errors
 /// When one of them has no such key, or there is no such run.
 pub fn plans(names: &[String], is_quick: bool, with: &[String]) -> anyhow::Result<Vec<Plan>> {
-    let wanted = ALL.iter().filter(|(name, _)| {
-        names.is_empty() || names.iter().any(|wanted| wanted == name)
-    });
+    let wanted = ALL
+        .iter()
+        .filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name));
     let read = |(name, text): &(&str, &str)| {
         let file = format!("{name}.toml");
         let source = Source { file: &file, name, text, with, is_quick };

@@ -47,9 +47,9 @@ impl Axis {
             Kind::Table(_) => {
                 node.know(&["option", "values", "label"])?;
                 let option = node.get("option").map_or(Ok(name.to_owned()), Node::text)?;
-                let values = node.get("values").ok_or_else(|| {
-                    node.error(format!("axis `{name}` needs `values`, a list"))
-                })?;
+                let values = node
+                    .get("values")
+                    .ok_or_else(|| node.error(format!("axis `{name}` needs `values`, a list")))?;
                 (option, values, node.get("label").map(Node::text).transpose()?)
             }
             _ => (name.to_owned(), node, None),

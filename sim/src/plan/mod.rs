@@ -8,9 +8,9 @@ mod axis;
 mod plot;
 mod rule;
 mod settings;
-mod tree;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use anyhow::Context;
 
@@ -21,8 +21,9 @@ pub(crate) use settings::{Known, Settings};
 use self::plot::Defaults;
 use self::rule::Rule;
 use self::tree::Node;
-use crate::job::Job;
+use crate::job::{Job, Metric};
 use crate::options::ReadCapture;
+use crate::sweep::FIXED;
 
 const KEYS: [&str; 10] =
     ["name", "title", "about", "wrong", "seeds", "base", "axes", "where", "plot", "quick"];
@@ -40,6 +41,8 @@ pub struct Plan {
     pub title: String,
     /// Runs of each point, with seeds from 1 on.
     pub seeds: u64,
+    /// All that it says, and what was given in the place of some of that, as TOML.
+    pub text: String,
     pub(crate) axes: Vec<Axis>,
     pub(crate) plots: Vec<Plot>,
     pub(crate) points: Vec<Point>,
@@ -88,7 +91,10 @@ impl Plan {
         check_name(&name, &tree)?;
         let axes = match tree.get("axes") {
             Some(node) => {
-                let read = |(name, node): &(String, Node)| Axis::read(name, node, &known);
+                let read = |(name, node): &(String, Node)| {
+                    check_axis(name, node)?;
+                    Axis::read(name, node, &known)
+                };
                 node.table()?.iter().map(read).collect::<anyhow::Result<_>>()?
             }
             None => Vec::new(),
@@ -97,6 +103,7 @@ impl Plan {
         let mut plan = Self {
             title: tree.get("title").map_or(Ok(name.clone()), Node::text)?,
             seeds: tree.get("seeds").map_or(Ok(SEEDS), |node| node.number(1, 10_000))?,
+            text: tree.render()?,
             name,
             axes,
             plots,
@@ -175,9 +182,11 @@ impl Plan {
 
     /// Names and values of a point's axes.
     pub(crate) fn described(&self, at: &[usize]) -> String {
-        let each = self.axes.iter().zip(at).map(|(axis, place)| {
-            format!("{} = {}", axis.name, axis.values[*place].name)
-        });
+        let each = self
+            .axes
+            .iter()
+            .zip(at)
+            .map(|(axis, place)| format!("{} = {}", axis.name, axis.values[*place].name));
         each.collect::<Vec<_>>().join(", ")
     }
 }
@@ -190,6 +199,14 @@ fn check_name(name: &str, tree: &Node) -> anyhow::Result<()> {
         return Err(place.error(format!(
             "`{name}` cannot be the name of files: take letters, digits, `-`, `_` and `.`"
         )));
+    }
+    Ok(())
+}
+
+/// An axis is a column of results, beside others.
+fn check_axis(name: &str, node: &Node) -> anyhow::Result<()> {
+    if FIXED.contains(&name) || Metric::of(name).is_ok() {
+        return Err(node.error(format!("results have a column `{name}`: call the axis otherwise")));
     }
     Ok(())
 }

@@ -7,8 +7,19 @@ use crate::job::Metric;
 use crate::text::unknown;
 
 const KEYS: [&str; 13] = [
-    "name", "title", "about", "wrong", "columns", "experiment", "heading", "x", "y", "series",
-    "panels", "only", "drawn",
+    "name",
+    "title",
+    "about",
+    "wrong",
+    "columns",
+    "experiment",
+    "heading",
+    "x",
+    "y",
+    "series",
+    "panels",
+    "only",
+    "drawn",
 ];
 const X_KEYS: [&str; 4] = ["axis", "label", "unit", "log"];
 const Y_KEYS: [&str; 6] = ["metric", "label", "unit", "log", "name", "heading"];

@@ -54,9 +54,10 @@ impl Where {
 
     /// Whether a place is meant.
     pub(crate) fn matches(&self, at: &[usize]) -> bool {
-        self.0.iter().zip(at).all(|(meant, place)| {
-            meant.as_ref().is_none_or(|meant| meant.contains(place))
-        })
+        self.0
+            .iter()
+            .zip(at)
+            .all(|(meant, place)| meant.as_ref().is_none_or(|meant| meant.contains(place)))
     }
 
     /// Axes of which one value is meant.

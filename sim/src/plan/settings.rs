@@ -149,11 +149,7 @@ impl Settings {
     ///
     /// # Errors
     /// When there is no such run, with the place of the option that is wrong, where it is known.
-    pub(crate) fn job(
-        &self,
-        known: &Known,
-        captures: &mut ReadCapture<'_>,
-    ) -> anyhow::Result<Job> {
+    pub(crate) fn job(&self, known: &Known, captures: &mut ReadCapture<'_>) -> anyhow::Result<Job> {
         let parsed = known.command.clone().try_get_matches_from(self.arguments());
         let options = parsed.and_then(|matches| Lone::from_arg_matches(&matches));
         let options = options.map_err(|error| self.placed(&error))?.options;

@@ -61,6 +61,23 @@ fn every_key_can_be_overridden() {
     assert!(format!("{:?}", plan.points[0].job).contains("size: 64,"));
 }
 
+/// Plans of folders are read from what was rendered.
+#[test]
+fn a_rendered_plan_is_the_same_plan() {
+    for name in crate::paper::names() {
+        let text = crate::paper::text(name).unwrap();
+        let plan = read(text, &[], false).unwrap();
+        let again = read(&plan.text, &[], false).unwrap();
+        assert_eq!(plan.text, again.text, "{name}");
+        assert_eq!(format!("{:?}", plan.plots), format!("{:?}", again.plots), "{name}");
+        let jobs = |plan: &Plan| {
+            let points = plan.points.iter();
+            points.map(|point| (plan.described(&point.at), point.job.id(1))).collect::<Vec<_>>()
+        };
+        assert_eq!(jobs(&plan), jobs(&again), "{name}");
+    }
+}
+
 #[test]
 fn without_plots_there_is_a_usual_one() {
     let plan = read("axes.threads = [1, 2]\naxes.keys = [10, 20]\n", &[], false).unwrap();

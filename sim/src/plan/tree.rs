@@ -102,6 +102,54 @@ impl Node {
         Ok(())
     }
 
+    /// As TOML, without comments, keys in their order.
+    ///
+    /// # Errors
+    /// When this is no table.
+    pub(crate) fn render(&self) -> anyhow::Result<String> {
+        let (mut plain, mut sections) = (String::new(), String::new());
+        for (key, node) in self.table()? {
+            let is_list = matches!(&node.kind, Kind::List(parts)
+                if parts.iter().all(|part| matches!(part.kind, Kind::Table(_))));
+            let heading = match node.kind {
+                Kind::Table(_) => format!("\n[{}]\n", quoted(key)),
+                Kind::List(_) if is_list => format!("\n[[{}]]\n", quoted(key)),
+                _ => {
+                    plain += &node.line(key);
+                    continue;
+                }
+            };
+            for part in node.parts() {
+                sections += &heading;
+                part.table()?.iter().for_each(|(key, node)| sections += &node.line(key));
+            }
+        }
+        Ok(plain + &sections)
+    }
+
+    /// A key and its value; those of a list on a line each, if they are tables.
+    fn line(&self, key: &str) -> String {
+        let value = match &self.kind {
+            Kind::List(parts) if parts.iter().any(|part| matches!(part.kind, Kind::Table(_))) => {
+                let lines = parts.iter().map(|part| format!("    {},\n", part.value()));
+                format!("[\n{}]", lines.collect::<String>())
+            }
+            _ => self.value().to_string(),
+        };
+        format!("{} = {value}\n", quoted(key))
+    }
+
+    fn value(&self) -> Value {
+        match &self.kind {
+            Kind::Scalar(value) => value.clone(),
+            Kind::List(nodes) => Value::Array(nodes.iter().map(Node::value).collect()),
+            Kind::Table(entries) => {
+                let entries = entries.iter().map(|(key, node)| (key.clone(), node.value()));
+                Value::Table(entries.collect())
+            }
+        }
+    }
+
     /// An error here.
     pub(crate) fn error(&self, what: impl fmt::Display) -> anyhow::Error {
         self.place.error(what)
@@ -158,9 +206,9 @@ impl Node {
             Kind::Scalar(Value::Integer(number)) => u64::try_from(*number).ok(),
             _ => None,
         };
-        number
-            .filter(|number| (least..=most).contains(number))
-            .ok_or_else(|| self.error(format!("a whole number from {least} to {most} belongs here")))
+        number.filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+            self.error(format!("a whole number from {least} to {most} belongs here"))
+        })
     }
 
     /// Refuses keys that are not known.
@@ -171,6 +219,15 @@ impl Node {
             }
         }
         Ok(())
+    }
+}
+
+/// A key, in quotes where it needs them.
+fn quoted(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    match !key.is_empty() && key.chars().all(is_bare) {
+        true => key.to_owned(),
+        false => Value::String(key.to_owned()).to_string(),
     }
 }
 
@@ -253,6 +310,14 @@ mod tests {
         assert!(error.starts_with("a.toml:2: "), "{error}");
         let unknown = tree.know(&["titel", "axes"]).unwrap_err().to_string();
         assert_eq!(unknown, "a.toml:1: no key `title`; the nearest is `titel`");
+    }
+
+    #[test]
+    fn what_is_rendered_is_read_as_the_same() {
+        let text = "title = \"a\"\nseeds = 2\n\n[axes]\nb = [\n    \
+                    { name = \"x\", set = { post_ns = 1.5 } },\n]\n\
+                    \"set.a\" = [1, 2]\na = [true]\n\n[[where]]\nskip = true\n";
+        assert_eq!(Node::parse("a.toml", text).unwrap().render().unwrap(), text);
     }
 
     #[test]

@@ -29,7 +29,8 @@ impl Library {
     /// How much longer everything takes with so many threads on a machine.
     #[must_use]
     pub fn slow_down(&self, threads: usize) -> f64 {
-        1.0 + self.slope * (threads.saturating_sub(1) as f64).powf(self.exponent)
+        let others = threads.saturating_sub(1) as f64;
+        1.0 + self.slope * libm::pow(others, self.exponent)
     }
 }
 

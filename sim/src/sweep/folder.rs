@@ -61,7 +61,10 @@ impl RunFolder {
         let Some(text) = self.text(run)? else { return Ok(None) };
         let ended = Ended::from_json(&text, run, &self.program);
         ended.map(Some).with_context(|| {
-            format!("{}: remove it, and the run is made again", self.path(run).display())
+            format!(
+                "{}: remove it, and the run is made again, or name another folder",
+                self.path(run).display()
+            )
         })
     }
 
@@ -79,6 +82,15 @@ impl RunFolder {
     /// When it cannot be written; there is then nothing.
     pub fn put_text(&self, run: &Run, text: &str) -> anyhow::Result<()> {
         files::write_whole(&self.path(run), text.as_bytes())
+    }
+
+    /// Removes what a process left half written that was killed; for who works here alone.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn tidy(&self, results: &Path) -> anyhow::Result<()> {
+        files::remove_leftovers(results)?;
+        files::remove_leftovers(&self.dir)
     }
 
     /// Forgets a run.

@@ -3,11 +3,17 @@
 mod folder;
 mod identity;
 mod make;
+mod manifest;
+mod parquet;
 mod record;
 mod runs;
+mod table;
 
 pub use folder::RunFolder;
 pub use identity::Identity;
 pub use make::{Shard, Told, deal, make_all, make_in};
+pub use manifest::{Manifest, Row};
 pub use record::{Ended, Status};
 pub use runs::{JobId, Results, Run, Runs};
+pub(crate) use table::FIXED;
+pub use table::{ResultRow, ResultTable};
