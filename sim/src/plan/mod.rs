@@ -12,8 +12,6 @@ mod settings;
 mod tests;
 mod tree;
 
-use anyhow::Context;
-
 pub(crate) use axis::Axis;
 pub(crate) use plot::{DrawnOf, Measure, Plot};
 pub(crate) use settings::{Known, Settings};
@@ -155,7 +153,10 @@ impl Plan {
                 continue;
             }
             settings.extend(&quick);
-            let job = settings.job(known, captures).with_context(|| self.described(&at))?;
+            let job = settings.job(known, captures).map_err(|error| match at.as_slice() {
+                [] => error,
+                _ => anyhow::anyhow!("{error:#} (of the run with {})", self.described(&at)),
+            })?;
             points.push(Point { at, settings, job });
         }
         anyhow::ensure!(!points.is_empty(), "{}: `where` leaves nothing to run", self.name);
