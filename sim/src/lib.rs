@@ -24,6 +24,7 @@ pub mod paper;
 pub mod plan;
 pub mod rc;
 pub mod replay;
+mod statistics;
 pub mod store;
 pub mod sweep;
 pub mod synth;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod calibrate;
+mod compare;
 mod figures;
 mod inspect;
 mod manifest;
@@ -52,6 +53,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Bench(bench::Args),
     Calibrate(calibrate::Args),
+    Compare(compare::Args),
     Paper(paper::Args),
     Inspect(inspect::Args),
     Merge(merge::Args),
@@ -97,6 +99,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Bench(args) => bench::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Paper(args) => paper::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Merge(args) => merge::run(&args),

@@ -64,6 +64,13 @@ impl Metric {
         }
     }
 
+    /// Whether more of it is better; else less is.
+    #[must_use]
+    pub fn more_is_better(name: &str) -> bool {
+        let base = name.split_once('.').map_or(name, |(base, _)| base);
+        ["kops", "mops", "first_try", "in_sequence"].contains(&base)
+    }
+
     /// Names of all.
     pub fn names() -> impl Iterator<Item = &'static str> {
         ALL.iter().map(|(name, ..)| *name)

@@ -143,9 +143,16 @@ impl Manifest {
 
     /// The first thing that differs.
     fn difference(&self, there: &Self) -> String {
-        let mut lines = self.plan.lines().zip(there.plan.lines());
-        if let Some((here, there)) = lines.find(|(here, there)| here != there) {
-            return format!("it has `{}` where this has `{}`", there.trim(), here.trim());
+        let lacks = |of: &Self, other: &Self| {
+            let mut lines = of.plan.lines();
+            let line = lines.find(|line| !other.plan.lines().any(|other| other == *line))?;
+            Some(line.trim().to_owned())
+        };
+        match (lacks(self, there), lacks(there, self)) {
+            (Some(here), Some(there)) => return format!("`{there}` there, `{here}` here"),
+            (Some(here), None) => return format!("it has no `{here}`"),
+            (None, Some(there)) => return format!("it has `{there}`, which this has not"),
+            (None, None) => {}
         }
         if let Some((path, _)) =
             self.captures.iter().find(|(path, sha256)| there.captures.get(*path) != Some(sha256))

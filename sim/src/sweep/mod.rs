@@ -1,5 +1,6 @@
 //! Many runs: which, made on as many threads and machines as there are, kept, and put together.
 
+mod compare;
 mod folder;
 mod identity;
 mod make;
@@ -9,6 +10,7 @@ mod record;
 mod runs;
 mod table;
 
+pub use compare::{At, Compared, Comparison, ResultSet, Verdict};
 pub use folder::RunFolder;
 pub use identity::Identity;
 pub use make::{Shard, Told, deal, make_all, make_in};

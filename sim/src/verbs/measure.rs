@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::cluster::{PARTS, Part};
 use crate::event::{NS, Ps};
+use crate::statistics::quantile;
 
 /// Intervals that a run is cut into to find its warm-up.
 const INTERVALS: u64 = 100;
@@ -143,18 +144,7 @@ impl Estimate {
             return Self { mean, ci95: 0.0 };
         }
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-        Self { mean, ci95: student(values.len() - 1) * (variance / n).sqrt() }
-    }
-}
-
-/// The 97.5 % quantile of Student's t.
-fn student(freedom: usize) -> f64 {
-    const TABLE: [f64; 10] =
-        [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
-    match TABLE.get(freedom - 1) {
-        Some(quantile) => *quantile,
-        // Abramowitz and Stegun, 26.7.5, first two terms.
-        None => 1.96 + (1.96f64.powi(3) + 1.96) / (4.0 * freedom as f64),
+        Self { mean, ci95: quantile(values.len() - 1, 0.975) * (variance / n).sqrt() }
     }
 }
 
