@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use qpmux_plots::PlotError;
 use qpmux_plots::page::{Cell, Page, Section};
-use synthetic::{HOSTILE, odd, page};
+use synthetic::{HOSTILE, page};
 
 /// The values of an attribute, in the order of the page.
 fn values<'a>(html: &'a str, attribute: &str) -> Vec<&'a str> {
@@ -55,7 +55,7 @@ fn text_is_never_markup() {
             }
             section.wrong = Some(text.to_owned());
             section.command = Some(text.to_owned());
-            section.tables[0..].iter_mut().for_each(|table| {
+            section.tables.iter_mut().for_each(|table| {
                 table.caption = text.to_owned();
                 table.columns.iter_mut().for_each(|column| column.unit = text.to_owned());
                 table.columns.iter_mut().for_each(|column| column.name = text.to_owned());
@@ -72,9 +72,9 @@ fn text_is_never_markup() {
 #[test]
 fn nothing_is_asked_for_outside_the_page() {
     let html = page().html().unwrap();
-    let alone = html.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    // A name space is no address, and what text says is not asked for.
+    let alone = html.replace("xmlns=\"http://www.w3.org/2000/svg\"", "").replace("img src=x", "");
     for address in ["http:", "https:", "url(", "@import", "src="] {
-        let alone = alone.replace("img src=x", "");
         assert!(!alone.contains(address), "{address}");
     }
     for link in values(&html, "href") {
@@ -182,5 +182,4 @@ fn what_cannot_be_on_a_page_is_named() {
     assert_eq!(short, format!("{row}2 cells for 3 columns"));
     let infinite = about(&|page| page.parameters[0].rows[2][1] = Cell::Number(f64::INFINITY));
     assert_eq!(infinite, format!("{row}time is inf"));
-    assert_eq!(odd().rows.len(), 6);
 }

@@ -3,7 +3,7 @@
 use qpmux_plots::chart::{Chart, Series};
 use qpmux_plots::page::{Cell, Column, Page, Section, Table};
 
-use crate::charts;
+use super::charts;
 
 /// Text that would do harm if it were taken for markup.
 pub(crate) const HOSTILE: &str =
@@ -58,7 +58,7 @@ fn section(id: &str, chart: &Chart, error: Option<f64>) -> Section {
 }
 
 /// A table for sorting: numbers whose order is not that of their digits, words, gaps.
-pub(crate) fn odd() -> Table {
+fn odd() -> Table {
     let row = |name: &str, cell: Cell, note: Cell| vec![text(name), cell, note];
     Table {
         caption: "Odd ones".to_owned(),
