@@ -66,6 +66,7 @@ missing_packages() {
     [ -e /usr/include/stdlib.h ] || echo libc6-dev
     has git || echo git
     has tshark || echo tshark
+    has chromium || echo chromium
     has rsvg-convert || echo librsvg2-bin
     [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || echo fonts-dejavu-core
     [ -x /usr/bin/python3 ] || echo python3

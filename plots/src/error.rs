@@ -105,6 +105,14 @@ pub enum PlotError {
         /// What is wrong with it.
         what: String,
     },
+    /// Something that cannot be on a page of results.
+    #[error("{place}: {what}")]
+    Page {
+        /// Where it is.
+        place: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The drawing library refused.
     #[error("drawing failed: {0}")]
     Draw(String),

@@ -84,6 +84,34 @@ pub(crate) const SERIES: [Mark; 8] = [
     mark((0x7d, 0x72, 0x14), Shape::Cross),
 ];
 
+/// What takes the place of each grey on a dark page: as far from the paper there as on white.
+const DARK_GREYS: [(RGBColor, RGBColor); 7] = [
+    (PAPER, RGBColor(0x17, 0x1b, 0x21)),
+    (BAND, RGBColor(0x1f, 0x24, 0x2c)),
+    (GRID, RGBColor(0x2d, 0x34, 0x3e)),
+    (FRAME, RGBColor(0x7a, 0x82, 0x8d)),
+    (INK, RGBColor(0xe4, 0xe7, 0xeb)),
+    (MUTED, RGBColor(0xa3, 0xab, 0xb6)),
+    (OTHER, RGBColor(0x4e, 0x56, 0x61)),
+];
+
+/// What takes the place of the colours of [`SERIES`] there: the same hues, light enough.
+const DARK_SERIES: [RGBColor; SERIES.len()] = [
+    RGBColor(0x3d, 0x94, 0xe0),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x1f, 0xb8, 0x8a),
+    RGBColor(0xd6, 0x8b, 0xb5),
+    RGBColor(0xe8, 0x70, 0x2a),
+    RGBColor(0x8f, 0xd3, 0xff),
+    RGBColor(0xf2, 0xf2, 0xf2),
+    RGBColor(0xb5, 0xa8, 0x2b),
+];
+
+/// Each colour that a figure may have, and the one that takes its place on a dark page.
+pub(crate) fn dark_pairs() -> impl Iterator<Item = (RGBColor, RGBColor)> {
+    DARK_GREYS.into_iter().chain(SERIES.map(|mark| mark.colour).into_iter().zip(DARK_SERIES))
+}
+
 /// The mark of data without a series.
 pub(crate) const SPECK: Mark = Mark { colour: OTHER, shape: Shape::Speck };
 
@@ -137,6 +165,25 @@ mod tests {
                 assert!(contrast(mark.colour, ground) > 2.0, "{mark:?}");
                 assert!(contrast(mark.colour, ground) > contrast(OTHER, ground), "{mark:?}");
             }
+        }
+    }
+
+    #[test]
+    fn on_a_dark_page_all_stands_out_as_well() {
+        let dark: Vec<RGBColor> = dark_pairs().map(|(_, dark)| dark).collect();
+        let of = |light: RGBColor| dark_pairs().find(|pair| pair.0 == light).unwrap().1;
+        let [ink, muted, frame, other] = [INK, MUTED, FRAME, OTHER].map(of);
+        for ground in [PAPER, BAND].map(of) {
+            assert!(contrast(ink, ground) > 12.0);
+            assert!(contrast(muted, ground) > 5.5);
+            assert!(contrast(frame, ground) > 3.0);
+            for colour in SERIES.map(|mark| of(mark.colour)) {
+                assert!(contrast(colour, ground) > 4.5, "{colour:?}");
+                assert!(contrast(colour, ground) > contrast(other, ground), "{colour:?}");
+            }
+        }
+        for (index, colour) in dark.iter().enumerate() {
+            assert!(!dark[index + 1..].contains(colour), "{colour:?} twice");
         }
     }
 

@@ -12,6 +12,7 @@ mod lossy;
 mod matrix;
 mod mutations;
 mod options;
+mod page;
 mod plot;
 mod support;
 mod synth;

@@ -1,6 +1,7 @@
 //! Whole-system tests, and what they share: where things are, and the independent checkers.
 
 pub mod binary;
+pub mod browser;
 pub mod capture;
 pub mod checkers;
 pub mod fuzz;
