@@ -9,7 +9,7 @@ use super::output::print;
 use super::progress::Progress;
 use super::runs::{self, PoolArgs};
 use super::{Outcome, figures};
-use crate::figure::{Scores, figure_error};
+use crate::figure::{Scores, figure_error, paper_page};
 use crate::files;
 use crate::paper::{self, Check, Era, Published, checks};
 use crate::sweep::RunFolder;
@@ -19,8 +19,8 @@ use crate::sweep::RunFolder;
 #[command(after_help = "Examples:\n  qpmux paper --quick --only 023\n\n\
     Runs Clover, YCSB and raw verbs through adapters and boxes that cost what they cost, three\n\
     seeds each; takes about half an hour on two cores, --quick a minute. DIR gets, for each\n\
-    figure, its numbers (.csv), its drawing (.svg, .png) and its errors (.md), and README.md and\n\
-    summary.json for all. The same program gives the same bytes, on any number of threads. What\n\
+    figure, its numbers (.csv), its drawing (.svg, .png) and its errors (.md), and README.md,\n\
+    index.html and summary.json for all. The same program gives the same bytes, on any number of threads. What\n\
     was run is kept in DIR/runs: when it is stopped, the same command goes on where it was.\n\n\
     With --check the exit status is 1 if a prediction is outside of the limits that were set\n\
     before anything was compared. With --fit nothing is predicted: what nobody published of\n\
@@ -104,6 +104,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if let Some(dir) = &args.out {
         let page = paper::gallery(&figures, &scores, &summary.checks);
         files::write_whole(&dir.join("README.md"), page.as_bytes())?;
+        let page = paper_page(&plans, &figures, &scores, &summary.checks)?;
+        files::write_whole(&dir.join("index.html"), page.as_bytes())?;
         let json = serde_json::to_string_pretty(&summary)? + "\n";
         files::write_whole(&dir.join("summary.json"), json.as_bytes())?;
     }

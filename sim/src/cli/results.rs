@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::{figures, runs};
-use crate::figure::{Scores, figure_error, figures as figures_of};
+use crate::figure::{Scores, figure_error, figures as figures_of, plan_page};
 use crate::files::write_whole;
 use crate::paper::Published;
 use crate::plan::Plan;
@@ -76,6 +76,9 @@ pub(super) fn finish(dir: &Path, plan: &Plan, manifest: &Manifest) -> anyhow::Re
             errors.push((figure.name.clone(), figure_error(figure, &scores)));
         }
     }
+    let page = plan_page(plan, &figures, &scores, &table)?;
+    write_whole(&dir.join("index.html"), page.as_bytes())?;
+    files.push("index.html".to_owned());
     let bad = table.bad().map(|row| Bad {
         run: row.run.clone(),
         at: table.axes.iter().cloned().zip(row.at.iter().cloned()).collect(),

@@ -1,12 +1,12 @@
 //! What a middlebox costs: cores that take frames from rings in bursts, the locks that they share,
 //! and cores that send.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::frames::FrameId;
 use super::order::Order;
 use crate::event::{NS, Ps, ps};
-use crate::nic::{HandOff, Lock, Named, PresetError, Server, parameters};
+use crate::nic::{HandOff, Lock, Named, PresetError, Server, Sourced, parameters};
 
 parameters! {
     /// Everything that a middlebox costs. Times in ns, unless a name says otherwise.
@@ -68,6 +68,14 @@ impl BoxParams {
     /// When there is none, or its file is wrong.
     pub fn load(name: &str) -> Result<Self, PresetError> {
         MIDDLEBOXES.load(name)?.params(Self::from_sourced)
+    }
+
+    /// The values of that name, and where they are from.
+    ///
+    /// # Errors
+    /// When there are none, or their file is wrong.
+    pub fn sourced(name: &str) -> Result<BTreeMap<String, Sourced>, PresetError> {
+        Ok(MIDDLEBOXES.load(name)?.sourced)
     }
 
     /// The names of all.

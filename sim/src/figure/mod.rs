@@ -3,10 +3,12 @@
 
 mod of_plan;
 mod output;
+mod page;
 mod score;
 
 pub use of_plan::figures;
 pub use output::{draw, errors, figure_error, rows};
+pub use page::{PageError, paper_page, plan_page};
 pub use score::{Point, Scored, Scores, median};
 
 use crate::sweep::JobId;

@@ -18,6 +18,19 @@ pub enum Kind {
     Assumed,
 }
 
+impl Kind {
+    /// Its name, as files have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Fitted => "fitted",
+            Kind::Derived => "derived",
+            Kind::Cited => "cited",
+            Kind::Assumed => "assumed",
+        }
+    }
+}
+
 /// A value and where it is from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,8 +1,10 @@
 //! What nobody published of the experiments: the client library's times and the box's, one set for
 //! each date.
 
+use std::collections::BTreeMap;
+
 use crate::cluster::BoxParams;
-use crate::nic::{Named, PresetError, parameters, text_with};
+use crate::nic::{Named, PresetError, Sourced, parameters, text_with};
 use crate::store::Library;
 
 parameters! {
@@ -85,6 +87,14 @@ impl Era {
     /// When its file is wrong.
     pub fn load(self) -> Result<EraParams, EraError> {
         Ok(ERAS.load(self.name())?.params(EraParams::from_sourced)?)
+    }
+
+    /// Its values, and where they are from.
+    ///
+    /// # Errors
+    /// When its file is wrong.
+    pub fn sourced(self) -> Result<BTreeMap<String, Sourced>, PresetError> {
+        Ok(ERAS.load(self.name())?.sourced)
     }
 
     /// Its file with other values for what was fitted.

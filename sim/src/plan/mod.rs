@@ -12,6 +12,8 @@ mod settings;
 mod tests;
 mod tree;
 
+use std::collections::BTreeSet;
+
 pub(crate) use axis::Axis;
 pub(crate) use plot::{DrawnOf, Measure, Plot};
 pub(crate) use settings::{Known, Settings};
@@ -161,6 +163,17 @@ impl Plan {
         }
         anyhow::ensure!(!points.is_empty(), "{}: `where` leaves nothing to run", self.name);
         Ok(points)
+    }
+
+    /// All values that runs have of an option.
+    pub(crate) fn values_of(&self, option: &str) -> BTreeSet<String> {
+        self.points.iter().filter_map(|point| point.settings.text_of(option)).collect()
+    }
+
+    /// Whether there are runs on adapters that no option names.
+    pub(crate) fn has_usual_adapters(&self) -> bool {
+        let costs = |job: &Job| !matches!(job, Job::App(_));
+        self.points.iter().any(|p| costs(&p.job) && p.settings.text_of("nic").is_none())
     }
 
     /// Places on all axes of a point; the last axis goes round first.

@@ -101,6 +101,14 @@ impl Settings {
         self.0.extend(other.0.iter().map(|(path, given)| (path.clone(), given.clone())));
     }
 
+    /// An option's only value.
+    pub(crate) fn text_of(&self, path: &str) -> Option<String> {
+        match self.0.get(path)?.values.as_slice() {
+            [value] => Some(plain(value)),
+            _ => None,
+        }
+    }
+
     /// As arguments of a command line.
     fn arguments(&self) -> Vec<String> {
         let mut arguments = Vec::new();
