@@ -30,17 +30,17 @@ fn every_command_shows_an_example() {
     }
 }
 
-/// The examples of the help run as they stand, from the top of the repository.
+/// The examples of the help run as they stand, one after the other, from the top of the repository.
 #[test]
 fn the_examples_run() {
     let mut ran = 0;
     for command in commands() {
         let text = run_in(&root(), [command.as_str(), "--help"]).assert_good().stdout;
+        let folder = TempDir::new().unwrap();
+        for data in ["traces", "plots"] {
+            std::os::unix::fs::symlink(root().join(data), folder.path().join(data)).unwrap();
+        }
         for line in text.lines().filter_map(|line| line.strip_prefix("  qpmux ")) {
-            let folder = TempDir::new().unwrap();
-            for data in ["traces", "plots"] {
-                std::os::unix::fs::symlink(root().join(data), folder.path().join(data)).unwrap();
-            }
             run_in(folder.path(), line.split_whitespace()).assert_good();
             ran += 1;
         }

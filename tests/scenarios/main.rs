@@ -6,6 +6,7 @@ mod captured;
 mod damaged;
 mod decoded;
 mod documents;
+mod guide;
 mod in_place;
 mod learning;
 mod lossy;

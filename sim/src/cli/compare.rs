@@ -15,9 +15,11 @@ use crate::sweep::{At, Compared, Comparison, ResultSet, Verdict};
 
 /// Compare two results of sweeps, point by point.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  qpmux compare --help\n\n\
-    After two sweeps of one plan, with two programs or two values of --with: `qpmux compare a b`.\n\
-    Within one: `qpmux compare a --by mode=clover,mapping`. Points are paired by their places on\n\
+#[command(after_help = "Examples:\n  qpmux sweep 018 --quick --out a\n  \
+    qpmux sweep 018 --quick --with base.zipf=0.9 --out b\n  \
+    qpmux compare a b --tolerance 0.5\n  \
+    qpmux compare a --by server-qps=1,8 --fail-on worse\n\n\
+    Points are paired by their places on\n\
     the axes, runs by their seeds. A point differs if its ratio is further from 1 than the\n\
     tolerance and, with more than one seed, its difference is no chance: all that is said to\n\
     differ is so with 95 % confidence together (Student's t of the logarithms, Holm).\n\n\
@@ -93,7 +95,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if let Some(dir) = &args.out {
         files::make_results_dir(dir)?;
         files::write_whole(&dir.join("compare.csv"), &table(&comparison)?)?;
-        let chart = chart(&comparison, &metrics).context("there is no axis of numbers to draw")?;
+        let chart = chart(&comparison, &metrics, args.title()).context("there is no axis of numbers to draw")?;
         files::write_whole(&dir.join("compare.svg"), chart.svg()?.as_bytes())?;
         files::write_whole(&dir.join("compare.png"), &chart.png()?)?;
     }
@@ -103,6 +105,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         FailOn::Worse => point.verdict == Verdict::Worse,
     });
     Ok(if is_bad { Outcome::CheckFailed } else { Outcome::Good })
+}
+
+impl Args {
+    /// What is over what.
+    fn title(&self) -> String {
+        match (&self.by, &self.b) {
+            (Some(By { places: [one, other], .. }), _) => format!("{other} over {one}"),
+            (None, Some(b)) => format!("{} over {}", b.display(), self.a.display()),
+            (None, None) => String::new(),
+        }
+    }
 }
 
 fn name(at: &At) -> String {
@@ -192,7 +205,7 @@ fn along(points: &[Compared]) -> Option<String> {
 }
 
 /// Ratios with their intervals: a panel for each metric.
-fn chart(comparison: &Comparison, metrics: &[String]) -> Option<Chart> {
+fn chart(comparison: &Comparison, metrics: &[String], title: String) -> Option<Chart> {
     let x = along(&comparison.points)?;
     let mut panels = Vec::new();
     for metric in metrics.iter().take(PANELS_MAX) {
@@ -218,6 +231,5 @@ fn chart(comparison: &Comparison, metrics: &[String]) -> Option<Chart> {
         });
     }
     panels.retain(|panel| !panel.series.is_empty());
-    let title = "Two results compared".to_owned();
     Some(Chart { title, notes: Vec::new(), columns: panels.len().clamp(1, 2), panels })
 }

@@ -17,9 +17,9 @@ const MISSING_SHOWN: usize = 5;
 
 /// Put the parts of a sweep together: the same files as one that was made in one piece.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  qpmux merge --help\n\n\
-    After `qpmux sweep PLAN --out a --shard 1/2` and `qpmux sweep PLAN --out b --shard 2/2`:\n\
-    `qpmux merge --out all a b`. Parts that were made in one folder: `qpmux merge --out DIR DIR`.\n\
+#[command(after_help = "Examples:\n  qpmux sweep 018 --quick --shard 1/2 --out a\n  \
+    qpmux sweep 018 --quick --shard 2/2 --out b\n  qpmux merge --out all a b\n\n\
+    Parts that were made in one folder: `qpmux merge --out DIR DIR`.\n\
     All must be of one program and one plan; what is missing is named. Captures that the plan\n\
     names are looked for in the present folder.")]
 pub(crate) struct Args {
