@@ -6,8 +6,8 @@
 //! resolved by the viewer; PNG is drawn with a font that is part of the program.
 //!
 //! [`placement`] is the figure of what the multiplexer does, [`chart`] that of an experiment, and
-//! [`page`] puts figures and tables into one HTML file. What figures share is in `style` (how things
-//! look), `canvas` (how they get onto the page), `font` and `ticks`.
+//! [`page`] puts figures and tables into one HTML file. What figures share is in `style` (how
+//! things look), `canvas` (how they get onto the page), `font` and `ticks`.
 
 pub mod chart;
 pub mod experiment;

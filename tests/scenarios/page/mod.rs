@@ -63,11 +63,16 @@ fn a_page_works_in_a_browser() {
     assert_sorted(&seen);
     assert_enlarged(&seen["figure"]);
     let [light, dark] = ["rgb(255, 255, 255)", "rgb(23, 27, 33)"];
-    let theme = |paper: &str, next, kept: Value| json!({ "paper": paper, "figure": paper, "next": next, "kept": kept });
-    let [lit, unlit] = [theme(light, "Dark", Value::Null), theme(dark, "Light", "dark".into())];
+    let lit = theme(light, "Dark", Value::Null);
+    let unlit = theme(dark, "Light", "dark".into());
     assert_eq!(seen["themes"], json!([lit, unlit, lit, unlit]));
     // The last choice is remembered by the next visit, which goes back.
     assert_eq!(visit.saw(WINDOW, &[])["themes"], json!([unlit, lit, unlit, lit]));
+}
+
+/// Colours behind a table and behind a figure, what the button offers, and what is remembered.
+fn theme(paper: &str, next: &str, kept: Value) -> Value {
+    json!({ "paper": paper, "figure": paper, "next": next, "kept": kept })
 }
 
 /// The order of the rows by the name in the first column, and each heading's `aria-sort`.
