@@ -95,7 +95,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if let Some(dir) = &args.out {
         files::make_results_dir(dir)?;
         files::write_whole(&dir.join("compare.csv"), &table(&comparison)?)?;
-        let chart = chart(&comparison, &metrics, args.title()).context("there is no axis of numbers to draw")?;
+        let chart = chart(&comparison, &metrics, args.title())
+            .context("there is no axis of numbers to draw")?;
         files::write_whole(&dir.join("compare.svg"), chart.svg()?.as_bytes())?;
         files::write_whole(&dir.join("compare.png"), &chart.png()?)?;
     }

@@ -20,8 +20,9 @@ use crate::sweep::RunFolder;
     Runs Clover, YCSB and raw verbs through adapters and boxes that cost what they cost, three\n\
     seeds each; takes about half an hour on two cores, --quick a minute. DIR gets, for each\n\
     figure, its numbers (.csv), its drawing (.svg, .png) and its errors (.md), and README.md,\n\
-    index.html and summary.json for all. The same program gives the same bytes, on any number of threads. What\n\
-    was run is kept in DIR/runs: when it is stopped, the same command goes on where it was.\n\n\
+    index.html and summary.json for all. The same program gives the same bytes, on any number of\n\
+    threads. What was run is kept in DIR/runs: when it is stopped, the same command goes on\n\
+    where it was. Each figure is a plan, in sim/plans, that `qpmux sweep` makes as well.\n\n\
     With --check the exit status is 1 if a prediction is outside of the limits that were set\n\
     before anything was compared. With --fit nothing is predicted: what nobody published of\n\
     the experiments is fitted to the series that may be, and printed as files like those in\n\

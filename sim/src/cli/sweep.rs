@@ -38,7 +38,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     plan: PlanArgs,
     /// Folder for the results.
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["dry_run", "print_config", "options_of"])]
+    #[arg(long, value_name = "DIR",
+        required_unless_present_any = ["dry_run", "print_config", "options_of"])]
     out: Option<PathBuf>,
     #[command(flatten)]
     pool: PoolArgs,

@@ -1,4 +1,4 @@
-//! The folder of a sweep's runs: a file for each that has ended, which is there whole or not at all.
+//! The folder of a sweep's runs: a file for each that has ended, there whole or not at all.
 //!
 //! Whoever wants a run looks for its file first. So a sweep that was killed goes on where it was,
 //! several can work in one folder, and folders can be put together by copying.

@@ -12,6 +12,8 @@ use qpmux_tests::browser::{Shown, open};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::run_in;
+
 const WINDOW: (u32, u32) = (1_000, 800);
 /// As narrow as a window of the browser gets.
 const PHONE: (u32, u32) = (500, 900);
@@ -24,7 +26,11 @@ struct Visit {
 impl Visit {
     /// Of the made-up page with `more` at its end. A script there runs if it has the nonce `test`.
     fn new(more: &str) -> Self {
-        let html = synthetic::page().html().unwrap();
+        Self::of(&synthetic::page().html().unwrap(), more)
+    }
+
+    /// Of a page with `more` at its end.
+    fn of(html: &str, more: &str) -> Self {
         let copy = html.replacen("script-src '", "script-src 'nonce-test' '", 1);
         assert_ne!(copy, html, "scripts are allowed by name");
         let copy = copy.replace("</body>", &format!("{more}</body>"));
@@ -126,6 +132,20 @@ fn a_page_follows_a_dark_system_and_fits_a_telephone() {
     assert_eq!(seen["themes"][1]["paper"], "rgb(255, 255, 255)");
     assert_eq!(seen["themes"][1]["kept"], "light");
     assert_eq!(seen["themes"][2]["kept"], Value::Null, "what the system has is not remembered");
+}
+
+/// The page that a sweep writes, with all that it has.
+#[test]
+fn the_page_of_a_sweep_is_drawn() {
+    let folder = TempDir::new().unwrap();
+    run_in(folder.path(), ["sweep", "018", "--quick", "--out", "out"]).assert_good();
+    let html = fs::read_to_string(folder.path().join("out/index.html")).unwrap();
+    let shown = Visit::of(&html, "").open(WINDOW, &[]);
+    assert_eq!(shown.console, [""; 0]);
+    for (what, count) in [("<svg", 1), ("<table", 1 + 1 + 1 + 1 + 3)] {
+        assert_eq!(shown.document.matches(what).count(), count, "{what}");
+    }
+    assert!(shown.document.contains("aria-sort") || shown.document.contains("<th"), "headings");
 }
 
 /// What got into the page all the same could do nothing. This also shows that the console is heard.
