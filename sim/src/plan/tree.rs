@@ -77,25 +77,23 @@ impl Node {
             anyhow::bail!("--with {setting}: write PATH=VALUE, as in --with base.threads=16");
         };
         let flag = format!("--with {setting}");
+        let keys = keys(Node::parse(&flag, &format!("{path} = 0"))?);
         let quoted = || Node::parse(&flag, &format!("x = {}", Value::String(value.to_owned())));
         let parsed = Node::parse(&flag, &format!("x = {value}")).or_else(|_| quoted())?;
         let mut entries = parsed.into_table()?;
         let (_, mut node) = entries.pop().ok_or_else(|| anyhow::anyhow!("{flag}: no value"))?;
         node.place.line = 0;
         let mut at = self;
-        for key in path.trim().split('.') {
+        for key in keys {
             let place = node.place.clone();
             let Kind::Table(entries) = &mut at.kind else {
                 return Err(place.error(format!("`{key}` would be a key of what has no keys")));
             };
-            let index = match entries.iter().position(|(known, _)| known == key) {
-                Some(index) => index,
-                None => {
-                    let empty = Node { place, kind: Kind::Table(Vec::new()) };
-                    entries.push((key.to_owned(), empty));
-                    entries.len() - 1
-                }
-            };
+            let known = entries.iter().position(|(known, _)| *known == key);
+            let index = known.unwrap_or_else(|| {
+                entries.push((key, Node { place, kind: Kind::Table(Vec::new()) }));
+                entries.len() - 1
+            });
             at = &mut entries[index].1;
         }
         *at = node;
@@ -222,6 +220,20 @@ impl Node {
     }
 }
 
+/// The keys of a path: of tables that have one key each, from the outermost on.
+fn keys(path: Node) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut next = Some(path);
+    while let Some(Node { kind: Kind::Table(entries), .. }) = next {
+        next = None;
+        for (key, node) in entries {
+            keys.push(key);
+            next = Some(node);
+        }
+    }
+    keys
+}
+
 /// A key, in quotes where it needs them.
 fn quoted(key: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
@@ -326,6 +338,8 @@ mod tests {
         tree.set("base.threads=[1, 2]").unwrap();
         tree.set("base.nic=connectx-6").unwrap();
         tree.set("plot.y=mops").unwrap();
+        tree.set("axes.\"set.post_ns\"=[20]").unwrap();
+        assert!(tree.get("axes").unwrap().get("set.post_ns").is_some());
         let base = tree.get("base").unwrap();
         assert_eq!(base.get("threads").unwrap().parts().len(), 2);
         assert_eq!(base.get("nic").unwrap().text().unwrap(), "connectx-6");
