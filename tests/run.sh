@@ -28,6 +28,7 @@ export QPMUX_TEST_TIER=$tier
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 
 readonly CARGO_DENY=0.20.2
+readonly PYARROW=26.0.1
 readonly SKIPPED=77
 passed=0 failed=() skipped=() begin=$SECONDS
 
@@ -67,10 +68,15 @@ missing_packages() {
     has git || echo git
     has tshark || echo tshark
     has chromium || echo chromium
+    [ -x /usr/sbin/munged ] || echo munge
+    [ -x /usr/sbin/slurmctld ] || echo slurmctld
+    [ -x /usr/sbin/slurmd ] || echo slurmd
+    has sbatch || echo slurm-client
     has rsvg-convert || echo librsvg2-bin
     [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || echo fonts-dejavu-core
     [ -x /usr/bin/python3 ] || echo python3
     /usr/bin/python3 -c 'import scapy.contrib.roce' >/dev/null 2>&1 || echo python3-scapy
+    /usr/bin/python3 -c 'import ensurepip' >/dev/null 2>&1 || echo python3-venv
 }
 
 install_needs() {
@@ -91,7 +97,20 @@ install_needs() {
         [ -z "${QPMUX_NO_INSTALL:-}" ] || { echo "missing: cargo-deny"; return 1; }
         cargo install --locked "cargo-deny@$CARGO_DENY" || return
     fi
-    cargo deny --version
+    cargo deny --version || return
+    install_arrow
+}
+
+# Apache Arrow, which reads Parquet and is in no Debian, for a Python of its own.
+install_arrow() {
+    local python
+    python=$(target_folder)/python || return
+    if ! "$python/bin/python3" -c 'import pyarrow' >/dev/null 2>&1; then
+        [ -z "${QPMUX_NO_INSTALL:-}" ] || { echo "missing: pyarrow"; return 1; }
+        /usr/bin/python3 -m venv "$python" || return
+        "$python/bin/python3" -m pip install -q --only-binary :all: "pyarrow==$PYARROW" || return
+    fi
+    "$python/bin/python3" -c 'import pyarrow; print("pyarrow", pyarrow.__version__)'
 }
 
 run_tests() {

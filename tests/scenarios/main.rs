@@ -16,4 +16,5 @@ mod options;
 mod page;
 mod plot;
 mod support;
+mod sweep;
 mod synth;

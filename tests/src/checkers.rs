@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -33,10 +34,36 @@ impl Verdict {
 ///
 /// If the script cannot be run, or cannot read its input.
 pub fn check<A: AsRef<OsStr>>(script: &str, arguments: impl IntoIterator<Item = A>) -> Verdict {
-    let output = python(script)
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|error| panic!("/usr/bin/python3 cannot be run: {error}"));
+    verdict(script, python(Path::new("/usr/bin/python3"), script).args(arguments))
+}
+
+/// Runs `check_table.py` on a folder of results, with the Python that has Apache Arrow; none, and
+/// it is said, if there is no such Python.
+///
+/// # Panics
+///
+/// If the script cannot be run, or there is no such Python in continuous integration.
+pub fn check_table(test: &str, folder: &Path) -> Option<Verdict> {
+    let script = "check_table.py";
+    match python_with_arrow() {
+        Some(program) => Some(verdict(script, python(&program, script).arg(folder))),
+        None => {
+            crate::skip(test, "no Python with Apache Arrow, which tests/run.sh installs");
+            None
+        }
+    }
+}
+
+/// Debian's Python has no Arrow; `tests/run.sh` makes one that has, in Cargo's target folder.
+fn python_with_arrow() -> Option<PathBuf> {
+    let test = std::env::current_exe().expect("a test knows its executable");
+    let mut programs = test.ancestors().map(|folder| folder.join("python/bin/python3"));
+    programs.find(|program| program.is_file())
+}
+
+fn verdict(script: &str, command: &mut Command) -> Verdict {
+    let output =
+        command.output().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);
     let code = output.status.code();
     assert!(matches!(code, Some(0 | 1)), "{script} gave status {code:?}: {errors}");
@@ -47,8 +74,8 @@ pub fn check<A: AsRef<OsStr>>(script: &str, arguments: impl IntoIterator<Item = 
     Verdict { failed, report }
 }
 
-fn python(script: &str) -> Command {
-    let mut command = Command::new("/usr/bin/python3");
+fn python(program: &Path, script: &str) -> Command {
+    let mut command = Command::new(program);
     command.arg("-B").arg(crate::root().join("tests/scripts").join(script)).stdin(Stdio::null());
     command
 }
@@ -58,7 +85,12 @@ fn failures(report: &Value) -> BTreeMap<String, Vec<String>> {
     let failed = checks.iter().filter(|(_, check)| check["status"] == "fail");
     let told = |check: &Value| {
         let list = check["failures"].as_array().expect("a failed check has failures");
-        list.iter().map(|each| format!("packet {}: {}", each["packet"], each["what"])).collect()
+        let place = |each: &Value| match &each["packet"] {
+            Value::Null => String::new(),
+            packet => format!("packet {packet}: "),
+        };
+        let tell = |each: &Value| format!("{}{}", place(each), each["what"]);
+        list.iter().map(tell).collect()
     };
     failed.map(|(name, check)| (name.clone(), told(check))).collect()
 }
@@ -71,7 +103,7 @@ mod tests {
     /// The checkers' own tests: each check is shown to fail on a capture with one thing wrong.
     #[test]
     fn checkers_can_fail() {
-        let output = python("selftest.py").output().unwrap();
+        let output = python(Path::new("/usr/bin/python3"), "selftest.py").output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");
     }

@@ -6,6 +6,7 @@ pub mod capture;
 pub mod checkers;
 pub mod fuzz;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The top folder of the repository.
@@ -22,6 +23,23 @@ pub fn sample(name: &str) -> PathBuf {
 /// Whether the long tests are wanted too (`tests/run.sh full`).
 pub fn full_tier() -> bool {
     std::env::var("QPMUX_TEST_TIER").is_ok_and(|tier| tier == "full")
+}
+
+/// A program of the system's, if it is installed; daemons are where users do not look for programs.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+/// Says on standard error that `test` is skipped, also where what tests say is not shown.
+///
+/// # Panics
+///
+/// In continuous integration (`CI` is set, as by `tests/run.sh`): there nothing may be missing.
+pub fn skip(test: &str, why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{test}: {why}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
 }
 
 /// The folder with more captures that `QPMUX_EXTRA_CAPTURES` names. Without it, says on standard

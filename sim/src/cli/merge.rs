@@ -53,7 +53,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     manifest.compare(&first, &args.parts[0])?;
     manifest.claim(&args.out, false)?;
     let all = RunFolder::create(&args.out)?;
-    let _claimed = results::claim(&args.out, Claim::Alone)?;
+    let claimed = results::claim(&args.out, Claim::Alone)?;
+    if claimed.is_some() {
+        all.tidy(&args.out)?;
+    }
     gather(args, &runs, &all)?;
     let finished = results::finish(&args.out, &plan, &manifest)?;
     print(args.json, &finished, &finished.render_text(&args.out, begun.elapsed()))?;
@@ -61,17 +64,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 }
 
 fn load(dir: &std::path::Path) -> anyhow::Result<Manifest> {
-    Manifest::load(dir)?.with_context(|| {
+    let manifest = Manifest::load(dir)?.with_context(|| {
         format!("{} has no manifest.json: it is no folder of a sweep", dir.display())
-    })
+    })?;
+    manifest.is_own(dir)?;
+    Ok(manifest)
 }
 
 /// Copies all runs into one folder.
 fn gather(args: &Args, runs: &Runs, all: &RunFolder) -> anyhow::Result<()> {
     let mut missing = Vec::new();
     for run in runs.iter() {
-        let mut there = all.text(&run)?.map(|text| (&args.out, text));
-        for part in &args.parts {
+        let mut there: Option<(&PathBuf, String)> = None;
+        for part in std::iter::once(&args.out).chain(&args.parts) {
             let folder = RunFolder::of(part);
             // It may be damaged, or another program's.
             if folder.get(&run)?.is_none() {
@@ -79,6 +84,7 @@ fn gather(args: &Args, runs: &Runs, all: &RunFolder) -> anyhow::Result<()> {
             }
             let Some(text) = folder.text(&run)? else { continue };
             match &there {
+                None if part == &args.out => there = Some((part, text)),
                 None => {
                     all.put_text(&run, &text)?;
                     there = Some((part, text));

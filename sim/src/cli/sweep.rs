@@ -129,10 +129,15 @@ fn make(
     dir: &Path,
 ) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
-    manifest.claim(dir, args.extend)?;
+    if !args.extend {
+        // Before anything is made there, for the folder may be somebody's else.
+        manifest.claim(dir, false)?;
+    }
     let folder = RunFolder::create(dir)?;
     let who = if args.shard.is_some() { Claim::Shared } else { Claim::Alone };
     let claimed = results::claim(dir, who)?;
+    // Not before: others who work there would get another manifest.
+    manifest.claim(dir, args.extend)?;
     if who == Claim::Alone && claimed.is_some() {
         folder.tidy(dir)?;
     }

@@ -58,9 +58,10 @@ impl RunFolder {
     /// # Errors
     /// When its file cannot be read, is damaged, or is another program's, with what to do.
     pub fn get(&self, run: &Run) -> anyhow::Result<Option<Ended>> {
-        let Some(text) = self.text(run)? else { return Ok(None) };
-        let ended = Ended::from_json(&text, run, &self.program);
-        ended.map(Some).with_context(|| {
+        let ended = self.text(run).and_then(|text| {
+            text.map(|text| Ended::from_json(&text, run, &self.program)).transpose()
+        });
+        ended.with_context(|| {
             format!(
                 "{}: remove it, and the run is made again, or name another folder",
                 self.path(run).display()

@@ -84,7 +84,13 @@ impl Manifest {
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
             Ok(text) => {
                 let parsed = serde_json::from_str(&text);
-                parsed.map(Some).with_context(|| format!("{} is damaged", path.display()))
+                parsed.map(Some).with_context(|| {
+                    format!(
+                        "{} is damaged, or no sweep's: name another folder, or, if it has runs of \
+                         this plan, remove this file and make the sweep again, which keeps them",
+                        path.display()
+                    )
+                })
             }
         }
     }
@@ -107,18 +113,22 @@ impl Manifest {
             }
             Some(there) if there == *self => return Ok(()),
             Some(there) if !extends => return self.compare(&there, dir),
-            Some(there) => self.same_program(&there, dir)?,
+            Some(there) => there.is_own(dir)?,
         }
         files::write_whole(&path, json.as_bytes())
     }
 
-    fn same_program(&self, there: &Self, dir: &Path) -> anyhow::Result<()> {
+    /// Sees that a folder's manifest is of this program.
+    ///
+    /// # Errors
+    /// When it is another's, with both.
+    pub fn is_own(&self, dir: &Path) -> anyhow::Result<()> {
+        let own = Identity::own();
         ensure!(
-            there.program == self.program,
-            "{} was made by {}; this is {}. Results of two programs are not mixed: name another \
-             folder",
+            self.program == own,
+            "{} was made by {}; this is {own}. Results of two programs are not mixed: name \
+             another folder",
             dir.display(),
-            there.program,
             self.program
         );
         Ok(())
@@ -129,14 +139,14 @@ impl Manifest {
     /// # Errors
     /// When it is not, with what differs.
     pub fn compare(&self, there: &Self, dir: &Path) -> anyhow::Result<()> {
-        self.same_program(there, dir)?;
+        there.is_own(dir)?;
         if there == self {
             return Ok(());
         }
         let what = self.difference(there);
         bail!(
-            "{} has results of another plan: {what}. Name another folder, or take --extend to \
-             keep those of its runs that the plan still has",
+            "{} has results of another plan: {what}. Name another folder, or have `qpmux \
+             sweep --extend` keep those of its runs that the plan still has",
             dir.display()
         );
     }
@@ -158,6 +168,9 @@ impl Manifest {
             self.captures.iter().find(|(path, sha256)| there.captures.get(*path) != Some(sha256))
         {
             return format!("the capture {path} is not the same file any more");
+        }
+        if self.name != there.name {
+            return format!("it is called `{}` and this `{}`", there.name, self.name);
         }
         if self.quick != there.quick {
             return "one of them is --quick".to_owned();

@@ -8,10 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::identity::Identity;
 use super::runs::Run;
 use crate::job::Shown;
+use crate::text::hex;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +47,19 @@ struct Record {
     metrics: BTreeMap<String, f64>,
     /// Latencies in ns by kind of operation: HdrHistogram V2, compressed, Base64.
     histograms: BTreeMap<String, String>,
+    /// SHA-256 of all above, as one line of JSON: a digit that has changed on a disk is no number.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    digest: String,
+}
+
+impl Record {
+    /// Of all but itself.
+    fn own_digest(&mut self) -> anyhow::Result<String> {
+        let digest = std::mem::take(&mut self.digest);
+        let own = hex(&Sha256::digest(serde_json::to_vec(self)?));
+        self.digest = digest;
+        Ok(own)
+    }
 }
 
 impl Ended {
@@ -82,7 +97,9 @@ impl Ended {
             }
         };
         let (id, program, seed) = (run.id.clone(), program.clone(), run.seed);
-        let record = Record { id, program, seed, error, metrics, histograms };
+        let digest = String::new();
+        let mut record = Record { id, program, seed, error, metrics, histograms, digest };
+        record.digest = record.own_digest()?;
         Ok(serde_json::to_string_pretty(&record)? + "\n")
     }
 
@@ -91,7 +108,8 @@ impl Ended {
     /// # Errors
     /// When it is damaged, or another program's or run's.
     pub(super) fn from_json(text: &str, run: &Run, program: &Identity) -> anyhow::Result<Self> {
-        let record: Record = serde_json::from_str(text).context("it is damaged")?;
+        let mut record: Record = serde_json::from_str(text).context("it is damaged")?;
+        ensure!(record.own_digest()? == record.digest, "it is damaged: its digest is another");
         ensure!(record.id == run.id && record.seed == run.seed, "it is another run's");
         if record.program != *program {
             bail!("it was made by another program ({}); this is {program}", record.program);
