@@ -110,7 +110,7 @@ fn another_plan_is_refused_with_what_differs_and_extends_where_that_is_said() {
     let (before, old) = (contents(&out), made(&out));
     let mentions = [
         "out has results of another plan",
-        "it has `threads = [1, 2, 4, 8]` where this has `threads = [1, 4, 8, 16]`",
+        "`threads = [1, 2, 4, 8]` there, `threads = [1, 4, 8, 16]` here",
         "--extend",
     ];
     sweep(folder.path(), "out", &other).assert_refused(&mentions);

@@ -1,4 +1,4 @@
-//! Any number of jobs, shards and folders: the same bytes. What does not belong together is refused.
+//! Any number of jobs, shards, folders: the same bytes. What does not belong together is refused.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -109,8 +109,8 @@ fn a_part_that_is_missing_is_named() {
 fn parts_of_two_plans_are_refused() {
     let folder = two_parts();
     for (other, difference) in [
-        (&["--quick", "--with", "base.size=128"][..], "`size = 128` where this has `size = 64`"),
-        (&["--quick", "--with", "seeds=4"], "`seeds = 4` where this has `seeds = 5`"),
+        (&["--quick", "--with", "base.size=128"][..], "`size = 128` there, `size = 64` here"),
+        (&["--quick", "--with", "seeds=4"], "`seeds = 4` there, `seeds = 5` here"),
         (&["--with", "quick.ops=500", "--with", "base.ops=50"], "`ops = 50`"),
         (&["--with", "base.ops=4000"], "--quick"),
     ] {
