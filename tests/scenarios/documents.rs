@@ -9,11 +9,15 @@ use tempfile::TempDir;
 use crate::support::{SAMPLE, run_in};
 
 /// The names of the subcommands, as the help lists them.
-fn commands() -> Vec<String> {
+pub(crate) fn commands() -> Vec<String> {
     let help = run_in(&root(), ["--help"]).assert_good().stdout;
     let list = help.split_once("Commands:\n").unwrap().1.split("\n\n").next().unwrap();
-    let name = |line: &str| line.split_whitespace().next().unwrap().to_owned();
-    let found: Vec<String> = list.lines().map(name).filter(|name| name != "help").collect();
+    // A line that goes on with what a command does is indented further.
+    let name = |line: &str| {
+        let line = line.strip_prefix("  ").filter(|line| !line.starts_with(' '))?;
+        line.split_whitespace().next().map(str::to_owned)
+    };
+    let found: Vec<String> = list.lines().filter_map(name).filter(|name| name != "help").collect();
     assert!(found.contains(&"inspect".to_owned()) && found.contains(&"replay".to_owned()));
     found
 }

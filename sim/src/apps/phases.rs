@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use qpmux_engine::policy::Choices;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Middlebox, Plan};
 use crate::fabric::{Fabric, Switch};
 
 /// What a run showed under one policy.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize)]
 pub struct Phase {
     /// The engine's choices.
     pub policy: String,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Phase;
@@ -12,7 +13,7 @@ use crate::rc::Violations;
 use crate::text::{group, list};
 
 /// What a run showed.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize)]
 pub struct Outcome {
     /// Operations done.
     pub operations: u64,
@@ -56,7 +57,7 @@ pub struct Outcome {
 }
 
 /// Superseded slots: what the metadata server was told of them, and what is true.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Garbage {
     /// Slots that have a successor.
     pub superseded: u64,
@@ -75,7 +76,7 @@ pub struct Garbage {
 }
 
 /// Quantiles of latencies, ns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize)]
 pub struct LatencyReport {
     /// Operations.
     pub count: u64,

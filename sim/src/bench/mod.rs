@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use std::fmt::Write;
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::dice::Dice;
@@ -17,7 +18,7 @@ use crate::verbs::{VerbsPlan, run};
 const ROUNDS: usize = 7;
 
 /// How fast events are, one after the other in the order of time.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EventBench {
     /// What is measured.
     pub what: &'static str,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::text::group;
@@ -30,13 +31,13 @@ pub struct Score {
 }
 
 /// A point of a curve.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Compared {
     /// Where on the curve.
     pub x: String,
-    /// M/s or us.
+    /// What was published: millions per second of rates, microseconds of latencies.
     pub published: f64,
-    /// The same.
+    /// What the model says, in the same unit.
     pub model: f64,
 }
 
@@ -47,7 +48,7 @@ impl Compared {
 }
 
 /// A curve.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct SeriesReport {
     /// Its name.
     pub series: String,
@@ -58,7 +59,7 @@ pub struct SeriesReport {
 }
 
 /// What the model makes of one source.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct SourceReport {
     /// Who measured.
     pub source: String,
@@ -86,7 +87,7 @@ impl SourceReport {
 }
 
 /// Numbers that are not scored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct NotScored {
     /// Whose.
     pub source: String,
@@ -97,7 +98,7 @@ pub struct NotScored {
 }
 
 /// A parameter that fitting has given another value.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Change {
     /// Whose.
     pub preset: &'static str,
@@ -110,7 +111,7 @@ pub struct Change {
 }
 
 /// How far the model is off.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Report {
     /// Per source.
     pub sources: Vec<SourceReport>,

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Calibration, Job, ours};
@@ -15,7 +16,7 @@ use crate::nic::{Network, Parameters, Params, Preset, PresetError, Spec};
 const NOTHING: f64 = 0.005;
 
 /// What a parameter's change does to the curve that it moves most.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Moved {
     /// The curve.
     pub series: String,
@@ -24,7 +25,7 @@ pub struct Moved {
 }
 
 /// What a parameter does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Sensitivity {
     /// The adapter, the middlebox, or "network".
     pub preset: &'static str,

@@ -1,5 +1,6 @@
 //! `qpmux bench`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Outcome;
@@ -22,8 +23,10 @@ pub(crate) struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Document {
+/// What parts of qpmux cost on this machine.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Document {
+    /// The event core.
     events: Vec<EventBench>,
 }
 

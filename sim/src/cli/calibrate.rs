@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Outcome;
@@ -42,10 +43,12 @@ pub(crate) struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Document {
+/// How far the model is off.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Document {
     #[serde(flatten)]
     report: Report,
+    /// Files written: the fitted presets.
     written: Vec<PathBuf>,
 }
 

@@ -6,28 +6,40 @@ use std::path::Path;
 
 use anyhow::Context;
 use qpmux_traces::refuse_same_file;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::output::json_text;
 use crate::files::write_whole;
 
-#[derive(Serialize)]
-struct Manifest<'a, C: Serialize> {
+/// What made the results beside it. It is written last: where it stands, they are complete.
+#[derive(JsonSchema, Serialize)]
+#[schemars(bound = "")]
+pub(super) struct Manifest<'a, C: Serialize> {
+    /// The command of `qpmux`.
     command: &'a str,
+    /// Version of `qpmux`.
     version: &'a str,
+    /// The options that held, by name; which there are is up to the command.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     configuration: &'a C,
+    /// The files that were read.
     inputs: Vec<Input>,
 }
 
-#[derive(Serialize)]
+/// A file that was read.
+#[derive(JsonSchema, Serialize)]
 struct Input {
+    /// Its name, as it was given.
     path: String,
+    /// Its length.
     bytes: u64,
+    /// Its SHA-256, in hexadecimal digits.
     sha256: String,
 }
 
-/// Writes the manifest and the report of a command. The manifest comes last: where it stands,
-/// the results are complete.
+/// Writes the report of a command, then the manifest.
 pub(super) fn write(
     dir: &Path,
     command: &str,
@@ -57,9 +69,7 @@ pub(super) fn refuse_standard_input(capture: &Path) -> anyhow::Result<()> {
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    write_whole(path, text.as_bytes())
+    write_whole(path, json_text(value)?.as_bytes())
 }
 
 fn input(path: &Path) -> anyhow::Result<Input> {

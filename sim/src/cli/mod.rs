@@ -3,8 +3,10 @@
 mod bench;
 mod calibrate;
 mod compare;
+mod completions;
 mod figures;
 mod inspect;
+mod man;
 mod manifest;
 mod merge;
 mod output;
@@ -15,6 +17,7 @@ mod progress;
 mod replay;
 mod results;
 mod runs;
+mod schema;
 mod sim;
 mod sweep;
 mod synth;
@@ -63,6 +66,9 @@ pub(crate) enum Command {
     Sweep(sweep::Args),
     Synth(synth::Args),
     Torture(torture::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// The list of connections in a file, if one is given; else none.
@@ -109,6 +115,9 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     match result {
         Ok(Outcome::Good) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::output::print;
@@ -55,23 +56,30 @@ pub(crate) struct Args {
 }
 
 /// What is known of a figure.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Entry {
+    /// Its name.
     name: String,
+    /// What it shows.
     title: String,
     /// Median absolute relative error of its scored points.
     error: Option<f64>,
-    /// Its files, in the folder of all.
+    /// Its files, in the folder of all; none if nothing is written.
     files: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Summary {
+/// What was predicted, and how far off it is.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Summary {
+    /// The figures.
     figures: Vec<Entry>,
+    /// Limits and what was predicted; none of quick runs, whose errors say nothing.
     checks: Vec<Check>,
     /// Rules of the transport that were broken.
     violations: u64,
+    /// Events of all runs.
     events: u64,
+    /// Runs that could not be made, and why.
     failures: Vec<String>,
 }
 
@@ -145,10 +153,13 @@ fn render(summary: &Summary) -> String {
 }
 
 /// What a fit found, with the file that it makes.
-#[derive(Serialize)]
-struct FitReport {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct FitReport {
+    /// Name of the file.
     file: String,
+    /// Root mean square of the logarithms of model over measurement, for each stage of the fit.
     rms: Vec<f64>,
+    /// The file.
     text: String,
 }
 

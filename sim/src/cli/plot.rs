@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use qpmux_plots::experiment::{self, Figure, Options, percent};
 use qpmux_plots::table::{self, Row};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Outcome;
@@ -56,28 +57,41 @@ enum Format {
 }
 
 /// What was written of a figure.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Written {
+    /// The experiment that it is of.
     experiment: String,
+    /// Its files.
     files: Vec<PathBuf>,
+    /// Panels.
     panels: usize,
+    /// Points in all panels, published ones included.
     points: usize,
+    /// Series that were compared with published ones.
     errors: Vec<Error>,
 }
 
 /// How far a series is from the published one.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Error {
+    /// What the series is of.
     y_name: String,
+    /// Its name.
     series: String,
+    /// Points that were published.
     published: usize,
+    /// Of these, those that could be compared: both series have a point there.
     compared: usize,
+    /// Median of the absolute relative errors.
     median_error: f64,
+    /// The largest of them.
     largest_error: f64,
 }
 
-#[derive(Serialize)]
-struct Document {
+/// What was written.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Document {
+    /// The figures, one for each experiment.
     figures: Vec<Written>,
 }
 

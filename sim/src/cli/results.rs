@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{figures, runs};
@@ -20,7 +21,7 @@ use crate::sweep::{Ended, Manifest, ResultTable, RunFolder, Runs};
 const FAILURES_SHOWN: usize = 10;
 
 /// What was written.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub(super) struct Finished {
     /// Name of the plan.
     plan: String,
@@ -35,13 +36,17 @@ pub(super) struct Finished {
 }
 
 /// A run that is not good.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Bad {
+    /// Its name.
     run: String,
+    /// Places on the axes, by their names.
     at: BTreeMap<String, String>,
+    /// Its seed.
     seed: u64,
     /// `failed` or `broken`.
     status: &'static str,
+    /// Why it failed, if it did.
     error: Option<String>,
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Outcome;
@@ -69,8 +70,8 @@ pub(crate) struct Args {
 }
 
 /// What a dry run tells.
-#[derive(Serialize)]
-struct Forecast {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Forecast {
     /// Runs of the plan, or of its part.
     runs: usize,
     /// Of these, already made.
@@ -83,17 +84,22 @@ struct Forecast {
     list: Vec<Listed>,
 }
 
-#[derive(Serialize)]
+/// A run that is listed.
+#[derive(JsonSchema, Serialize)]
 struct Listed {
+    /// Its name.
     run: String,
+    /// Its seed.
     seed: u64,
+    /// Places on the axes, for people.
     at: String,
+    /// Whether it is made.
     made: bool,
 }
 
 /// What a shard tells.
-#[derive(Serialize)]
-struct Part {
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Part {
     /// Runs of this part.
     runs: usize,
     /// Those of them that failed, or broke a rule.

@@ -90,7 +90,7 @@ pub(crate) struct Machine {
 }
 
 /// Counters of an adapter's caches: hits and misses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 pub struct CacheCounts {
     /// Lookups that found their entry.
     pub hits: u64,

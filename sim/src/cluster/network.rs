@@ -1,6 +1,7 @@
 //! What becomes of frames between adapters, and what adapters tell each other of it.
 
 use qpmux_engine::wire::{Classified, Ecn, Layout, NotRc, classify, icrc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::frames::FrameId;
@@ -68,7 +69,7 @@ impl Losses {
 }
 
 /// What became of frames, and what adapters did about it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct NetworkCounts {
     /// Frames that adapters and middlebox sent.
     pub sent: u64,

@@ -120,11 +120,11 @@ pub(super) struct Station {
 }
 
 /// What a middlebox has seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 pub struct BoxCounts {
-    /// Frames that came, and bytes of theirs.
+    /// Frames that came.
     pub received: u64,
-    /// See [`BoxCounts::received`].
+    /// Their bytes.
     pub received_bytes: u64,
     /// Frames that found their ring full.
     pub dropped: u64,

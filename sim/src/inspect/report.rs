@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use qpmux_engine::connections::CmFacts;
 use qpmux_engine::wire::Opcode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Messages by verb; a retransmission of a message does not count again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, JsonSchema, Serialize)]
 pub struct Verbs {
     /// SENDs.
     pub sends: u64,
@@ -65,7 +66,7 @@ impl Verbs {
 }
 
 /// What is in a capture.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, JsonSchema, Serialize)]
 pub struct InspectReport {
     /// Packets in the capture.
     pub packets: u64,
@@ -105,7 +106,7 @@ pub struct InspectReport {
 }
 
 /// The application's keys.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, JsonSchema, Serialize)]
 pub struct KeysReport {
     /// Name of the profile that says where the keys are.
     pub profile: String,
@@ -118,7 +119,7 @@ pub struct KeysReport {
 }
 
 /// One connection. Requests are the client's.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, JsonSchema, Serialize)]
 pub struct ConnectionReport {
     /// Address of the end that asked for the connection, or that sent the first request.
     pub client_ip: IpAddr,
@@ -167,7 +168,7 @@ pub struct ConnectionReport {
 }
 
 /// What the ends of a connection agreed upon through the connection manager.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, JsonSchema, Serialize)]
 pub struct CmReport {
     /// PSN of the client's first request.
     pub client_start_psn: u32,
@@ -206,7 +207,7 @@ impl From<CmFacts> for CmReport {
 }
 
 /// A flow that belongs to no connection as far as is known.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, JsonSchema, Serialize)]
 pub struct UnpairedReport {
     /// Where it comes from.
     pub source_ip: IpAddr,
@@ -225,7 +226,7 @@ pub struct UnpairedReport {
 }
 
 /// What did not fit into the tables.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, JsonSchema, Serialize)]
 pub struct LimitsReport {
     /// Packets of flows beyond the limit of flows.
     pub flow_overflow_packets: u64,

@@ -1,12 +1,13 @@
 //! What predictions have to hold, and whether they do. The limits were set before anything was
 //! compared.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::figure::{Scored, Scores};
 
 /// A limit, and how far the prediction is from it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Check {
     /// What is limited.
     pub what: String,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use qpmux_engine::Side;
 use qpmux_engine::wire::{Classified, classify};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::recorded::{RecordedLosses, RecordedWire};
@@ -30,7 +31,7 @@ impl Losses {
 }
 
 /// The losses of a recording, as they were met again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct RecordedReport {
     /// Requests that were lost in the recording.
     pub requests: u64,

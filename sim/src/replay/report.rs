@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use qpmux_engine::{Counters, GeneratedKind};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::losses::RecordedReport;
@@ -12,7 +13,7 @@ use super::world::WorldReport;
 use crate::text::{group, list};
 
 /// What a replay found. Counts of messages and packets.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ReplayReport {
     /// Connections replayed.
     pub client_connections: usize,

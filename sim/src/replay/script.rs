@@ -75,7 +75,7 @@ pub struct ServerMemory {
 }
 
 /// What of a capture is not in its workload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 pub struct LeftOut {
     /// Packets of flows that could not be paired into connections.
     pub unpaired_packets: u64,

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::measure::StoreOutcome;
@@ -10,7 +11,7 @@ use crate::text::group;
 use crate::verbs::{Estimate, Quantiles};
 
 /// One kind of operation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct KindReport {
     /// `read`, `update`, `insert`, `scan` or `read_modify_write`.
     pub kind: &'static str,
@@ -23,7 +24,7 @@ pub struct KindReport {
 }
 
 /// What runs of Clover showed, without their warm-up.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StoreReport {
     /// Seeds of the runs.
     pub seeds: Vec<u64>,

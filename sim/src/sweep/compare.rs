@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::job::Metric;
@@ -33,7 +34,7 @@ pub struct ResultSet {
 }
 
 /// A point of two results.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Compared {
     /// Places on the axes.
     pub at: At,
@@ -56,7 +57,7 @@ pub struct Compared {
 }
 
 /// What a difference means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// No more than chance or tolerance.
@@ -68,7 +69,7 @@ pub enum Verdict {
 }
 
 /// What two results show.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Comparison {
     /// All points, metric by metric.
     pub points: Vec<Compared>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
@@ -16,7 +17,7 @@ use crate::plan::Plan;
 const NAME: &str = "manifest.json";
 
 /// What a folder of results is of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The program that makes it.
@@ -36,16 +37,17 @@ pub struct Manifest {
 }
 
 /// A row of the results.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
     /// The run's name, and that of its file.
     pub run: String,
-    /// Places on the axes.
+    /// Places on the axes, in the order of `axes`.
     pub at: Vec<String>,
     /// Seed.
     pub seed: u64,
     /// Options, as a file for `qpmux sim --config` has them.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub options: toml::Table,
 }
 

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -36,14 +37,19 @@ pub enum Status {
 }
 
 /// A run's file.
-#[derive(Serialize, Deserialize)]
+#[derive(JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record {
+pub(crate) struct Record {
+    /// The run's name.
     id: String,
+    /// The program that made it.
     program: Identity,
+    /// Its seed.
     seed: u64,
+    /// Why it was not made, if it was not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     error: Option<String>,
+    /// What it showed, by name; what is no finite number is left out.
     metrics: BTreeMap<String, f64>,
     /// Latencies in ns by kind of operation: HdrHistogram V2, compressed, Base64.
     histograms: BTreeMap<String, String>,

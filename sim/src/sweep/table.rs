@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::manifest::Manifest;
@@ -22,7 +23,7 @@ pub struct ResultTable {
 }
 
 /// A run's row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct ResultRow {
     /// Places on the axes.
     #[serde(skip)]
@@ -38,6 +39,15 @@ pub struct ResultRow {
     pub error: Option<String>,
     /// What it showed.
     pub metrics: BTreeMap<String, f64>,
+}
+
+/// A row with its places, as a line of JSON.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct ResultLine<'a> {
+    /// Places on the axes, by their names.
+    at: BTreeMap<&'a str, &'a str>,
+    #[serde(flatten)]
+    row: &'a ResultRow,
 }
 
 impl ResultTable {
@@ -101,16 +111,10 @@ impl ResultTable {
     /// # Errors
     /// When a row cannot be written as JSON.
     pub fn json_lines(&self) -> anyhow::Result<Vec<u8>> {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            at: BTreeMap<&'a str, &'a str>,
-            #[serde(flatten)]
-            row: &'a ResultRow,
-        }
         let mut bytes = Vec::new();
         for row in &self.rows {
             let at = self.axes.iter().map(String::as_str).zip(row.at.iter().map(String::as_str));
-            serde_json::to_writer(&mut bytes, &Line { at: at.collect(), row })?;
+            serde_json::to_writer(&mut bytes, &ResultLine { at: at.collect(), row })?;
             bytes.push(b'\n');
         }
         Ok(bytes)

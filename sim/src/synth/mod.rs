@@ -67,7 +67,7 @@ pub enum SynthError {
 }
 
 /// What was synthesized.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 pub struct SynthReport {
     /// Packets in the capture.
     pub packets: u64,

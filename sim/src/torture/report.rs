@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::campaign::{Failed, Sum};
@@ -11,7 +12,7 @@ use super::shrink::shrink;
 use crate::faults::{Leg, What};
 
 /// Which run it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Where {
     /// Of this seed.
@@ -23,7 +24,7 @@ pub(super) enum Where {
 }
 
 /// A rule that was broken.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Violation {
     /// Id of the rule.
     pub rule: &'static str,
@@ -39,7 +40,7 @@ pub struct Violation {
 }
 
 /// How often a rule of the engine or of an end acted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Fired {
     /// Its name.
     pub rule: String,
@@ -52,7 +53,7 @@ const SEEDS_MANY: u64 = 100_000;
 const OFTEN: u64 = 1_000;
 
 /// What a campaign has found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Report {
     /// The first seed.
     pub from: u64,

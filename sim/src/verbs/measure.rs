@@ -1,6 +1,7 @@
 //! What is measured of a run: without its warm-up, with the spread between seeds.
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cluster::{PARTS, Part};
@@ -126,7 +127,7 @@ pub struct Measured {
 }
 
 /// A mean over seeds, and how sure it is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Estimate {
     /// The mean.
     pub mean: f64,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::VerbsOutcome;
@@ -12,7 +13,7 @@ use crate::cluster::{BoxCounts, CacheCounts, NetworkCounts};
 use crate::text::group;
 
 /// Quantiles of latency, ns.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct Quantiles {
     /// Mean over the seeds.
     pub mean: f64,
@@ -43,7 +44,7 @@ impl Quantiles {
 }
 
 /// What an adapter's caches found and did not find, all seeds together.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, JsonSchema, Serialize)]
 pub struct Caches {
     /// Contexts of queue pairs.
     pub context: CacheCounts,
@@ -64,7 +65,7 @@ impl Caches {
 }
 
 /// What adapters did.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, JsonSchema, Serialize)]
 pub struct NicReport {
     /// The server's caches.
     pub server: Caches,
@@ -81,7 +82,7 @@ pub struct NicReport {
 }
 
 /// What a middlebox did, all seeds together.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, JsonSchema, Serialize)]
 pub struct BoxReport {
     /// Frames and bytes.
     #[serde(flatten)]
@@ -95,7 +96,7 @@ pub struct BoxReport {
 }
 
 /// Runs of one plan with several seeds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct VerbsReport {
     /// Seeds.
     pub seeds: Vec<u64>,
@@ -117,7 +118,7 @@ pub struct VerbsReport {
     pub middlebox: Option<BoxReport>,
     /// Operations that count, all seeds together.
     pub ops: u64,
-    /// Operations at the start that do not.
+    /// Operations at the start that do not count.
     pub warm_up_ops: u64,
     /// Operations that ended with an error, or did not end.
     pub failed: u64,
