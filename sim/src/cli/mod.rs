@@ -57,18 +57,18 @@ pub(crate) enum Command {
     Bench(bench::Args),
     Calibrate(calibrate::Args),
     Compare(compare::Args),
-    Paper(paper::Args),
+    Completions(completions::Args),
     Inspect(inspect::Args),
+    Man(man::Args),
     Merge(merge::Args),
+    Paper(paper::Args),
     Plot(plot::Args),
     Replay(replay::Args),
+    Schema(schema::Args),
     Sim(Box<sim::Args>),
     Sweep(sweep::Args),
     Synth(synth::Args),
     Torture(torture::Args),
-    Schema(schema::Args),
-    Completions(completions::Args),
-    Man(man::Args),
 }
 
 /// The list of connections in a file, if one is given; else none.
