@@ -54,8 +54,8 @@ fn build(folder: &Path) {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(crate::root()).args(["build", "--locked", "--package", "qpmux"]);
     cargo.args(["--profile", &profile]);
-    // The folder of a target triple has no such tag, the target folder has.
-    if !above.join("CACHEDIR.TAG").exists() {
+    // The target folder has such a file, whoever made the folder; that of a target triple has not.
+    if !above.join(".rustc_info.json").exists() {
         cargo.args(["--target", &name(above).expect("the folder of a target has a name")]);
         above = above.parent().expect("the folder of a target is in another");
     }
