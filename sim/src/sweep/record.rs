@@ -55,6 +55,8 @@ pub(crate) struct Record {
     histograms: BTreeMap<String, String>,
     /// SHA-256 of all above, as one line of JSON: a digit that has changed on a disk is no number.
     #[serde(skip_serializing_if = "String::is_empty")]
+    // It is empty only while it is made.
+    #[schemars(!skip_serializing_if)]
     digest: String,
 }
 
