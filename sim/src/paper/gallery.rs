@@ -54,7 +54,7 @@ pub fn gallery(figures: &[Figure], scores: &Scores, checks: &[Check]) -> String 
         let _ = writeln!(
             text,
             "{error}Where the model is wrong: {}\n\n[Numbers]({name}.csv){table}; \
-             `qpmux paper --only {name}`.",
+             `qpmux paper --only {name}`, plan `sim/plans/{name}.toml`.",
             figure.wrong
         );
     }
