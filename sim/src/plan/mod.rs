@@ -2,8 +2,8 @@
 //!
 //! A plan has options of a run that hold throughout (`base`), axes over options, exceptions, and
 //! plots. Its runs are the product of its axes, in the order in which they are written, each with
-//! seeds from 1 on. All is resolved before anything runs, and checked as far as options can be: what
-//! only a run can find out is kept as how it ended.
+//! seeds from 1 on. All is resolved before anything runs, and checked as far as options can be;
+//! what only a run can find out is kept as how it ended.
 
 mod axis;
 mod plot;
