@@ -12,6 +12,7 @@ use qpmux_engine::Nanos;
 use tracing::info;
 
 use crate::config::Settings;
+use crate::copying::Copying;
 use crate::host::Host;
 use crate::packet::PacketPort;
 use crate::reload::reload;
@@ -69,7 +70,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let client = open(&settings.client.interface)?;
     let server = open(&settings.server.interface)?;
     let frames = settings.frames();
-    let mut host = Host::new(engine, client, server, frames, settings.frame_len_max());
+    let driver = Copying::new(client, server, frames, settings.frame_len_max());
+    let mut host = Host::new(engine, driver, frames);
     info!(
         "between clients on {} and servers on {}, {frames} buffers",
         settings.client.interface, settings.server.interface
@@ -88,18 +90,20 @@ fn time(clock: Instant) -> Nanos {
 
 /// The loop: wait, take a burst from each side, until asked to stop.
 fn serve(
-    host: &mut Host<PacketPort>,
+    host: &mut Host<Copying<PacketPort>>,
     waiter: &Waiter,
     clock: Instant,
-    reload: &dyn Fn(&mut Host<PacketPort>),
+    reload: &dyn Fn(&mut Host<Copying<PacketPort>>),
 ) -> anyhow::Result<()> {
     loop {
         let at_most = host
             .next_deadline()
             .map(|deadline| Duration::from_nanos(deadline.0.saturating_sub(time(clock).0)));
-        let ports = host.ports().each_ref().map(AsFd::as_fd);
+        let ports = host.driver().ports().each_ref().map(AsFd::as_fd);
         match waiter.wait(ports, at_most).context("cannot wait for frames")? {
-            Wake::Work => host.turn(time(clock)),
+            Wake::Work => {
+                host.turn(time(clock));
+            }
             Wake::Reload => reload(host),
             Wake::Stop(signal) => {
                 info!("{signal}: stopping");

@@ -1,58 +1,32 @@
-//! The host of one engine between two ports: owns the buffers, carries out actions in their order,
-//! until nothing is left to do.
+//! The host of one engine: hands it what comes in, carries out its actions in their order, until
+//! nothing is left to do.
 
 use std::collections::VecDeque;
 
 use arrayvec::ArrayVec;
 use qpmux_engine::policy::{Choices, SwitchError};
 use qpmux_engine::{Action, BURST_MAX, Engine, Frame, Nanos, Out, Side, Token};
-use serde::Serialize;
 use tracing::warn;
 
-use crate::pool::{Life, Pool, buffer_len};
-use crate::port::{Port, Received, SendFailure};
+use crate::driver::{Burst, Driver, PortCounters, index};
+use crate::tokens::{Life, Tokens};
 
 /// Actions that one call may leave behind: four for each frame of a burst.
 const OUT_CAPACITY: usize = 4 * BURST_MAX;
 
-/// Buffers that only frames from the servers may use: what they answer gives buffers back.
+/// Tokens that only frames from the servers may use: what they answer gives others back.
 const RESERVE: usize = BURST_MAX;
 
-type Burst = ArrayVec<Token, BURST_MAX>;
-
-/// What a port did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct PortCounters {
-    /// Frames taken in.
-    pub received: u64,
-    /// Frames lost because no buffer was free.
-    pub pool_exhausted: u64,
-    /// Frames longer than the configured limit.
-    pub receive_too_long: u64,
-    /// Errors of the interface while receiving, such as going down.
-    pub receive_errors: u64,
-    /// Frames sent.
-    pub sent: u64,
-    /// Frames lost because the interface did not keep up.
-    pub send_queue_full: u64,
-    /// Frames lost because they are longer than the interface's MTU allows.
-    pub send_too_long: u64,
-    /// Frames lost because the interface is down or gone.
-    pub send_link_down: u64,
-    /// Frames that the interface refused for another reason.
-    pub send_refused: u64,
-}
-
-/// One engine between two ports, the client's and the server's.
-pub struct Host<P> {
+/// One engine between the two sides of a driver.
+pub struct Host<D: Driver> {
     engine: Engine,
     out: Out,
-    pool: Pool,
-    ports: [P; 2],
-    counters: [PortCounters; 2],
+    driver: D,
+    tokens: Tokens<D::Buffer>,
     recalls: VecDeque<Token>,
-    /// Where frames go that there is no buffer for.
-    scratch: Box<[u8]>,
+    shed: [u64; 2],
+    /// When the last frame came in, if frames tell.
+    told: Option<Nanos>,
     stalled: u64,
 }
 
@@ -64,49 +38,49 @@ enum Input {
     Timeout,
 }
 
-const fn index(side: Side) -> usize {
-    match side {
-        Side::Client => 0,
-        Side::Server => 1,
-    }
-}
-
-impl<P: Port> Host<P> {
-    /// The engine between `client` and `server`, with `buffers` for frames of up to
-    /// `frame_len_max` bytes.
-    pub fn new(
-        engine: Engine,
-        client: P,
-        server: P,
-        buffers: u32,
-        frame_len_max: usize,
-    ) -> Host<P> {
+impl<D: Driver> Host<D> {
+    /// The engine over `driver`, with at most `frames` of its buffers at a time.
+    pub fn new(engine: Engine, driver: D, frames: u32) -> Host<D> {
         Host {
             engine,
             out: Out::new(OUT_CAPACITY),
-            pool: Pool::new(buffers, frame_len_max),
-            ports: [client, server],
-            counters: [PortCounters::default(); 2],
-            recalls: VecDeque::with_capacity(buffers as usize),
-            scratch: vec![0; buffer_len(frame_len_max)].into_boxed_slice(),
+            driver,
+            tokens: Tokens::new(frames),
+            recalls: VecDeque::with_capacity(frames as usize),
+            shed: [0; 2],
+            told: None,
             stalled: 0,
         }
     }
 
-    /// Takes a burst from each side, and acts on a deadline that has passed.
-    pub fn turn(&mut self, now: Nanos) {
-        // Answers first: they give buffers back.
-        for side in [Side::Server, Side::Client] {
-            let burst = self.receive(side);
-            if !burst.is_empty() {
-                self.call(now, Input::Frames(side), &burst);
-                self.answer_recalls(now);
-            }
+    /// Takes a round of bursts in, and acts on a deadline that has passed. Whether anything came
+    /// in. Where frames tell the time, `now` does not count once one has.
+    pub fn turn(&mut self, now: Nanos) -> bool {
+        let mut burst = Burst::new();
+        let mut any = false;
+        while let Some(side) = self.driver.receive(&mut burst) {
+            any |= !burst.is_empty();
+            self.take(side, now, &mut burst);
         }
-        if self.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
-            self.call(now, Input::Timeout, &[]);
-            self.answer_recalls(now);
+        // Where frames tell the time, what is due comes before the next one.
+        let due = self.engine.next_deadline().is_some_and(|deadline| deadline <= now);
+        if due && self.told.is_none() {
+            self.expire(now);
         }
+        // Those for which there was no buffer before.
+        self.answer_recalls(self.told.unwrap_or(now));
+        self.driver.flush();
+        any
+    }
+
+    /// Acts on all deadlines that there still are, each at its time: nothing comes in any more.
+    pub fn run_out(&mut self) {
+        let mut now = self.told.unwrap_or(Nanos(0));
+        while let Some(deadline) = self.engine.next_deadline() {
+            now = deadline.max(now);
+            self.expire(now);
+        }
+        self.driver.flush();
     }
 
     /// The next deadline, if there is one.
@@ -129,104 +103,108 @@ impl<P: Port> Host<P> {
         &self.engine
     }
 
-    /// The ports: the client's, then the server's.
+    /// The driver.
     #[must_use]
-    pub fn ports(&self) -> &[P; 2] {
-        &self.ports
+    pub fn driver(&self) -> &D {
+        &self.driver
     }
 
     /// What the port on that side did, and the frames it missed because the loop was too slow.
     pub fn port_counters(&mut self, side: Side) -> (PortCounters, u64) {
-        (self.counters[index(side)], self.ports[index(side)].missed())
+        let (mut counters, missed) = self.driver.counters(side);
+        counters.pool_exhausted += self.shed[index(side)];
+        (counters, missed)
     }
 
     /// Buffers that the engine keeps: none at rest.
     #[must_use]
     pub fn kept(&self) -> usize {
-        self.pool.kept()
+        self.tokens.kept()
     }
 
     /// Actions against the order of a buffer's life, and calls that led nowhere: defects.
     #[must_use]
     pub fn broken(&self) -> u64 {
-        self.pool.misused() + self.stalled
+        self.tokens.misused() + self.stalled
     }
 
-    fn receive(&mut self, side: Side) -> Burst {
-        let mut burst = Burst::new();
+    /// Hands a burst over. One that tells its time is a single frame: what is due before it comes
+    /// before it, and what it causes happens before the next.
+    fn take(&mut self, side: Side, now: Nanos, burst: &mut Burst<D::Buffer>) {
+        let told = burst.first().and_then(|arrived| arrived.time);
+        debug_assert!(told.is_none() || burst.len() == 1, "a burst that tells several times");
+        if let Some(time) = told {
+            self.expire_before(time);
+        }
+        let tokens = self.admit(side, burst);
+        if !tokens.is_empty() {
+            let now = self.told.unwrap_or(now);
+            self.call(now, Input::Frames(side), &tokens);
+            self.answer_recalls(now);
+        }
+    }
+
+    /// Acts on deadlines before a frame's time. Those at its very time come after it, as in a
+    /// replay.
+    fn expire_before(&mut self, time: Nanos) {
+        let mut now = self.told.unwrap_or(Nanos(0));
+        while let Some(deadline) = self.engine.next_deadline().filter(|&due| due < time) {
+            now = deadline.max(now);
+            self.expire(now);
+        }
+        self.told = Some(time.max(now));
+    }
+
+    fn expire(&mut self, now: Nanos) {
+        self.call(now, Input::Timeout, &[]);
+        self.answer_recalls(now);
+    }
+
+    /// Tokens for a burst. What there is none for is thrown away: better now than after work was
+    /// spent on it.
+    fn admit(&mut self, side: Side, burst: &mut Burst<D::Buffer>) -> ArrayVec<Token, BURST_MAX> {
         let reserve = if side == Side::Client { RESERVE } else { 0 };
-        for _ in 0..BURST_MAX {
-            if self.pool.free() <= reserve {
-                self.shed(side, BURST_MAX - burst.len());
-                break;
+        let mut tokens = ArrayVec::new();
+        for arrived in burst.drain(..) {
+            if self.tokens.free() > reserve {
+                match self.tokens.offer(side, arrived.held) {
+                    Ok(token) => tokens.push(token),
+                    Err(held) => self.driver.release(held.buffer),
+                }
+                continue;
             }
-            let Some(token) = self.pool.take(side) else { break };
-            let received = self.receive_into(side, token);
-            if received == Received::Nothing || received == Received::TooLong {
-                self.pool.step(token, Life::Offered, Life::Free);
-            }
-            match received {
-                Received::Nothing => break,
-                Received::TooLong => {}
-                Received::Frame { .. } => burst.push(token),
-            }
-        }
-        burst
-    }
-
-    fn receive_into(&mut self, side: Side, token: Token) -> Received {
-        let Some(mut lent) = self.pool.lend(token) else { return Received::Nothing };
-        let received = self.ports[index(side)].receive(&mut lent.bytes);
-        if let Ok(Received::Frame { start, len }) = received {
-            (lent.start, lent.len) = (start, len);
-        }
-        self.pool.put_back(lent);
-        self.count_received(side, received)
-    }
-
-    /// Throws away up to `most` frames that wait: better now than after work was spent on them.
-    fn shed(&mut self, side: Side, most: usize) {
-        for _ in 0..most {
-            let received = self.ports[index(side)].receive(&mut self.scratch);
-            if self.count_received(side, received) == Received::Nothing {
-                return;
-            }
-            let counters = &mut self.counters[index(side)];
-            counters.pool_exhausted += 1;
-            if counters.pool_exhausted == 1 {
+            self.driver.release(arrived.held.buffer);
+            let shed = &mut self.shed[index(side)];
+            *shed += 1;
+            if *shed == 1 {
                 warn!("{side:?} side: no free buffer, frames are lost");
             }
         }
+        tokens
     }
 
-    fn count_received(&mut self, side: Side, received: std::io::Result<Received>) -> Received {
-        let counters = &mut self.counters[index(side)];
-        match received {
-            Ok(Received::Frame { .. }) => counters.received += 1,
-            Ok(Received::TooLong) => {
-                counters.receive_too_long += 1;
-                if counters.receive_too_long == 1 {
-                    warn!("{side:?} side: a frame is longer than limits.frame_len_max");
-                }
-            }
-            Ok(Received::Nothing) => {}
-            Err(ref error) => {
-                counters.receive_errors += 1;
-                warn!("{side:?} side: cannot receive: {error}");
-            }
-        }
-        received.unwrap_or(Received::Nothing)
-    }
-
+    /// Hands recalled frames over, strictly in the order in which the engine asked for them.
     fn answer_recalls(&mut self, now: Nanos) {
         while !self.recalls.is_empty() {
-            let many = self.recalls.len().min(BURST_MAX);
-            let burst: Burst = self.recalls.drain(..many).collect();
-            burst.iter().for_each(|token| {
-                self.pool.step(*token, Life::Kept, Life::Offered);
-            });
+            let mut burst = ArrayVec::<Token, BURST_MAX>::new();
+            while let Some(&token) = self.recalls.front()
+                && !burst.is_full()
+                && self.make_exclusive(token)
+            {
+                self.recalls.pop_front();
+                self.tokens.step(token, Life::Kept, Life::Offered);
+                burst.push(token);
+            }
+            if burst.is_empty() {
+                return;
+            }
             self.call(now, Input::Recalled, &burst);
         }
+    }
+
+    fn make_exclusive(&mut self, token: Token) -> bool {
+        let held = self.tokens.get_mut(token);
+        held.is_none_or(|held| self.driver.make_exclusive(&mut held.buffer))
     }
 
     /// One input to the engine, and all that it says is to be done.
@@ -246,9 +224,7 @@ impl<P: Port> Host<P> {
                     debug_assert!(taken > 0, "the engine takes nothing and does nothing");
                     if taken == 0 {
                         self.stalled += 1;
-                        rest.iter().for_each(|token| {
-                            self.pool.step(*token, Life::Offered, Life::Free);
-                        });
+                        rest.iter().for_each(|token| self.give_up(*token, Life::Offered));
                         return;
                     }
                 }
@@ -259,7 +235,7 @@ impl<P: Port> Host<P> {
     /// How many frames were taken.
     fn call_once(&mut self, now: Nanos, input: Input, burst: &[Token]) -> usize {
         let mut lent: ArrayVec<_, BURST_MAX> =
-            burst.iter().filter_map(|token| self.pool.lend(*token)).collect();
+            burst.iter().filter_map(|token| self.tokens.lend(*token)).collect();
         let mut frames: ArrayVec<_, BURST_MAX> = lent.iter_mut().map(|lent| lent.frame()).collect();
         let out = &mut self.out;
         let taken = match input {
@@ -272,9 +248,8 @@ impl<P: Port> Host<P> {
         };
         let spans: ArrayVec<_, BURST_MAX> = frames.iter().map(Frame::span).collect();
         drop(frames);
-        for (mut lent, span) in lent.into_iter().zip(spans) {
-            (lent.start, lent.len) = span;
-            self.pool.put_back(lent);
+        for (lent, span) in lent.into_iter().zip(spans) {
+            self.tokens.put_back(lent.at(span));
         }
         taken
     }
@@ -282,41 +257,32 @@ impl<P: Port> Host<P> {
     fn carry_out(&mut self) {
         for at in 0..self.out.actions().len() {
             match self.out.actions()[at] {
-                Action::Forward(token, side) => {
-                    self.send(side, token);
-                    self.pool.step(token, Life::Offered, Life::Free);
+                Action::Forward(token, side) => self.forward(token, side),
+                Action::Pass(token) => {
+                    self.forward(token, self.tokens.came_in(token).opposite());
                 }
                 Action::ForwardAndRetain(token, side) => {
-                    self.send(side, token);
-                    self.pool.step(token, Life::Offered, Life::Kept);
-                }
-                Action::Hold(token) => {
-                    self.pool.step(token, Life::Offered, Life::Kept);
-                }
-                Action::Pass(token) => {
-                    let side = self.pool.frame(token).1.opposite();
-                    self.send(side, token);
-                    self.pool.step(token, Life::Offered, Life::Free);
-                }
-                Action::Drop(token, _) => {
-                    self.pool.step(token, Life::Offered, Life::Free);
-                }
-                Action::Send(token, side) => {
-                    if self.pool.step(token, Life::Kept, Life::Kept) {
-                        self.send(side, token);
+                    if self.tokens.step(token, Life::Offered, Life::Kept) {
+                        self.send_kept(token, side);
                     }
                 }
-                Action::Release(token) => {
-                    self.pool.step(token, Life::Kept, Life::Free);
+                Action::Hold(token) => {
+                    self.tokens.step(token, Life::Offered, Life::Kept);
                 }
+                Action::Drop(token, _) => self.give_up(token, Life::Offered),
+                Action::Send(token, side) => {
+                    if self.tokens.step(token, Life::Kept, Life::Kept) {
+                        self.send_kept(token, side);
+                    }
+                }
+                Action::Release(token) => self.give_up(token, Life::Kept),
                 Action::Recall(token) => {
-                    if self.pool.step(token, Life::Kept, Life::Kept) {
+                    if self.tokens.step(token, Life::Kept, Life::Kept) {
                         self.recalls.push_back(token);
                     }
                 }
-                Action::Generated(index_, side) => {
-                    let sent = self.ports[index(side)].send(self.out.generated(index_));
-                    self.count_sent(side, sent);
+                Action::Generated(index, side) => {
+                    self.driver.send_bytes(side, self.out.generated(index));
                 }
                 // Nothing keeps a log here, and the engine is told so.
                 Action::Record(_) => debug_assert!(false, "a record nobody asked for"),
@@ -330,26 +296,21 @@ impl<P: Port> Host<P> {
         self.out.clear();
     }
 
-    fn send(&mut self, side: Side, token: Token) {
-        let sent = self.ports[index(side)].send(self.pool.frame(token).0);
-        self.count_sent(side, sent);
+    fn forward(&mut self, token: Token, side: Side) {
+        if let Some(held) = self.tokens.give_up(token, Life::Offered) {
+            self.driver.send(side, held);
+        }
     }
 
-    fn count_sent(&mut self, side: Side, sent: Result<(), SendFailure>) {
-        let counters = &mut self.counters[index(side)];
-        let Err(failure) = sent else {
-            counters.sent += 1;
-            return;
-        };
-        let count = match failure {
-            SendFailure::QueueFull => &mut counters.send_queue_full,
-            SendFailure::TooLong => &mut counters.send_too_long,
-            SendFailure::LinkDown => &mut counters.send_link_down,
-            SendFailure::Other => &mut counters.send_refused,
-        };
-        *count += 1;
-        if *count == 1 {
-            warn!("{side:?} side: frames are lost: {}", failure.name());
+    fn send_kept(&mut self, token: Token, side: Side) {
+        if let Some(held) = self.tokens.get_mut(token) {
+            self.driver.send_kept(side, held);
+        }
+    }
+
+    fn give_up(&mut self, token: Token, life: Life) {
+        if let Some(held) = self.tokens.give_up(token, life) {
+            self.driver.release(held.buffer);
         }
     }
 }

@@ -7,16 +7,19 @@
 //! ```
 //!
 //! [`host`] is the loop, and reads as the simulator's: a burst in, the engine, actions out in
-//! their order. It is generic over [`port`]; [`packet`] is the port of a real interface.
+//! their order. It is generic over the [`driver`], which owns ports and buffers: [`copying`] is that
+//! of packet sockets ([`packet`]).
 
 pub mod cli;
 pub mod config;
+pub mod copying;
+pub mod driver;
 pub mod host;
 pub mod packet;
-pub mod pool;
 pub mod port;
 pub mod reload;
 pub mod report;
+pub mod tokens;
 pub mod wait;
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use nix::sys::socket::{
 };
 use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
 
-use crate::port::{Port, ROOM_AFTER, ROOM_BEFORE, Received, SendFailure};
+use crate::driver::{ROOM_AFTER, ROOM_BEFORE};
+use crate::port::{Port, Received, SendFailure};
 
 sockopt_impl!(
     /// Joins a packet socket to a group of receivers, or to all of them.

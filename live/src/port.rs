@@ -1,15 +1,6 @@
-//! What the loop needs of a network interface.
+//! What [`crate::copying`] needs of a network interface.
 
 use std::io;
-
-use qpmux_engine::HEADROOM;
-
-/// Bytes that a port leaves free in front of a frame: the room that the engine is promised,
-/// twice, so that a frame which the engine has moved can be offered again.
-pub const ROOM_BEFORE: usize = 2 * HEADROOM;
-
-/// Bytes that a port leaves free behind a frame.
-pub const ROOM_AFTER: usize = 2 * HEADROOM;
 
 /// What came in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +9,7 @@ pub enum Received {
     Nothing,
     /// A frame, at `buffer[start..start + len]`.
     Frame {
-        /// Where it starts, at least [`ROOM_BEFORE`].
+        /// Where it starts, at least [`crate::driver::ROOM_BEFORE`].
         start: usize,
         /// Its bytes, without frame check sequence.
         len: usize,
@@ -55,8 +46,8 @@ impl SendFailure {
 
 /// An interface that frames come in on and go out on. No call waits.
 pub trait Port {
-    /// Takes the next frame that has come in and writes it into `buffer`, with [`ROOM_BEFORE`]
-    /// and [`ROOM_AFTER`] around it.
+    /// Takes the next frame that has come in and writes it into `buffer`, with [`crate::driver::ROOM_BEFORE`]
+    /// and [`crate::driver::ROOM_AFTER`] around it.
     ///
     /// # Errors
     /// What the operating system says; the port goes on working when the cause is gone.

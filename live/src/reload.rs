@@ -5,13 +5,13 @@ use std::path::Path;
 use tracing::{error, info, warn};
 
 use crate::config::Settings;
+use crate::driver::Driver;
 use crate::host::Host;
-use crate::port::Port;
 
 /// Switches the engine to the policy that the file has now. The engine was started with
 /// `settings`, from the same file; what else has changed there is said to need a restart. A file
 /// that cannot be used, or an engine that was not built for its policy, changes nothing.
-pub fn reload<P: Port>(host: &mut Host<P>, settings: &Settings, path: &Path) {
+pub fn reload<D: Driver>(host: &mut Host<D>, settings: &Settings, path: &Path) {
     let name = path.display();
     let before = host.engine().choices();
     let reload = match settings.reload(path) {

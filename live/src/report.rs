@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use qpmux_engine::{Nanos, Side};
 use serde::Serialize;
 
-use crate::host::{Host, PortCounters};
-use crate::port::Port;
+use crate::driver::{Driver, PortCounters};
+use crate::host::Host;
 
 type Named = BTreeMap<&'static str, u64>;
 
@@ -70,7 +70,7 @@ pub struct PortReport {
 
 impl Report {
     /// What `host` has counted until `now`.
-    pub fn of<P: Port>(host: &mut Host<P>, now: Nanos) -> Report {
+    pub fn of<D: Driver>(host: &mut Host<D>, now: Nanos) -> Report {
         let mut port = |side| {
             let (counters, receive_missed) = host.port_counters(side);
             PortReport { counters, receive_missed }

@@ -17,8 +17,10 @@ use qpmux_engine::policy::{
 use qpmux_engine::{Config, Engine, ShardId};
 use qpmux_workloads::load_profile;
 
+use crate::copying::Copying;
+use crate::driver::{ROOM_AFTER, ROOM_BEFORE};
 use crate::host::Host;
-use crate::port::{Port, ROOM_AFTER, ROOM_BEFORE, Received, SendFailure};
+use crate::port::{Port, Received, SendFailure};
 
 /// A port in memory: what waits to be taken, what was sent, and what it refuses.
 #[derive(Default)]
@@ -99,8 +101,11 @@ fn engine(map: Map, connections: Vec<Connection>, regions: Vec<Region>) -> Engin
     Engine::new(Config::default(), policy, directory, ShardId(0), 1).unwrap()
 }
 
+type MemoryHost = Host<Copying<MemoryPort>>;
+
 /// A host between two ports in memory, the client's and the server's, with `buffers`.
-fn host(engine: Engine, buffers: u32) -> (Host<MemoryPort>, MemoryPort, MemoryPort) {
+fn host(engine: Engine, buffers: u32) -> (MemoryHost, MemoryPort, MemoryPort) {
     let (client, server) = (MemoryPort::default(), MemoryPort::default());
-    (Host::new(engine, client.clone(), server.clone(), buffers, 2_048), client, server)
+    let driver = Copying::new(client.clone(), server.clone(), buffers, 2_048);
+    (Host::new(engine, driver, buffers), client, server)
 }

@@ -9,9 +9,8 @@ use nix::sys::signal::{Signal, raise};
 use qpmux_engine::policy::{Choices, Map, Steer};
 
 use super::config::{PORTS, with};
-use super::{MemoryPort, host};
+use super::{MemoryHost, host};
 use crate::config::Settings;
-use crate::host::Host;
 use crate::reload::reload;
 use crate::wait::{Waiter, Wake};
 
@@ -20,7 +19,7 @@ const MOST: &str = "[policy.most]\nmap = 'all'\nsteer = 'all'\natomics = 'replac
 
 /// A running host, and the file that it was started with.
 struct Bench {
-    host: Host<MemoryPort>,
+    host: MemoryHost,
     settings: Settings,
     path: PathBuf,
 }

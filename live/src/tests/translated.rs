@@ -8,8 +8,7 @@ use qpmux_engine::{DomainId, Engine, Nanos, ShardId};
 use qpmux_sim::memory::{EffectLog, Memory, check};
 use qpmux_sim::rc::{Link, Requester, RequesterConfig, Responder, ResponderConfig, Verb, Wire};
 
-use super::{MemoryPort, engine, host};
-use crate::host::Host;
+use super::{MemoryHost, MemoryPort, engine, host};
 use crate::report::Report;
 
 const RKEY: u32 = 0x1234;
@@ -21,7 +20,7 @@ const VERBS: u64 = 30;
 
 /// Clients and server queue pairs at the two ports of a host.
 pub(super) struct Bench {
-    pub(super) host: Host<MemoryPort>,
+    pub(super) host: MemoryHost,
     client: MemoryPort,
     server: MemoryPort,
     requesters: Vec<Requester>,

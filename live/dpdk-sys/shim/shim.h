@@ -1,0 +1,55 @@
+/* DPDK's inline functions as functions with a symbol, under the prefix qpmux_, and a view of a
+ * frame's buffer that does not depend on how a release of DPDK lays its structures out. */
+#ifndef QPMUX_DPDK_SHIM_H
+#define QPMUX_DPDK_SHIM_H
+
+#include <stdint.h>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_flow.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
+#include <rte_mempool.h>
+#include <rte_version.h>
+
+/* A frame in one buffer. */
+struct qpmux_frame {
+	struct rte_mbuf *mbuf;
+	/* The buffer's first byte. */
+	uint8_t *buffer;
+	/* What the driver noted as the time of receipt, in its own unit; 0: nothing. */
+	uint64_t timestamp;
+	/* Bytes of the frame, which may be spread over more buffers. */
+	uint32_t len;
+	uint16_t buffer_len;
+	/* Where the frame starts in the buffer. */
+	uint16_t start;
+	uint16_t segments;
+};
+
+/* Where receive times are: see rte_mbuf_dyn_rx_timestamp_register. */
+struct qpmux_timestamps {
+	int offset;
+	uint64_t flag;
+};
+
+uint16_t qpmux_rx_burst(uint16_t port, uint16_t queue, struct qpmux_timestamps timestamps,
+			struct qpmux_frame *frames, uint16_t most);
+/* The frames are set to what their start and len say now, and ask for no offload. Says how many
+ * were taken. */
+uint16_t qpmux_tx_burst(uint16_t port, uint16_t queue, const struct qpmux_frame *frames,
+			uint16_t many);
+
+/* A free buffer of the pool, with no frame in it yet; its mbuf is NULL if there is none. */
+struct qpmux_frame qpmux_alloc(struct rte_mempool *pool);
+void qpmux_free(struct rte_mbuf *frame);
+/* Adds to the number of owners, and says how many there are then. */
+uint16_t qpmux_add_owners(struct rte_mbuf *frame, int16_t more);
+uint16_t qpmux_owners(const struct rte_mbuf *frame);
+
+int qpmux_errno(void);
+
+#endif

@@ -1,0 +1,130 @@
+//! What the loop needs of the machine below it: both sides' ports, and the buffers of frames.
+
+use arrayvec::ArrayVec;
+use qpmux_engine::{BURST_MAX, HEADROOM, Nanos, Side};
+use serde::Serialize;
+
+/// Bytes that a driver leaves free in front of a frame: the room that the engine is promised,
+/// twice, so that a frame which the engine has moved can be offered again.
+pub const ROOM_BEFORE: usize = 2 * HEADROOM;
+
+/// Bytes that a driver leaves free behind a frame.
+pub const ROOM_AFTER: usize = 2 * HEADROOM;
+
+/// Memory that one frame lies in.
+pub trait Buffer {
+    /// All of it.
+    fn bytes(&self) -> &[u8];
+
+    /// All of it, to be written. Nobody else reads it now.
+    fn bytes_mut(&mut self) -> &mut [u8];
+}
+
+impl Buffer for Box<[u8]> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+/// A frame in its buffer, with [`ROOM_BEFORE`] and [`ROOM_AFTER`] around it when it has come in.
+#[derive(Debug)]
+pub struct Held<B> {
+    /// The buffer.
+    pub buffer: B,
+    /// Where the frame starts in it.
+    pub start: usize,
+    /// The frame's bytes, without frame check sequence.
+    pub len: usize,
+}
+
+impl<B: Buffer> Held<B> {
+    /// The frame.
+    pub fn frame(&self) -> &[u8] {
+        self.buffer.bytes().get(self.start..self.start + self.len).unwrap_or(&[])
+    }
+}
+
+/// A frame that has come in.
+#[derive(Debug)]
+pub struct Arrived<B> {
+    /// The frame.
+    pub held: Held<B>,
+    /// When, if that is told by the frame and not by the host's clock.
+    pub time: Option<Nanos>,
+}
+
+/// Frames of one side, in the order in which they came in.
+pub type Burst<B> = ArrayVec<Arrived<B>, BURST_MAX>;
+
+/// What a port did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PortCounters {
+    /// Frames taken in.
+    pub received: u64,
+    /// Frames lost because no buffer was free.
+    pub pool_exhausted: u64,
+    /// Frames longer than the configured limit.
+    pub receive_too_long: u64,
+    /// Errors of the interface while receiving, such as going down.
+    pub receive_errors: u64,
+    /// Frames sent.
+    pub sent: u64,
+    /// Frames lost because the interface did not keep up.
+    pub send_queue_full: u64,
+    /// Frames lost because they are longer than the interface's MTU allows.
+    pub send_too_long: u64,
+    /// Frames lost because the interface is down or gone.
+    pub send_link_down: u64,
+    /// Frames that the interface refused for another reason.
+    pub send_refused: u64,
+    /// Frames that could not be addressed to where they go: no neighbour is configured there.
+    pub send_no_neighbour: u64,
+    /// Frames on a port for both sides that are neither from nor to a server, or for another host.
+    pub receive_not_ours: u64,
+}
+
+/// Both sides' ports, and all buffers that the host has not got. No call waits.
+pub trait Driver {
+    /// Memory of a frame.
+    type Buffer: Buffer;
+
+    /// Takes frames in, all of one side, in the order in which they came in, and puts them into
+    /// `burst`, which is empty. `None` ends a round, in which each port is asked once.
+    fn receive(&mut self, burst: &mut Burst<Self::Buffer>) -> Option<Side>;
+
+    /// Sends a frame and takes its buffer back.
+    fn send(&mut self, side: Side, frame: Held<Self::Buffer>);
+
+    /// Sends a frame whose buffer the host keeps. Until [`Driver::make_exclusive`] nobody may
+    /// write there.
+    fn send_kept(&mut self, side: Side, frame: &mut Held<Self::Buffer>);
+
+    /// Sends a copy of these bytes.
+    fn send_bytes(&mut self, side: Side, frame: &[u8]);
+
+    /// Sees to it that nobody else reads the buffer, if need be by another one with the same
+    /// bytes at the same place. `false`: that is not possible now, but will be.
+    fn make_exclusive(&mut self, buffer: &mut Self::Buffer) -> bool;
+
+    /// Takes a buffer back.
+    fn release(&mut self, buffer: Self::Buffer);
+
+    /// What was given to be sent goes out now, as far as the ports take it.
+    fn flush(&mut self);
+
+    /// What the port of that side did, and the frames it missed because the loop was too slow.
+    fn counters(&mut self, side: Side) -> (PortCounters, u64);
+}
+
+/// The place of a side in a pair: the clients' first.
+#[must_use]
+pub const fn index(side: Side) -> usize {
+    match side {
+        Side::Client => 0,
+        Side::Server => 1,
+    }
+}
