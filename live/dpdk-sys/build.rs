@@ -25,6 +25,7 @@ mod bindings {
         |rte_strerror\
         |rte_version\
         |rte_thread_(register|unregister)\
+        |rte_dev_probe\
         |rte_eth_dev_(get_port_by_name|count_avail|info_get|configure|adjust_nb_rx_tx_desc)\
         |rte_eth_dev_(start|stop|close|set_mtu|socket_id|get_name_by_port)\
         |rte_eth_(rx|tx)_queue_setup\

@@ -1,23 +1,16 @@
 //! The command line: exit status 0 for a clean stop, 2 for a wrong use, file or interface.
 
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use qpmux_engine::Nanos;
-use tracing::info;
 
 use crate::config::Settings;
-use crate::copying::Copying;
-use crate::host::Host;
-use crate::packet::PacketPort;
-use crate::reload::reload;
 use crate::report::Report;
-use crate::wait::{Waiter, Wake};
+use crate::run::Run;
 
 /// Multiplex RDMA queue pairs between two network interfaces.
 ///
@@ -37,6 +30,9 @@ struct Args {
     /// Only say whether the configuration can be used.
     #[arg(long)]
     check: bool,
+    /// Stop when nothing has come in for so many milliseconds.
+    #[arg(long, value_name = "MS")]
+    until_idle: Option<u64>,
 }
 
 /// Runs the command that the process was started with.
@@ -62,55 +58,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
         println!("{}: good", args.config.display());
         return Ok(());
     }
-    let waiter = Waiter::new().context("cannot wait for signals")?;
-    let open = |name: &str| {
-        PacketPort::open(name, settings.socket_buffer_bytes())
-            .with_context(|| format!("interface '{name}'"))
-    };
-    let client = open(&settings.client.interface)?;
-    let server = open(&settings.server.interface)?;
-    let frames = settings.frames();
-    let driver = Copying::new(client, server, frames, settings.frame_len_max());
-    let mut host = Host::new(engine, driver, frames);
-    info!(
-        "between clients on {} and servers on {}, {frames} buffers",
-        settings.client.interface, settings.server.interface
-    );
-    let (floor, cap) = settings.server_timeouts();
-    info!("server timeouts: adaptive between {floor:?} and {cap:?}");
-    let clock = Instant::now();
-    serve(&mut host, &waiter, clock, &|host| reload(host, &settings, &args.config))?;
-    print(&Report::of(&mut host, time(clock)))
-}
-
-/// Nanoseconds since the start; a u64 of them lasts 584 years.
-fn time(clock: Instant) -> Nanos {
-    Nanos(u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// The loop: wait, take a burst from each side, until asked to stop.
-fn serve(
-    host: &mut Host<Copying<PacketPort>>,
-    waiter: &Waiter,
-    clock: Instant,
-    reload: &dyn Fn(&mut Host<Copying<PacketPort>>),
-) -> anyhow::Result<()> {
-    loop {
-        let at_most = host
-            .next_deadline()
-            .map(|deadline| Duration::from_nanos(deadline.0.saturating_sub(time(clock).0)));
-        let ports = host.driver().ports().each_ref().map(AsFd::as_fd);
-        match waiter.wait(ports, at_most).context("cannot wait for frames")? {
-            Wake::Work => {
-                host.turn(time(clock));
-            }
-            Wake::Reload => reload(host),
-            Wake::Stop(signal) => {
-                info!("{signal}: stopping");
-                return Ok(());
-            }
-        }
-    }
+    let until_idle = args.until_idle.map(Duration::from_millis);
+    let run = Run { settings: &settings, path: &args.config, until_idle };
+    print(&run.run(engine)?)
 }
 
 fn print(report: &Report) -> anyhow::Result<()> {

@@ -5,9 +5,7 @@ use std::io;
 use qpmux_engine::{BURST_MAX, Side};
 use tracing::warn;
 
-use crate::driver::{
-    Arrived, Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index,
-};
+use crate::driver::{Arrived, Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index};
 use crate::port::{Port, Received, SendFailure};
 
 /// The order of a round. Answers first: they give buffers back.
@@ -119,7 +117,7 @@ impl<P: Port> Driver for Copying<P> {
     }
 
     /// What was sent was copied.
-    fn make_exclusive(&mut self, _: &mut Box<[u8]>) -> bool {
+    fn make_exclusive(&mut self, _: &mut Held<Box<[u8]>>) -> bool {
         true
     }
 

@@ -108,7 +108,7 @@ pub trait Driver {
 
     /// Sees to it that nobody else reads the buffer, if need be by another one with the same
     /// bytes at the same place. `false`: that is not possible now, but will be.
-    fn make_exclusive(&mut self, buffer: &mut Self::Buffer) -> bool;
+    fn make_exclusive(&mut self, frame: &mut Held<Self::Buffer>) -> bool;
 
     /// Takes a buffer back.
     fn release(&mut self, buffer: Self::Buffer);

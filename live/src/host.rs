@@ -204,7 +204,7 @@ impl<D: Driver> Host<D> {
 
     fn make_exclusive(&mut self, token: Token) -> bool {
         let held = self.tokens.get_mut(token);
-        held.is_none_or(|held| self.driver.make_exclusive(&mut held.buffer))
+        held.is_none_or(|held| self.driver.make_exclusive(held))
     }
 
     /// One input to the engine, and all that it says is to be done.

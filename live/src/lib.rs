@@ -13,12 +13,16 @@
 pub mod cli;
 pub mod config;
 pub mod copying;
+#[cfg(feature = "dpdk")]
+#[allow(unsafe_code, reason = "a library in C")]
+pub mod dpdk;
 pub mod driver;
 pub mod host;
 pub mod packet;
 pub mod port;
 pub mod reload;
 pub mod report;
+pub mod run;
 pub mod tokens;
 pub mod wait;
 

@@ -44,9 +44,9 @@ impl Waiter {
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn wait(&self, ports: [BorrowedFd<'_>; 2], at_most: Option<Duration>) -> io::Result<Wake> {
-        let [client, server] = ports.map(|port| PollFd::new(port, PollFlags::POLLIN));
-        let mut files = [client, server, PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+    pub fn wait(&self, ports: &[BorrowedFd<'_>], at_most: Option<Duration>) -> io::Result<Wake> {
+        let files = ports.iter().copied().chain([self.signals.as_fd()]);
+        let mut files: Vec<_> = files.map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
         match ppoll(&mut files, at_most.map(TimeSpec::from_duration), None) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "shim.h"
 
 #define BURST_MAX 64
@@ -10,7 +12,8 @@ static struct qpmux_frame view(struct rte_mbuf *mbuf, struct qpmux_timestamps ti
 		.len = mbuf->pkt_len,
 		.buffer_len = mbuf->buf_len,
 		.start = mbuf->data_off,
-		.segments = mbuf->nb_segs,
+		.whole = mbuf->nb_segs == 1 && RTE_MBUF_DIRECT(mbuf) &&
+			 rte_mbuf_refcnt_read(mbuf) == 1,
 	};
 
 	if (mbuf->ol_flags & timestamps.flag)
@@ -56,6 +59,25 @@ struct qpmux_frame qpmux_alloc(struct rte_mempool *pool)
 	struct rte_mbuf *mbuf = rte_pktmbuf_alloc(pool);
 
 	return mbuf ? view(mbuf, none) : (struct qpmux_frame){ 0 };
+}
+
+struct qpmux_frame qpmux_copy(struct rte_mempool *pool, const struct rte_mbuf *from)
+{
+	struct qpmux_frame copy = qpmux_alloc(pool);
+	const void *bytes;
+
+	if (copy.mbuf == NULL)
+		return copy;
+	if (from->pkt_len > rte_pktmbuf_tailroom(copy.mbuf)) {
+		rte_pktmbuf_free(copy.mbuf);
+		copy.mbuf = NULL;
+		return copy;
+	}
+	copy.len = from->pkt_len;
+	bytes = rte_pktmbuf_read(from, 0, copy.len, copy.buffer + copy.start);
+	if (bytes != NULL && bytes != copy.buffer + copy.start)
+		memcpy(copy.buffer + copy.start, bytes, copy.len);
+	return copy;
 }
 
 void qpmux_free(struct rte_mbuf *frame)

@@ -27,7 +27,8 @@ struct qpmux_frame {
 	uint16_t buffer_len;
 	/* Where the frame starts in the buffer. */
 	uint16_t start;
-	uint16_t segments;
+	/* Whether the frame is all in this buffer, which is its own and has no other owner. */
+	uint16_t whole;
 };
 
 /* Where receive times are: see rte_mbuf_dyn_rx_timestamp_register. */
@@ -45,6 +46,9 @@ uint16_t qpmux_tx_burst(uint16_t port, uint16_t queue, const struct qpmux_frame 
 
 /* A free buffer of the pool, with no frame in it yet; its mbuf is NULL if there is none. */
 struct qpmux_frame qpmux_alloc(struct rte_mempool *pool);
+/* The bytes of a frame, however many buffers they are spread over, in a buffer of the pool. Its mbuf
+ * is NULL if there is none, or if it is too short. */
+struct qpmux_frame qpmux_copy(struct rte_mempool *pool, const struct rte_mbuf *from);
 void qpmux_free(struct rte_mbuf *frame);
 /* Adds to the number of owners, and says how many there are then. */
 uint16_t qpmux_add_owners(struct rte_mbuf *frame, int16_t more);

@@ -11,9 +11,11 @@ use qpmux_workloads::ProfileError;
 use serde::Deserialize;
 
 mod policy;
+mod ports;
 mod reload;
 
 pub use policy::PolicySettings;
+pub use ports::{ClockSettings, DpdkSettings, Places, PortSettings};
 pub use reload::Reload;
 
 /// Why a configuration cannot be used.
@@ -77,14 +79,11 @@ pub struct Settings {
     /// How much of everything.
     #[serde(default)]
     pub limits: Limits,
-}
-
-/// One side.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct PortSettings {
-    /// Name of the network interface.
-    pub interface: String,
+    /// What DPDK is started with, if sides are its ports.
+    pub dpdk: Option<DpdkSettings>,
+    /// Which time it is.
+    #[serde(default)]
+    pub clock: ClockSettings,
 }
 
 /// A range of a server's memory that all its queue pairs, of one protection domain, may reach.
@@ -251,10 +250,7 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        if self.client.interface == self.server.interface {
-            let expected = "another interface than client.interface";
-            return wrong_value("server.interface", &self.server.interface, expected);
-        }
+        self.check_ports()?;
         let limits = &self.limits;
         if !(1_518..=FRAME_LEN_MAX).contains(&limits.frame_len_max) {
             return wrong_value("limits.frame_len_max", &limits.frame_len_max, "1,518 to 9,216");

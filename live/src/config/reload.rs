@@ -38,6 +38,8 @@ impl Settings {
             ("server_memory", self.server_memory == new.server_memory),
             ("network", self.network == new.network),
             ("limits", self.limits == new.limits),
+            ("dpdk", self.dpdk == new.dpdk),
+            ("clock", self.clock == new.clock),
         ];
         tables.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }

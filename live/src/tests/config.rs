@@ -16,7 +16,7 @@ pub(super) fn with(rest: &str) -> Result<Settings, String> {
 fn two_interfaces_are_enough() {
     let settings = with("").unwrap();
     assert_eq!((settings.frames(), settings.frame_len_max()), (8_192 + 2_048 + 128, 9_216));
-    assert_eq!(settings.client.interface, "eth1");
+    assert_eq!(settings.client.interface.as_deref(), Some("eth1"));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn what_is_unknown_is_refused_with_its_line() {
 fn values_are_checked_before_the_start() {
     let refused = |rest: &str| with(rest).unwrap_err();
     let error = Settings::parse(&PORTS.replace("eth2", "eth1")).unwrap_err().to_string();
-    assert_eq!(error, "server.interface is eth1, must be another interface than client.interface");
+    assert_eq!(error, "server.interface is eth1, must be another one than the client's");
     assert!(refused("[limits]\nframe_len_max = 9217\n").contains("1,518 to 9,216"));
     assert!(refused("[limits]\nframes = 255\n").contains("limits.frames is 255"));
     assert!(refused("[limits]\nsocket_buffer_bytes = 1\n").contains("65,536"));
