@@ -113,6 +113,6 @@ fn a_hangup_is_no_stop() {
     for (signal, wake) in [(Signal::SIGHUP, Wake::Reload), (Signal::SIGTERM, Wake::Stop("SIGTERM"))]
     {
         raise(signal).unwrap();
-        assert_eq!(waiter.wait(ports, None).unwrap(), wake);
+        assert_eq!(waiter.wait(&ports, None).unwrap(), wake);
     }
 }
