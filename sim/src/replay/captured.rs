@@ -11,6 +11,7 @@ use qpmux_engine::{Nanos, Side};
 use qpmux_traces::CaptureReader;
 
 use super::report::ReplayReport;
+use super::world::Passing;
 use super::{Progress, Setup, Writers};
 use crate::host::Host;
 
@@ -58,13 +59,15 @@ pub fn replay_captured(
         first_ns.get_or_insert(last_ns);
         let side = sides.side_of(last_ns, packet.data, packet.is_truncated());
         let mut result = Ok(());
-        let mut write = |side, frame: &[u8]| {
+        let mut write = |passing, frame: &[u8]| {
             if let (Some(writers), true) = (writers.as_mut(), result.is_ok()) {
-                result = writers.write(side, last_ns, packet.original_len, frame);
+                result = writers.write(passing, last_ns, packet.original_len, frame);
             }
         };
-        write(side, packet.data);
-        host.offer(0, side, Nanos(last_ns), packet.data, &mut |side, frame| write(side, frame));
+        write(Passing::In(side), packet.data);
+        host.offer(0, side, Nanos(last_ns), packet.data, &mut |side, frame| {
+            write(Passing::Out(side), frame);
+        });
         result?;
     }
     if let Some(writers) = writers {

@@ -39,12 +39,14 @@ use recorded::RecordedLosses;
 pub use report::ReplayReport;
 pub use script::{LeftOut, Script, ScriptedConnection, ScriptedVerb, ServerMemory};
 pub use setup::{Latency, Setup};
-use world::World;
+use world::{Passing, World};
 
 /// File names in the directory of results.
 pub const CLIENTS_PCAP: &str = "clients.pcap";
 /// The middlebox's server side.
 pub const SERVER_PCAP: &str = "server.pcap";
+/// All frames that the engine took, of both sides, in the order in which it took them.
+pub const INGRESS_PCAP: &str = "ingress.pcap";
 
 /// Progress of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +88,12 @@ pub fn replay_modelled(
     let total: usize = script.connections.iter().map(|c| c.verbs.len()).sum();
     let connections = script.connections.len();
     let mut failure = None;
-    let mut tap = |side, time: u64, frame: &[u8]| {
-        watch.on_frame(side, time, frame);
+    let mut tap = |passing: Passing, time: u64, frame: &[u8]| {
+        watch.on_frame(passing.side(), time, frame);
         if let Some(writers) = writers.as_mut()
             && failure.is_none()
         {
-            failure = writers.write(side, start_ns.saturating_add(time), 0, frame).err();
+            failure = writers.write(passing, start_ns.saturating_add(time), 0, frame).err();
         }
     };
     let world = World::new(script, setup, wires, host, &mut tap);
@@ -159,32 +161,36 @@ fn title(capture: &Path, setup: &Setup) -> String {
     format!("{name}, keys on {qps}")
 }
 
-/// The two sides of the middlebox as captures.
+/// The two sides of the middlebox as captures, and what came in on both as one.
 struct Writers {
     clients: CaptureWriter,
     server: CaptureWriter,
+    ingress: CaptureWriter,
 }
 
 impl Writers {
     fn create(dir: &Path, input: &Path) -> anyhow::Result<Writers> {
         make_results_dir(dir)?;
-        let paths: [PathBuf; 2] = [dir.join(CLIENTS_PCAP), dir.join(SERVER_PCAP)];
+        let paths: [PathBuf; 3] = [CLIENTS_PCAP, SERVER_PCAP, INGRESS_PCAP].map(|f| dir.join(f));
         for path in &paths {
             refuse_same_file(path, &[input])?;
         }
-        let [clients, server] = paths.map(CaptureWriter::create);
-        Ok(Writers { clients: clients?, server: server? })
+        let [clients, server, ingress] = paths.map(CaptureWriter::create);
+        Ok(Writers { clients: clients?, server: server?, ingress: ingress? })
     }
 
     /// Writes a frame; 0 as `original_len` stands for a whole one.
     fn write(
         &mut self,
-        side: qpmux_engine::Side,
+        passing: Passing,
         timestamp_ns: u64,
         original_len: u32,
         frame: &[u8],
     ) -> Result<(), qpmux_traces::CaptureError> {
-        let writer = match side {
+        if matches!(passing, Passing::In(_)) {
+            self.ingress.write_packet(timestamp_ns, original_len, frame)?;
+        }
+        let writer = match passing.side() {
             qpmux_engine::Side::Client => &mut self.clients,
             qpmux_engine::Side::Server => &mut self.server,
         };
@@ -194,6 +200,7 @@ impl Writers {
     fn finish(self) -> Result<(), qpmux_traces::CaptureError> {
         self.clients.finish()?;
         self.server.finish()?;
+        self.ingress.finish()?;
         Ok(())
     }
 }

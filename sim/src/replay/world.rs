@@ -50,9 +50,25 @@ impl Place {
     }
 }
 
-/// Where frames on both sides of the middlebox are written: side, time in nanoseconds since the
-/// start, frame.
-pub(super) type Tap<'a> = dyn FnMut(Side, u64, &[u8]) + 'a;
+/// Where a frame passes the middlebox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passing {
+    /// It comes in on this side.
+    In(Side),
+    /// It goes out on this side.
+    Out(Side),
+}
+
+impl Passing {
+    pub(super) fn side(self) -> Side {
+        let (Passing::In(side) | Passing::Out(side)) = self;
+        side
+    }
+}
+
+/// Who sees frames on both sides of the middlebox, in the order in which it takes and sends them:
+/// where, time in nanoseconds since the start, frame.
+pub(super) type Tap<'a> = dyn FnMut(Passing, u64, &[u8]) + 'a;
 
 struct Client {
     requester: Requester,
@@ -218,11 +234,11 @@ impl<'a> World<'a> {
         let frame = self.frames.remove(&(place, number)).unwrap_or_default();
         match place {
             Place::BoxFromClient(i) => {
-                (self.tap)(Side::Client, self.now, &frame);
+                (self.tap)(Passing::In(Side::Client), self.now, &frame);
                 self.offer(self.clients[i as usize].shard, Side::Client, &frame);
             }
             Place::BoxFromServer(i) => {
-                (self.tap)(Side::Server, self.now, &frame);
+                (self.tap)(Passing::In(Side::Server), self.now, &frame);
                 self.offer(self.servers[i as usize].shard, Side::Server, &frame);
             }
             Place::AtServer(i) => {
@@ -276,7 +292,7 @@ impl<'a> World<'a> {
     /// What the middlebox sent travels on.
     fn dispatch(&mut self, sent: Vec<(Side, Vec<u8>)>) {
         for (side, frame) in sent {
-            (self.tap)(side, self.now, &frame);
+            (self.tap)(Passing::Out(side), self.now, &frame);
             let Ok(Classified::Rc(layout)) = classify(&frame) else { continue };
             let to = (layout.destination, layout.dest_qp.value());
             let place = match side {
