@@ -10,6 +10,7 @@
 //! their order. It is generic over the [`driver`], which owns ports and buffers: [`copying`] is that
 //! of packet sockets ([`packet`]).
 
+pub mod addresses;
 pub mod cli;
 pub mod config;
 pub mod copying;
@@ -23,6 +24,7 @@ pub mod port;
 pub mod reload;
 pub mod report;
 pub mod run;
+pub mod subnets;
 pub mod tokens;
 pub mod wait;
 

@@ -46,7 +46,12 @@ impl Run<'_> {
             Places::Ports(client, server) => {
                 info!("clients on port {client}, servers on port {server}, {frames} buffers");
                 info!("server timeouts: adaptive between {floor:?} and {cap:?}");
-                self.on_ports(engine, &waiter, [client, server])
+                self.on_ports(engine, &waiter, &[client, server])
+            }
+            Places::OnePort(port) => {
+                info!("clients and servers on port {port}, {frames} buffers");
+                info!("server timeouts: adaptive between {floor:?} and {cap:?}");
+                self.on_ports(engine, &waiter, &[port])
             }
         }
     }
@@ -81,7 +86,7 @@ impl Run<'_> {
     }
 
     #[cfg(not(feature = "dpdk"))]
-    fn on_ports(&self, _: Engine, _: &Waiter, _: [&str; 2]) -> anyhow::Result<Report> {
+    fn on_ports(&self, _: Engine, _: &Waiter, _: &[&str]) -> anyhow::Result<Report> {
         anyhow::bail!(
             "this program was built without DPDK: name interfaces instead of ports, or build with \
              --features dpdk"
@@ -93,22 +98,28 @@ impl Run<'_> {
         &self,
         engine: Engine,
         waiter: &Waiter,
-        devices: [&str; 2],
+        devices: &[&str],
     ) -> anyhow::Result<Report> {
-        use crate::dpdk::{Dpdk, Eal, PacketClock, PortPlan};
+        use crate::dpdk::{Dpdk, DpdkPlan, Eal, PacketClock, PortPlan, with_defaults};
 
         let settings = self.settings;
         let dpdk = settings.dpdk.clone().unwrap_or_default();
         let eal = Eal::start(&dpdk.eal)?;
         info!("{}", Eal::version());
-        let plan = |device: &str| PortPlan {
-            device: device.to_owned(),
+        let port = |device: &&str| PortPlan {
+            device: with_defaults(device, settings.frame_len_max()),
             receive_descriptors: dpdk.receive_descriptors,
             send_descriptors: dpdk.send_descriptors,
             frame_len_max: settings.frame_len_max(),
         };
-        let clock = settings.clock.packets().map(|unit_ns| PacketClock { unit_ns });
-        let driver = Dpdk::open(&eal, &devices.map(plan), settings.frames(), clock)?;
+        let plan = DpdkPlan {
+            ports: devices.iter().map(port).collect(),
+            frames: settings.frames(),
+            clock: settings.clock.packets().map(|unit_ns| PacketClock { unit_ns }),
+            servers: &settings.servers,
+            neighbours: &settings.neighbour,
+        };
+        let driver = Dpdk::open(&eal, &plan)?;
         let mut host = Host::new(engine, driver, settings.frames());
         self.poll(&mut host, waiter, Duration::from_micros(dpdk.idle_sleep_us.into()))
     }

@@ -10,12 +10,14 @@ use qpmux_engine::{BURST_MAX, BuildError, Config, Engine, ShardId};
 use qpmux_workloads::ProfileError;
 use serde::Deserialize;
 
+use crate::subnets::Subnets;
+
 mod policy;
 mod ports;
 mod reload;
 
 pub use policy::PolicySettings;
-pub use ports::{ClockSettings, DpdkSettings, Places, PortSettings};
+pub use ports::{ClockSettings, DpdkSettings, Neighbour, Places, PortSettings};
 pub use reload::Reload;
 
 /// Why a configuration cannot be used.
@@ -60,6 +62,9 @@ pub enum ConfigError {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// Connections to other servers than these pass, and are not looked at; none: all are meant.
+    #[serde(default)]
+    pub servers: Subnets,
     /// Towards the clients.
     pub client: PortSettings,
     /// Towards the servers.
@@ -81,6 +86,9 @@ pub struct Settings {
     pub limits: Limits,
     /// What DPDK is started with, if sides are its ports.
     pub dpdk: Option<DpdkSettings>,
+    /// Where frames go next, if both sides share a port.
+    #[serde(default)]
+    pub neighbour: Vec<Neighbour>,
     /// Which time it is.
     #[serde(default)]
     pub clock: ClockSettings,

@@ -1,5 +1,7 @@
 //! Where frames come in and go out: Linux interfaces, or ports of DPDK.
 
+use std::net::IpAddr;
+
 use serde::Deserialize;
 
 use super::{ConfigError, Settings, wrong_value};
@@ -69,6 +71,37 @@ impl ClockSettings {
     }
 }
 
+/// A station on the network of a port that both sides share.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbour {
+    /// Whose frames go there.
+    pub ip: IpAddr,
+    /// Its Ethernet address, or that of the router to it.
+    pub mac: MacAddress,
+}
+
+/// An Ethernet address, as in `02:00:00:00:00:01`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(try_from = "String")]
+pub struct MacAddress(pub [u8; 6]);
+
+impl TryFrom<String> for MacAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<MacAddress, String> {
+        let octet = |text: &str| {
+            let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            u8::from_str_radix(text, 16).ok().filter(|_| digits)
+        };
+        let octets: Option<Vec<u8>> = text.split(':').map(octet).collect();
+        octets
+            .and_then(|octets| octets.try_into().ok())
+            .map(MacAddress)
+            .ok_or_else(|| format!("\"{text}\" must be an address such as 02:00:00:00:00:01"))
+    }
+}
+
 /// Both sides' places.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Places<'a> {
@@ -76,6 +109,8 @@ pub enum Places<'a> {
     Interfaces(&'a str, &'a str),
     /// Ports of DPDK: the clients', the servers'.
     Ports(&'a str, &'a str),
+    /// One port of DPDK for both.
+    OnePort(&'a str),
 }
 
 impl Settings {
@@ -106,16 +141,14 @@ impl Settings {
             }
             _ => return Err(missing("server", "an interface, as client has")),
         };
-        let (Places::Interfaces(a, b) | Places::Ports(a, b)) = places;
-        if a == b {
-            let expected = "another one than the client's";
-            let key = match places {
-                Places::Interfaces(..) => "server.interface",
-                Places::Ports(..) => "server.port",
-            };
-            wrong_value(key, &b, expected)?;
+        match places {
+            Places::Interfaces(a, b) if a == b => {
+                wrong_value("server.interface", &b, "another one than the client's")?;
+                Ok(places)
+            }
+            Places::Ports(a, b) if a == b => Ok(Places::OnePort(a)),
+            _ => Ok(places),
         }
-        Ok(places)
     }
 
     pub(super) fn check_ports(&self) -> Result<(), ConfigError> {
@@ -123,11 +156,21 @@ impl Settings {
         if self.clock.packets() == Some(0) {
             return wrong_value("clock.unit_ns", &0, "at least 1");
         }
+        let one = matches!(places, Places::OnePort(_));
+        if one && self.servers.is_empty() {
+            let expected = "the servers' subnets, where both sides share a port";
+            return wrong_value("servers", &"empty", expected);
+        }
+        if !one && !self.neighbour.is_empty() {
+            let expected = "left out, unless both sides share a port";
+            return wrong_value("neighbour", &"there", expected);
+        }
+        if !one && self.clock.packets().is_some() {
+            let expected = "\"host\", unless both sides share a port of DPDK: only there is it \
+                known which frame came first";
+            return wrong_value("clock.source", &"\"packets\"", expected);
+        }
         if matches!(places, Places::Interfaces(..)) {
-            if self.clock.packets().is_some() {
-                let expected = "\"host\" where interfaces are used: only ports of DPDK tell times";
-                return wrong_value("clock.source", &"\"packets\"", expected);
-            }
             if self.dpdk.is_some() {
                 let expected = "left out: interfaces do without DPDK";
                 return wrong_value("dpdk", &"there", expected);

@@ -31,6 +31,8 @@ impl Settings {
     fn differ(&self, new: &Settings) -> Vec<&'static str> {
         let policy = new.policy.with_choices_of(&self.policy);
         let tables = [
+            ("servers", self.servers == new.servers),
+            ("neighbour", self.neighbour == new.neighbour),
             ("client", self.client == new.client),
             ("server", self.server == new.server),
             ("policy", self.policy == policy),

@@ -1,15 +1,20 @@
 //! The driver over ports of DPDK: nothing is copied, what is kept is sent from where it lies.
 
+use std::collections::VecDeque;
+
 use arrayvec::ArrayVec;
 use qpmux_engine::{BURST_MAX, Nanos, Side};
 use tracing::warn;
 
 use super::eal::Timestamps;
 use super::port::Raw;
+use super::stick::Stick;
 use super::{DpdkError, Eal, EthPort, Mbuf, Pool, PortPlan};
+use crate::config::Neighbour;
 use crate::driver::{
     Arrived, Buffer, Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index,
 };
+use crate::subnets::Subnets;
 
 /// Frames that wait for a port to take them. A port that takes nothing for longer loses what comes
 /// last, so that what it has is in order.
@@ -33,10 +38,29 @@ struct Line<'eal> {
     counters: PortCounters,
 }
 
-/// Two ports of DPDK and the pool of their buffers.
+/// What is to be opened.
+#[derive(Debug)]
+pub struct DpdkPlan<'a> {
+    /// The clients' port and the servers', or one for both.
+    pub ports: Vec<PortPlan>,
+    /// Frames that the host has at a time at most.
+    pub frames: u32,
+    /// If frames tell the time.
+    pub clock: Option<PacketClock>,
+    /// The servers' subnets, where both sides share a port.
+    pub servers: &'a Subnets,
+    /// Where frames go next there.
+    pub neighbours: &'a [Neighbour],
+}
+
+/// Ports of DPDK and the pool of their buffers.
 pub struct Dpdk<'eal> {
-    /// The clients', then the servers'.
-    lines: [Line<'eal>; 2],
+    /// The clients', then the servers'; or one.
+    lines: ArrayVec<Line<'eal>, 2>,
+    /// Of a line that both sides share.
+    stick: Option<Stick>,
+    /// What came in there and is not handed over yet.
+    mixed: VecDeque<(Side, Arrived<Mbuf<'eal>>)>,
     pool: Pool<'eal>,
     timestamps: Timestamps,
     clock: Option<PacketClock>,
@@ -45,59 +69,120 @@ pub struct Dpdk<'eal> {
 }
 
 impl<'eal> Dpdk<'eal> {
-    /// Opens both ports, with a pool that cannot run out: buffers for `frames` that the host has,
-    /// for what both ports hold, for what waits to be sent, and for what the core keeps at hand.
+    /// Opens the ports, with a pool that cannot run out: buffers for what the host has, for what
+    /// the ports hold, for what waits to be sent, and for what the core keeps at hand.
     ///
     /// # Errors
     /// What DPDK refuses.
-    pub fn open(
-        eal: &'eal Eal,
-        plans: &[PortPlan; 2],
-        frames: u32,
-        clock: Option<PacketClock>,
-    ) -> Result<Dpdk<'eal>, DpdkError> {
-        let frame_len_max = plans.iter().map(|plan| plan.frame_len_max).max().unwrap_or(0);
-        let held = |plan: &PortPlan| {
-            u32::from(plan.receive_descriptors) + u32::from(plan.send_descriptors)
+    pub fn open(eal: &'eal Eal, plan: &DpdkPlan<'_>) -> Result<Dpdk<'eal>, DpdkError> {
+        let frame_len_max = plan.ports.iter().map(|port| port.frame_len_max).max().unwrap_or(0);
+        let held = |port: &PortPlan| {
+            u32::from(port.receive_descriptors) + u32::from(port.send_descriptors)
         };
-        let count = frames + plans.iter().map(held).sum::<u32>() + 4 * WAITING_MAX as u32;
+        let ports: u32 = plan.ports.iter().map(held).sum();
+        let count = plan.frames + ports + 4 * WAITING_MAX as u32;
         let pool = Pool::new(eal, "frames", count, frame_len_max, ROOM_AFTER, -1)?;
-        let line = |plan| {
+        let line = |plan: &PortPlan| {
             let port = EthPort::open(eal, plan, &pool)?;
             Ok(Line { port, waiting: ArrayVec::new(), counters: PortCounters::default() })
         };
-        let lines = [line(&plans[0])?, line(&plans[1])?];
+        let lines = plan.ports.iter().take(2).map(line);
+        let lines: ArrayVec<_, 2> = lines.collect::<Result<_, DpdkError>>()?;
         // Known only once the driver is there.
-        let timestamps = match clock {
+        let timestamps = match plan.clock {
             Some(_) => eal.timestamps()?,
             None => Timestamps { offset: 0, flag: 0 },
         };
-        Ok(Dpdk { lines, pool, timestamps, clock, frame_len_max, asked: 0 })
+        let shared = lines.len() == 1;
+        let stick = shared.then(|| Stick::new(plan.servers.clone(), plan.neighbours));
+        let mixed = VecDeque::with_capacity(BURST_MAX);
+        let clock = plan.clock;
+        Ok(Dpdk { lines, stick, mixed, pool, timestamps, clock, frame_len_max, asked: 0 })
+    }
+
+    fn line(&mut self, side: Side) -> &mut Line<'eal> {
+        let at = if self.stick.is_some() { 0 } else { index(side) };
+        &mut self.lines[at]
+    }
+
+    fn take(&mut self, side: Side) -> ArrayVec<Raw<'eal>, BURST_MAX> {
+        let most = if self.clock.is_some() { 1 } else { BURST_MAX };
+        let mut raw = ArrayVec::new();
+        let timestamps = self.timestamps;
+        self.line(side).port.receive(timestamps, most, |frame| raw.push(frame));
+        raw
+    }
+
+    /// A round of a port that both sides share: everything in the order in which it came in, cut
+    /// where the side changes.
+    fn receive_mixed(&mut self, burst: &mut Burst<Mbuf<'eal>>) -> Option<Side> {
+        if self.asked == 0 {
+            self.asked = 1;
+            for raw in self.take(Side::Client) {
+                let Some(arrived) = self.settle(Side::Client, raw) else { continue };
+                let own = self.lines[0].port.address();
+                let side = self.stick.as_ref().and_then(|s| s.side(own, arrived.held.frame()));
+                match side {
+                    Some(side) => self.mixed.push_back((side, arrived)),
+                    None => self.lines[0].counters.receive_not_ours += 1,
+                }
+            }
+        }
+        let Some(&(side, _)) = self.mixed.front() else {
+            self.asked = 0;
+            return None;
+        };
+        while let Some((_, arrived)) = self.mixed.pop_front_if(|(next, _)| *next == side) {
+            burst.push(arrived);
+        }
+        Some(side)
+    }
+
+    /// Addresses a frame to the next station. Whether it can be sent.
+    fn address(&mut self, frame: &mut Held<Mbuf<'eal>>) -> bool {
+        let Some(stick) = &self.stick else { return true };
+        let own = self.lines[0].port.address();
+        let Some(hop) = stick.next_hop(own, frame.frame()) else {
+            self.lines[0].counters.send_no_neighbour += 1;
+            return false;
+        };
+        if frame.frame().starts_with(&hop) {
+            return true;
+        }
+        if !self.make_exclusive(frame) {
+            self.lines[0].counters.pool_exhausted += 1;
+            return false;
+        }
+        let start = frame.start;
+        if let Some(place) = frame.buffer.bytes_mut().get_mut(start..start + hop.len()) {
+            place.copy_from_slice(&hop);
+        }
+        true
     }
 
     /// A frame in one buffer that is its own, with room around it; `None`, and counted, if that is
     /// not possible.
     fn settle(&mut self, side: Side, raw: Raw<'eal>) -> Option<Arrived<Mbuf<'eal>>> {
         let time = self.time(raw.timestamp);
-        let counters = &mut self.lines[index(side)].counters;
+        let most = self.frame_len_max;
+        let counters = &mut self.line(side).counters;
         let Raw { held, whole, .. } = raw;
-        if held.len > self.frame_len_max {
+        if held.len > most {
             counters.receive_too_long += 1;
             if counters.receive_too_long == 1 {
                 warn!("{side:?} side: a frame is longer than limits.frame_len_max");
             }
             return None;
         }
+        counters.received += 1;
         let end = held.start + held.len + ROOM_AFTER;
         if whole && held.start >= ROOM_BEFORE && end <= held.buffer.bytes().len() {
-            counters.received += 1;
             return Some(Arrived { held, time });
         }
         let Some((buffer, start, len)) = self.pool.copy(&held.buffer) else {
-            counters.pool_exhausted += 1;
+            self.line(side).counters.pool_exhausted += 1;
             return None;
         };
-        counters.received += 1;
         Some(Arrived { held: Held { buffer, start, len }, time })
     }
 
@@ -127,40 +212,43 @@ impl<'eal> Driver for Dpdk<'eal> {
     type Buffer = Mbuf<'eal>;
 
     fn receive(&mut self, burst: &mut Burst<Mbuf<'eal>>) -> Option<Side> {
+        if self.stick.is_some() {
+            return self.receive_mixed(burst);
+        }
         let Some(&side) = ROUND.get(self.asked) else {
             self.asked = 0;
             return None;
         };
         self.asked += 1;
-        let most = if self.clock.is_some() { 1 } else { BURST_MAX };
-        let mut raw = ArrayVec::<_, BURST_MAX>::new();
-        let timestamps = self.timestamps;
-        self.lines[index(side)].port.receive(timestamps, most, |frame| raw.push(frame));
-        for frame in raw {
-            if let Some(arrived) = self.settle(side, frame) {
+        for raw in self.take(side) {
+            if let Some(arrived) = self.settle(side, raw) {
                 burst.push(arrived);
             }
         }
         Some(side)
     }
 
-    fn send(&mut self, side: Side, frame: Held<Mbuf<'eal>>) {
-        self.lines[index(side)].send(frame);
+    fn send(&mut self, side: Side, mut frame: Held<Mbuf<'eal>>) {
+        if self.address(&mut frame) {
+            self.line(side).send(frame);
+        }
     }
 
     fn send_kept(&mut self, side: Side, frame: &mut Held<Mbuf<'eal>>) {
-        let buffer = frame.buffer.share();
-        self.lines[index(side)].send(Held { buffer, start: frame.start, len: frame.len });
+        if self.address(frame) {
+            let buffer = frame.buffer.share();
+            self.line(side).send(Held { buffer, start: frame.start, len: frame.len });
+        }
     }
 
     fn send_bytes(&mut self, side: Side, frame: &[u8]) {
         let Some((mut buffer, start)) = self.pool.alloc() else {
-            self.lines[index(side)].counters.pool_exhausted += 1;
+            self.line(side).counters.pool_exhausted += 1;
             return;
         };
         let Some(place) = buffer.bytes_mut().get_mut(start..start + frame.len()) else { return };
         place.copy_from_slice(frame);
-        self.lines[index(side)].send(Held { buffer, start, len: frame.len() });
+        self.send(side, Held { buffer, start, len: frame.len() });
     }
 
     fn make_exclusive(&mut self, held: &mut Held<Mbuf<'eal>>) -> bool {
@@ -181,8 +269,12 @@ impl<'eal> Driver for Dpdk<'eal> {
         self.lines.iter_mut().for_each(Line::flush);
     }
 
+    /// Of a port that both sides share, what it did stands with the clients' side.
     fn counters(&mut self, side: Side) -> (PortCounters, u64) {
-        let line = &self.lines[index(side)];
+        if self.stick.is_some() && side == Side::Server {
+            return (PortCounters::default(), 0);
+        }
+        let line = self.line(side);
         (line.counters, line.port.missed())
     }
 }

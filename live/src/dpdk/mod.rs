@@ -7,13 +7,16 @@
 //!
 //! All `unsafe` of the program is in this folder.
 
+mod devices;
 mod driver;
 mod eal;
 mod error;
 mod mbuf;
 mod port;
+mod stick;
 
-pub use driver::{Dpdk, PacketClock};
+pub use devices::with_defaults;
+pub use driver::{Dpdk, DpdkPlan, PacketClock};
 pub use eal::Eal;
 pub use error::DpdkError;
 pub use mbuf::{Mbuf, Pool};
