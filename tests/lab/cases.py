@@ -119,7 +119,8 @@ def ping(lab):
     """Traffic that is no RDMA at all: ARP and ICMP, also in fragments. Nothing repeats it."""
     if lab.loss:
         return {"skipped": "frames are lost"}
-    for size in (56, 4000):
+    sizes = (56, 1400) if lab.options.no_fragments else (56, 4000)
+    for size in sizes:
         status, output = lab.clients[0].run(f"ping -c 5 -i 0.2 -s {size} {lab.server.address}")
         if status or "5 packets received" not in output:
             raise Failure(output)

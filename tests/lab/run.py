@@ -86,6 +86,11 @@ def arguments():
         default=[],
         help="fail unless the middlebox counted this in some test (may be given several times)",
     )
+    parser.add_argument(
+        "--no-fragments",
+        action="store_true",
+        help="no ping of several fragments: DPDK's net_af_packet joins them, too long to be sent",
+    )
     parser.add_argument("--mtu", type=int, default=1500, help="of all interfaces (1500)")
     parser.add_argument(
         "--accelerator",
