@@ -7,8 +7,8 @@
 //! ```
 //!
 //! [`host`] is the loop, and reads as the simulator's: a burst in, the engine, actions out in
-//! their order. It is generic over the [`driver`], which owns ports and buffers: [`copying`] is that
-//! of packet sockets ([`packet`]).
+//! their order. It is generic over the [`driver`], which owns ports and buffers: [`copying`] is
+//! that of packet sockets ([`packet`]).
 //!
 //! Operators do not reach into the loop. [`control`] and [`metrics`] are threads that send it
 //! letters, and it answers with copies; [`ctl`] is the command at the other end of the socket.
