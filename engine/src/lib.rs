@@ -30,6 +30,7 @@ pub mod wire;
 
 mod adopt;
 mod config;
+mod connections_report;
 mod contents;
 mod counters;
 mod engine;
@@ -45,6 +46,7 @@ mod switch;
 mod time;
 
 pub use config::{Config, ConfigError};
+pub use connections_report::{ConnectionReport, ConnectionState};
 pub use counters::{Counters, DeclineReason, DropReason, GeneratedKind, KeptReason, Tally};
 pub use engine::{BURST_MAX, BuildError, Engine, Letter, ServerQpReport};
 pub use frame::{Frame, HEADROOM, Side, Token};

@@ -20,6 +20,12 @@ impl Engine {
         self.choices
     }
 
+    /// The most that the engine was built for.
+    #[must_use]
+    pub fn most(&self) -> Choices {
+        self.policy.choices()
+    }
+
     /// Switches to another policy, as far as policies may change: to less than what the engine was
     /// built for, and back. READs that are accepted from now on are mapped so, and what is bound
     /// from now on is steered and replaced so. What was accepted or bound before stays what it is.

@@ -1,14 +1,18 @@
-//! The command line: exit status 0 for a clean stop, 2 for a wrong use, file or interface.
+//! The command line: exit status 0 for a clean stop, 2 for a wrong use, file or interface. Of `ctl`
+//! also 1: refused.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use nix::sys::stat::{Mode, umask};
 
 use crate::config::Settings;
+use crate::ctl::{self, CtlArgs};
+use crate::log;
 use crate::report::Report;
 use crate::run::Run;
 
@@ -16,32 +20,43 @@ use crate::run::Run;
 ///
 /// Runs until SIGINT or SIGTERM, then prints what it has counted as one JSON document on standard
 /// output; the names are those of `qpmux replay --json`. SIGHUP has it read the configuration again
-/// and switch to the policy there: see [policy.most] in live/README.md.
+/// and switch to the policy there: see [policy.most] in live/README.md. While connections are
+/// translated, which would break, it stops at a second signal only: see [control] there.
 #[derive(Parser)]
 #[command(name = "qpmux-live", version)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Example:\n  qpmux-live --config live.toml\n\nwith live.toml:\n  \
     [client]\n  interface = \"eth1\"\n\n  [server]\n  interface = \"eth2\"\n\n\
     Exit status: 0 clean stop, 2 wrong use, configuration or interface.\n\
     Logs go to standard error: set QPMUX_LOG=debug for more.")]
 struct Args {
     /// Configuration: the two interfaces, what the engine does, limits.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
     /// Only say whether the configuration can be used.
     #[arg(long)]
     check: bool,
     /// Stop when nothing has come in for so many milliseconds.
     #[arg(long, value_name = "MS")]
     until_idle: Option<u64>,
+    #[command(subcommand)]
+    command: Option<Subcommand>,
+}
+
+#[derive(clap::Subcommand)]
+enum Subcommand {
+    Ctl(CtlArgs),
 }
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("QPMUX_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let ran = match (&args.command, &args.config) {
+        (Some(Subcommand::Ctl(args)), _) => return ctl::run(args),
+        (None, config) => run(&args, config.as_deref().unwrap_or(Path::new(""))),
+    };
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("qpmux-live: {error:#}");
@@ -50,16 +65,19 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
-    let named = || args.config.display().to_string();
-    let settings = Settings::load(&args.config).with_context(named)?;
+fn run(args: &Args, config: &Path) -> anyhow::Result<()> {
+    let named = || config.display().to_string();
+    let settings = Settings::load(config).with_context(named)?;
     let engine = settings.engine().with_context(named)?;
     if args.check {
-        println!("{}: good", args.config.display());
+        println!("{}: good", config.display());
         return Ok(());
     }
+    log::start(settings.log.format);
+    // Captures have in them what clients write and read.
+    umask(Mode::from_bits_truncate(0o077));
     let until_idle = args.until_idle.map(Duration::from_millis);
-    let run = Run { settings: &settings, path: &args.config, until_idle };
+    let run = Run { settings: &settings, path: config, until_idle };
     print(&run.run(engine)?)
 }
 

@@ -8,6 +8,7 @@ use qpmux_engine::policy::{Choices, SwitchError};
 use qpmux_engine::{Action, BURST_MAX, Engine, Frame, Nanos, Out, Side, Token};
 use tracing::warn;
 
+use crate::beside::Beside;
 use crate::driver::{Burst, Driver, PortCounters, index};
 use crate::tokens::{Life, Tokens};
 
@@ -28,6 +29,8 @@ pub struct Host<D: Driver> {
     /// When the last frame came in, if frames tell.
     told: Option<Nanos>,
     stalled: u64,
+    /// What frames are shown to that are not, or not only, the engine's.
+    beside: Beside,
 }
 
 /// What a call hands to the engine.
@@ -50,12 +53,14 @@ impl<D: Driver> Host<D> {
             shed: [0; 2],
             told: None,
             stalled: 0,
+            beside: Beside::default(),
         }
     }
 
     /// Takes a round of bursts in, and acts on a deadline that has passed. Whether anything came
     /// in. Where frames tell the time, `now` does not count once one has.
     pub fn turn(&mut self, now: Nanos) -> bool {
+        self.beside.begin(now);
         let mut burst = Burst::new();
         let mut any = false;
         while let Some(side) = self.driver.receive(&mut burst) {
@@ -70,6 +75,7 @@ impl<D: Driver> Host<D> {
         // Those for which there was no buffer before.
         self.answer_recalls(self.told.unwrap_or(now));
         self.driver.flush();
+        self.beside.end();
         any
     }
 
@@ -81,6 +87,7 @@ impl<D: Driver> Host<D> {
             self.expire(now);
         }
         self.driver.flush();
+        self.beside.end();
     }
 
     /// The next deadline, if there is one.
@@ -95,6 +102,16 @@ impl<D: Driver> Host<D> {
     /// See [`SwitchError`]; then nothing has changed.
     pub fn switch(&mut self, to: Choices) -> Result<(), SwitchError> {
         self.engine.switch(to)
+    }
+
+    /// Keeps connections from going over into translation, or lets them again.
+    pub fn hold_flips(&mut self, now: Nanos, hold: bool) {
+        self.engine.hold_flips(now, hold);
+    }
+
+    /// What frames are shown to that are not, or not only, the engine's.
+    pub fn beside(&mut self) -> &mut Beside {
+        &mut self.beside
     }
 
     /// The engine.
@@ -135,6 +152,7 @@ impl<D: Driver> Host<D> {
         debug_assert!(told.is_none() || burst.len() == 1, "a burst that tells several times");
         if let Some(time) = told {
             self.expire_before(time);
+            self.beside.at(time);
         }
         let tokens = self.admit(side, burst);
         if !tokens.is_empty() {
@@ -166,6 +184,11 @@ impl<D: Driver> Host<D> {
         let reserve = if side == Side::Client { RESERVE } else { 0 };
         let mut tokens = ArrayVec::new();
         for arrived in burst.drain(..) {
+            if !self.beside.came_in(side, arrived.held.frame()) {
+                self.beside.goes_out(side.opposite(), arrived.held.frame());
+                self.driver.send(side.opposite(), arrived.held);
+                continue;
+            }
             if self.tokens.free() > reserve {
                 match self.tokens.offer(side, arrived.held) {
                     Ok(token) => tokens.push(token),
@@ -282,7 +305,9 @@ impl<D: Driver> Host<D> {
                     }
                 }
                 Action::Generated(index, side) => {
-                    self.driver.send_bytes(side, self.out.generated(index));
+                    let frame = self.out.generated(index);
+                    self.beside.goes_out(side, frame);
+                    self.driver.send_bytes(side, frame);
                 }
                 // Nothing keeps a log here, and the engine is told so.
                 Action::Record(_) => debug_assert!(false, "a record nobody asked for"),
@@ -298,12 +323,14 @@ impl<D: Driver> Host<D> {
 
     fn forward(&mut self, token: Token, side: Side) {
         if let Some(held) = self.tokens.give_up(token, Life::Offered) {
+            self.beside.goes_out(side, held.frame());
             self.driver.send(side, held);
         }
     }
 
     fn send_kept(&mut self, token: Token, side: Side) {
         if let Some(held) = self.tokens.get_mut(token) {
+            self.beside.goes_out(side, held.frame());
             self.driver.send_kept(side, held);
         }
     }

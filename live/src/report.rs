@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use qpmux_engine::{Nanos, Side};
+use qpmux_engine::{ClientId, ConnectionState, Nanos, Side};
 use serde::Serialize;
 
 use crate::driver::{Driver, PortCounters};
@@ -11,7 +11,7 @@ use crate::host::Host;
 type Named = BTreeMap<&'static str, u64>;
 
 /// The counters of a run.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The engine's single numbers.
     #[serde(flatten)]
@@ -28,8 +28,12 @@ pub struct Report {
     pub server_qps_used: usize,
     /// Those of them that carried requests of others than their owner.
     pub server_qps_hosting: usize,
+    /// Connections, by how far they are.
+    pub connections: Named,
     /// What is still open.
     pub open: Open,
+    /// Frames that the engine has not seen, because they are of no configured server.
+    pub passed_not_ours: u64,
     /// The two interfaces.
     pub ports: Ports,
     /// Contradictions between engine and host: defects.
@@ -39,7 +43,7 @@ pub struct Report {
 }
 
 /// What is open: nothing at rest.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Open {
     /// Buffers that the engine keeps.
     pub buffers: usize,
@@ -50,7 +54,7 @@ pub struct Open {
 }
 
 /// Both interfaces.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Ports {
     /// Towards the clients.
     pub client: PortReport,
@@ -59,7 +63,7 @@ pub struct Ports {
 }
 
 /// One interface.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PortReport {
     /// What it did.
     #[serde(flatten)]
@@ -76,7 +80,13 @@ impl Report {
             PortReport { counters, receive_missed }
         };
         let ports = Ports { client: port(Side::Client), server: port(Side::Server) };
+        let passed_not_ours = host.beside().passed_not_ours();
         let engine = host.engine();
+        let mut connections: Named =
+            ConnectionState::ALL.iter().map(|state| (state.name(), 0)).collect();
+        for connection in engine.connections(ClientId(0)) {
+            *connections.entry(connection.state.name()).or_default() += 1;
+        }
         let counters = engine.counters();
         let (client_requests, server_requests) = engine.open_requests();
         Report {
@@ -87,6 +97,8 @@ impl Report {
             drops: counters.drops_by_name().collect(),
             server_qps_used: engine.server_qps().filter(|qp| qp.carried).count(),
             server_qps_hosting: engine.server_qps().filter(|qp| qp.hosted).count(),
+            connections,
+            passed_not_ours,
             open: Open { buffers: host.kept(), client_requests, server_requests },
             ports,
             broken: host.broken(),

@@ -9,9 +9,11 @@ use qpmux_engine::{Engine, Nanos};
 use tracing::info;
 
 use crate::config::{Places, Settings};
+use crate::control::desk::{Desk, Onward};
 use crate::copying::Copying;
 use crate::driver::Driver;
 use crate::host::Host;
+use crate::operations::Operations;
 use crate::packet::PacketPort;
 use crate::reload::reload;
 use crate::report::Report;
@@ -35,23 +37,25 @@ impl Run<'_> {
     /// What the operating system or DPDK refuses.
     pub fn run(&self, engine: Engine) -> anyhow::Result<Report> {
         let waiter = Waiter::new().context("cannot wait for signals")?;
+        // Its threads end when this does.
+        let (_operations, mut desk) = Operations::start(self.settings, waiter.bell())?;
         let (floor, cap) = self.settings.server_timeouts();
         let frames = self.settings.frames();
         match self.settings.places()? {
             Places::Interfaces(client, server) => {
                 info!("clients on {client}, servers on {server}, {frames} buffers");
                 info!("server timeouts: adaptive between {floor:?} and {cap:?}");
-                self.on_interfaces(engine, &waiter, [client, server])
+                self.on_interfaces(engine, &waiter, &mut desk, [client, server])
             }
             Places::Ports(client, server) => {
                 info!("clients on port {client}, servers on port {server}, {frames} buffers");
                 info!("server timeouts: adaptive between {floor:?} and {cap:?}");
-                self.on_ports(engine, &waiter, &[client, server])
+                self.on_ports(engine, &waiter, &mut desk, &[client, server])
             }
             Places::OnePort(port) => {
                 info!("clients and servers on port {port}, {frames} buffers");
                 info!("server timeouts: adaptive between {floor:?} and {cap:?}");
-                self.on_ports(engine, &waiter, &[port])
+                self.on_ports(engine, &waiter, &mut desk, &[port])
             }
         }
     }
@@ -60,6 +64,7 @@ impl Run<'_> {
         &self,
         engine: Engine,
         waiter: &Waiter,
+        desk: &mut Desk,
         names: [&str; 2],
     ) -> anyhow::Result<Report> {
         let settings = self.settings;
@@ -71,6 +76,7 @@ impl Run<'_> {
         let frames = settings.frames();
         let driver = Copying::new(client, server, frames, settings.frame_len_max());
         let mut host = Host::new(engine, driver, frames);
+        host.beside().set_servers(settings.servers.clone());
         let clock = Instant::now();
         let mut idle = Idle::new(self.until_idle);
         loop {
@@ -79,14 +85,15 @@ impl Run<'_> {
             let at_most = at_most.into_iter().chain(self.until_idle).min();
             let ports = host.driver().ports().each_ref().map(AsFd::as_fd);
             let wake = waiter.wait(&ports, at_most).context("cannot wait for frames")?;
-            if self.heeds(wake, &mut host) || idle.is_over(host.turn(time(clock))) {
+            let now = time(clock);
+            if self.heeds(wake, &mut host, desk, now) || idle.is_over(host.turn(now)) {
                 return Ok(Report::of(&mut host, time(clock)));
             }
         }
     }
 
     #[cfg(not(feature = "dpdk"))]
-    fn on_ports(&self, _: Engine, _: &Waiter, _: &[&str]) -> anyhow::Result<Report> {
+    fn on_ports(&self, _: Engine, _: &Waiter, _: &mut Desk, _: &[&str]) -> anyhow::Result<Report> {
         anyhow::bail!(
             "this program was built without DPDK: name interfaces instead of ports, or build with \
              --features dpdk"
@@ -98,6 +105,7 @@ impl Run<'_> {
         &self,
         engine: Engine,
         waiter: &Waiter,
+        desk: &mut Desk,
         devices: &[&str],
     ) -> anyhow::Result<Report> {
         use crate::dpdk::{Dpdk, DpdkPlan, Eal, PacketClock, PortPlan, with_defaults};
@@ -121,15 +129,17 @@ impl Run<'_> {
         };
         let driver = Dpdk::open(&eal, &plan)?;
         let mut host = Host::new(engine, driver, settings.frames());
-        self.poll(&mut host, waiter, Duration::from_micros(dpdk.idle_sleep_us.into()))
+        host.beside().set_servers(settings.servers.clone());
+        self.poll(&mut host, waiter, desk, Duration::from_micros(dpdk.idle_sleep_us.into()))
     }
 
-    /// Turns without waiting, and looks at signals now and then.
+    /// Turns without waiting, and looks at signals and letters now and then.
     #[cfg_attr(not(feature = "dpdk"), expect(dead_code, reason = "for ports that are polled"))]
     fn poll<D: Driver>(
         &self,
         host: &mut Host<D>,
         waiter: &Waiter,
+        desk: &mut Desk,
         idle_sleep: Duration,
     ) -> anyhow::Result<Report> {
         let clock = Instant::now();
@@ -144,7 +154,7 @@ impl Run<'_> {
             }
             let at_most = if tired { idle_sleep } else { Duration::ZERO };
             let wake = waiter.wait(&[], Some(at_most)).context("cannot wait for signals")?;
-            if self.heeds(wake, host) || idle.is_over(any) {
+            if self.heeds(wake, host, desk, time(clock)) || idle.is_over(any) {
                 break;
             }
         }
@@ -154,19 +164,23 @@ impl Run<'_> {
         Ok(Report::of(host, time(clock)))
     }
 
-    /// Whether it is asked to stop.
-    fn heeds<D: Driver>(&self, wake: Wake, host: &mut Host<D>) -> bool {
-        match wake {
-            Wake::Work => false,
+    /// Whether it is asked to stop, and does.
+    fn heeds<D: Driver>(
+        &self,
+        wake: Wake,
+        host: &mut Host<D>,
+        desk: &mut Desk,
+        now: Nanos,
+    ) -> bool {
+        let onward = match wake {
+            Wake::Work => Onward::Continue,
             Wake::Reload => {
                 reload(host, self.settings, self.path);
-                false
+                Onward::Continue
             }
-            Wake::Stop(signal) => {
-                info!("{signal}: stopping");
-                true
-            }
-        }
+            Wake::Stop(signal) => desk.on_signal(host, now, signal),
+        };
+        onward == Onward::Stop || desk.attend(host, now) == Onward::Stop
     }
 }
 

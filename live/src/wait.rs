@@ -1,4 +1,4 @@
-//! Waiting: for a frame, for a deadline, for a signal.
+//! Waiting: for a frame, for a deadline, for a signal, for a letter.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,17 +10,20 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 
+use crate::control::mail::Bell;
+
 /// SIGINT, SIGTERM and SIGHUP as something to wait for, so that none comes between two looks at a
 /// flag.
 #[derive(Debug)]
 pub struct Waiter {
     signals: SignalFd,
+    bell: Bell,
 }
 
 /// Why the wait is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wake {
-    /// A frame may wait, or the time has passed.
+    /// A frame or a letter may wait, or the time has passed.
     Work,
     /// The configuration is to be read again.
     Reload,
@@ -37,19 +40,30 @@ impl Waiter {
         let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
         signals.thread_block()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        Ok(Waiter { signals: SignalFd::with_flags(&signals, flags)? })
+        Ok(Waiter { signals: SignalFd::with_flags(&signals, flags)?, bell: Bell::new()? })
     }
 
-    /// Waits until a port has a frame, `at_most` has passed (`None`: for ever), or a signal.
+    /// What ends the wait if it rings: for who writes letters to the loop.
+    #[must_use]
+    pub fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
+
+    /// Waits until a port has a frame, `at_most` has passed (`None`: for ever), the bell rings, or
+    /// a signal comes.
     ///
     /// # Errors
     /// What the operating system says.
     pub fn wait(&self, ports: &[BorrowedFd<'_>], at_most: Option<Duration>) -> io::Result<Wake> {
-        let files = ports.iter().copied().chain([self.signals.as_fd()]);
+        let files = ports.iter().copied().chain([self.signals.as_fd(), self.bell.as_fd()]);
         let mut files: Vec<_> = files.map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
         match ppoll(&mut files, at_most.map(TimeSpec::from_duration), None) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
+        }
+        if files.last().is_some_and(|bell| bell.any() == Some(true)) {
+            // Before the letters are read: who writes another one then rings again.
+            self.bell.hear();
         }
         let told = self.signals.read_signal()?.map(|signal| signal.ssi_signo as i32);
         let signal = told.and_then(|number| Signal::try_from(number).ok());

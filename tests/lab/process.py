@@ -34,10 +34,16 @@ def start(command, log, **options):
     return process
 
 
-def stop(process, number=signal.SIGTERM, patience=5):
-    """Asks a process to end, then makes it. Returns its exit status."""
+def stop(process, number=signal.SIGTERM, patience=5, again=None):
+    """Asks a process to end, once more after `again` seconds, then makes it. Returns its exit
+    status."""
     if process.poll() is None:
         process.send_signal(number)
+        if again is not None:
+            try:
+                process.wait(again)
+            except subprocess.TimeoutExpired:
+                process.send_signal(number)
         try:
             process.wait(patience)
         except subprocess.TimeoutExpired:

@@ -113,7 +113,8 @@ class Middlebox:
         """Ends it. Returns its counters, and what is wrong with its end."""
         if self.process.poll() is not None:
             return {}, [f"the middlebox ended by itself ({self.process.returncode})"]
-        status = process.stop(self.process, signal.SIGTERM, patience=10)
+        # Translated connections are open and will break, which the second signal means.
+        status = process.stop(self.process, signal.SIGTERM, patience=10, again=0.3)
         wrong = [f"the middlebox ended with status {status}"] if status else []
         try:
             with open(self.out, encoding="utf-8") as file:

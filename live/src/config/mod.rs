@@ -12,11 +12,13 @@ use serde::Deserialize;
 
 use crate::subnets::Subnets;
 
+mod operations;
 mod policy;
 mod ports;
 mod reload;
 
-pub use policy::PolicySettings;
+pub use operations::{ControlSettings, LogFormat, LogSettings, MetricsSettings, StopRule, Version};
+pub use policy::{Atomics, Map, PolicySettings, Steer};
 pub use ports::{ClockSettings, DpdkSettings, Neighbour, Places, PortSettings};
 pub use reload::Reload;
 
@@ -62,6 +64,9 @@ pub enum ConfigError {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// The format of the file.
+    #[serde(default)]
+    pub version: Version,
     /// Connections to other servers than these pass, and are not looked at; none: all are meant.
     #[serde(default)]
     pub servers: Subnets,
@@ -92,6 +97,15 @@ pub struct Settings {
     /// Which time it is.
     #[serde(default)]
     pub clock: ClockSettings,
+    /// How the running program is asked.
+    #[serde(default)]
+    pub control: ControlSettings,
+    /// Where Prometheus finds what is counted.
+    #[serde(default)]
+    pub metrics: MetricsSettings,
+    /// What the log looks like.
+    #[serde(default)]
+    pub log: LogSettings,
 }
 
 /// A range of a server's memory that all its queue pairs, of one protection domain, may reach.
@@ -276,6 +290,13 @@ impl Settings {
             let expected = "in one [[server_memory]] only";
             return wrong_value("server_memory.server", &twice[0], expected);
         }
+        let regions = self.region.iter().map(|each| ("region.server", each.server));
+        let memories = servers.iter().map(|server| ("server_memory.server", *server));
+        let learnt = |server: IpAddr| self.servers.is_empty() || self.servers.contain(server);
+        if let Some((key, server)) = regions.chain(memories).find(|(_, server)| !learnt(*server)) {
+            return wrong_value(key, &server, "one of servers: others are not learnt");
+        }
+        self.control.check()?;
         self.policy.check(limits, self.region.len())
     }
 

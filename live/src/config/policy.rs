@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use qpmux_engine::policy::{self, Choices, Policy, PolicyError, SwitchError, TrustBy};
 use qpmux_workloads::load_profile;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, Limits, wrong_value};
 
@@ -56,11 +56,14 @@ struct Most {
 }
 
 /// As `--map` of `qpmux replay`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
-enum Map {
+pub enum Map {
+    /// Nothing is mapped, and everything passes.
     None,
+    /// WRITEs with a key, and what goes with them.
     Writes,
+    /// READs as well.
     All,
 }
 
@@ -93,19 +96,24 @@ enum Order {
 }
 
 /// As `--steer` of `qpmux replay`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
-enum Steer {
+pub enum Steer {
+    /// Nothing is steered.
     None,
+    /// Appends to superseded versions.
     Writes,
+    /// READs of them as well.
     All,
 }
 
 /// As `--atomics` of `qpmux replay`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
-enum Atomics {
+pub enum Atomics {
+    /// They stay atomics.
     Keep,
+    /// WRITEs go in their place where the word is known.
     Replace,
 }
 

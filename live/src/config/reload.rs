@@ -11,8 +11,8 @@ use super::{ConfigError, Settings};
 pub struct Reload {
     /// What the engine is to do from now on.
     pub choices: Choices,
-    /// Tables that differ from what the engine was started with, apart from these choices: they
-    /// count when it is started again.
+    /// Tables and lists that differ from what the engine was started with, apart from these
+    /// choices: they count when it is started again.
     pub restart: Vec<&'static str>,
 }
 
@@ -27,7 +27,7 @@ impl Settings {
         Ok(Reload { choices: new.policy.choices(), restart: self.differ(&new) })
     }
 
-    /// Tables that differ.
+    /// Tables and lists that differ.
     fn differ(&self, new: &Settings) -> Vec<&'static str> {
         let policy = new.policy.with_choices_of(&self.policy);
         let tables = [
@@ -42,6 +42,9 @@ impl Settings {
             ("limits", self.limits == new.limits),
             ("dpdk", self.dpdk == new.dpdk),
             ("clock", self.clock == new.clock),
+            ("control", self.control == new.control),
+            ("metrics", self.metrics == new.metrics),
+            ("log", self.log == new.log),
         ];
         tables.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }

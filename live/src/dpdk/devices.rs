@@ -29,7 +29,8 @@ mod tests {
     fn packet_sockets_get_frames_of_the_configured_length() {
         let told = with_defaults("net_af_packet0,iface=eth1", 9_216);
         assert_eq!(told, "net_af_packet0,iface=eth1,framesz=9296,blocksz=12288");
-        for asked in ["net_af_packet0,iface=eth1,framesz=2048", "net_pcap0,rx_pcap=a", "0000:03:00.0"]
+        for asked in
+            ["net_af_packet0,iface=eth1,framesz=2048", "net_pcap0,rx_pcap=a", "0000:03:00.0"]
         {
             assert_eq!(with_defaults(asked, 9_216), asked);
         }

@@ -1,6 +1,9 @@
 //! What a configuration may say.
 
-use crate::config::Settings;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::config::{LogFormat, Settings, StopRule};
 
 pub(super) const PORTS: &str = "[client]\ninterface = 'eth1'\n[server]\ninterface = 'eth2'\n";
 
@@ -105,7 +108,7 @@ fn what_is_unknown_is_refused_with_its_line() {
         let error = refused(&format!("[policy]\nserver_qps = {qps}\n"));
         assert!(error.contains("line 6") && error.contains("from 1 on"), "{error}");
     }
-    assert!(refused("[metrics]\n").contains("line 5"));
+    assert!(refused("[metric]\n").contains("line 5"));
     let error = Settings::parse("[client]\ninterface = 'a'\n").unwrap_err().to_string();
     assert!(error.contains("server"), "{error}");
 }
@@ -120,4 +123,64 @@ fn values_are_checked_before_the_start() {
     assert!(refused("[limits]\nsocket_buffer_bytes = 1\n").contains("65,536"));
     assert!(refused("[limits]\natomic_results = 0\n").contains("atomic_results is 0"));
     assert!(refused("[policy]\nprofile = 'no-such'\n").contains("not built in"));
+}
+
+/// Settings with these lines above the tables.
+fn above(lines: &str) -> Result<Settings, String> {
+    Settings::parse(&format!("{lines}\n{PORTS}")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn there_is_one_version() {
+    assert_eq!(above("version = 1").unwrap(), with("").unwrap());
+    for other in ["0", "2", "4294967295"] {
+        let error = above(&format!("version = {other}")).unwrap_err();
+        let words = format!("version is {other}, must be 1: this program reads no other format");
+        assert!(error.contains("line 1") && error.contains(&words), "{error}");
+    }
+    assert!(above("version = 'one'").unwrap_err().contains("line 1"));
+}
+
+#[test]
+fn servers_are_named_by_subnet() {
+    let some = above("servers = [\"192.0.2.0/24\", \"2001:db8::/32\"]").unwrap().servers;
+    assert!(some.contain("192.0.2.7".parse().unwrap()));
+    assert!(!some.contain("192.0.3.7".parse().unwrap()));
+    assert!(above("servers = []").unwrap().servers.is_empty());
+    let memory = "[[server_memory]]\nserver = '10.0.0.1'\nbyte_order = 'big'\n";
+    let named = |servers: &str| {
+        Settings::parse(&format!("servers = ['{servers}']\n{PORTS}{memory}"))
+            .map_err(|error| error.to_string())
+    };
+    named("10.0.0.0/24").unwrap();
+    let error = named("10.0.1.0/24").unwrap_err();
+    assert!(error.starts_with("server_memory.server is 10.0.0.1, must be one of"), "{error}");
+    let error = above("servers = [\"192.0.2.0/24\", \"192.0.2.1/24\"]").unwrap_err();
+    assert!(error.contains("line 1") && error.contains("behind its prefix"), "{error}");
+}
+
+#[test]
+fn operations_are_configured() {
+    let plain = with("").unwrap();
+    assert_eq!((plain.control.socket, plain.control.stop), (None, StopRule::Ask));
+    assert_eq!(plain.log.format, LogFormat::Text);
+    assert_eq!(plain.metrics.listen(), Some(SocketAddr::from(([127, 0, 0, 1], 9_477))));
+    assert!(!plain.metrics.is_named());
+    let full = with(
+        "[control]\nsocket = '/run/qpmux-live/control'\nstop = 'force'\n\
+        [metrics]\nlisten = '[::1]:9000'\n[log]\nformat = 'json'\n",
+    )
+    .unwrap();
+    assert_eq!(full.control.socket.as_deref(), Some(Path::new("/run/qpmux-live/control")));
+    assert_eq!((full.control.stop, full.log.format), (StopRule::Force, LogFormat::Json));
+    assert_eq!(full.metrics.listen(), Some("[::1]:9000".parse().unwrap()));
+    assert!(full.metrics.is_named());
+    assert_eq!(with("[metrics]\nlisten = 'off'\n").unwrap().metrics.listen(), None);
+    let refused = |rest: &str| with(rest).unwrap_err();
+    assert!(refused("[control]\nsocket = 'control'\n").contains("an absolute path"));
+    let long = format!("[control]\nsocket = '/{}'\n", "x".repeat(107));
+    assert!(refused(&long).contains("at most 107 bytes"));
+    assert!(refused("[control]\nstop = 'never'\n").contains("`ask` or `force`"));
+    assert!(refused("[metrics]\nlisten = 'localhost'\n").contains("an address with a port"));
+    assert!(refused("[log]\nformat = 'xml'\n").contains("`text` or `json`"));
 }

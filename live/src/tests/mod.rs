@@ -2,6 +2,9 @@
 
 mod config;
 mod configured;
+mod hostile;
+mod metrics;
+mod operations;
 mod passing;
 mod reload;
 mod translated;

@@ -86,6 +86,10 @@ fn what_else_has_changed_needs_a_restart() {
     assert_eq!(bench.restart(), ["network"]);
     bench.reloaded(START);
     assert_eq!(bench.restart(), ["policy"]);
+    let operations =
+        "[control]\nstop = 'force'\n[metrics]\nlisten = 'off'\n[log]\nformat = 'json'\n";
+    bench.reloaded(&format!("{START}{MOST}{operations}"));
+    assert_eq!(bench.restart(), ["control", "metrics", "log"]);
 }
 
 #[test]

@@ -1,0 +1,192 @@
+//! Letters to the packet loop, and its replies. The sender of a letter waits, the loop never.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use qpmux_engine::policy::{Choices, SwitchError};
+use qpmux_engine::{ClientId, ConnectionReport};
+
+use super::capture::Tap;
+use crate::config;
+use crate::report::Report;
+
+/// Letters that may wait: they are all read in one turn.
+pub(super) const LETTERS_MAX: usize = 8;
+/// How long a sender waits for the reply.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Connections in one reply: the loop is not kept for longer.
+pub const PAGE: usize = 256;
+
+/// What the loop is asked.
+#[derive(Debug)]
+pub enum Question {
+    /// What was counted.
+    Report,
+    /// What the engine does.
+    Policy,
+    /// To do something else; what is not named stays.
+    Switch {
+        /// Which requests are mapped.
+        map: Option<config::Map>,
+        /// Which are steered.
+        steer: Option<config::Steer>,
+        /// Whether atomics are replaced.
+        atomics: Option<config::Atomics>,
+    },
+    /// At most [`PAGE`] connections, from this one on.
+    Connections(ClientId),
+    /// Whether connections are to be kept from translation; `None` leaves it as it is.
+    Drain(Option<bool>),
+    /// To stop, and whether also if connections break.
+    Stop {
+        /// Also if connections break.
+        force: bool,
+    },
+    /// To copy frames, or to end that.
+    Capture(Option<Box<Tap>>),
+}
+
+impl Question {
+    /// How long its sender is quiet before the letter: the loop is not to be busy with letters.
+    fn pace(&self) -> Duration {
+        let ms = match self {
+            // They look at every connection.
+            Question::Report | Question::Drain(_) | Question::Stop { .. } => 50,
+            Question::Policy | Question::Switch { .. } | Question::Connections(_) => 2,
+            Question::Capture(_) => 10,
+        };
+        Duration::from_millis(ms)
+    }
+}
+
+/// What the loop says.
+#[derive(Debug)]
+pub enum Reply {
+    /// What was counted.
+    Report(Box<Report>),
+    /// What the engine does, and the most that it was built for.
+    Policy(Choices, Choices),
+    /// It was not switched.
+    NotSwitched(SwitchError),
+    /// Connections.
+    Connections(Vec<ConnectionReport>),
+    /// Whether connections are kept from translation, and how many are translated.
+    Drain(bool, usize),
+    /// Whether it stops, and how many connections that breaks or would break.
+    Stop(bool, usize),
+    /// It copies, or does no longer.
+    Capture,
+}
+
+/// A question, and where its reply goes.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) question: Question,
+    pub(super) reply: SyncSender<Reply>,
+}
+
+/// What wakes the loop when it sleeps.
+#[derive(Clone, Debug)]
+pub struct Bell(Arc<EventFd>);
+
+impl Bell {
+    /// A bell.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn new() -> io::Result<Bell> {
+        let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+        Ok(Bell(Arc::new(EventFd::from_value_and_flags(0, flags)?)))
+    }
+
+    /// It rings until it is heard.
+    pub fn ring(&self) {
+        // It cannot ring louder than it does.
+        let _ = self.0.write(1);
+    }
+
+    /// It is silent now.
+    pub fn hear(&self) {
+        let _ = self.0.read();
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The loop's box.
+#[derive(Debug)]
+pub struct Mailbox {
+    letters: Receiver<Letter>,
+}
+
+impl Mailbox {
+    /// The next letter, if there is one. Costs nothing worth mentioning if there is none.
+    pub(super) fn take(&self) -> Option<Letter> {
+        self.letters.try_recv().ok()
+    }
+}
+
+/// Why there is no reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PostError {
+    /// The loop is gone.
+    #[error("the packet loop has stopped")]
+    Stopped,
+    /// It does not take letters, or does not reply.
+    #[error("the packet loop does not answer")]
+    Silent,
+}
+
+/// Where letters are sent from. Each thread has its own.
+#[derive(Debug)]
+pub struct Post {
+    letters: SyncSender<Letter>,
+    bell: Bell,
+    last: Option<Instant>,
+}
+
+impl Clone for Post {
+    fn clone(&self) -> Post {
+        Post { letters: self.letters.clone(), bell: self.bell.clone(), last: None }
+    }
+}
+
+/// A post and the box that its letters go to; `bell` rings with each of them.
+#[must_use]
+pub fn post(bell: Bell) -> (Post, Mailbox) {
+    let (send, letters) = sync_channel(LETTERS_MAX);
+    (Post { letters: send, bell, last: None }, Mailbox { letters })
+}
+
+impl Post {
+    /// Asks the loop, and waits for its reply.
+    ///
+    /// # Errors
+    /// See [`PostError`].
+    pub fn ask(&mut self, question: Question) -> Result<Reply, PostError> {
+        if let Some(last) = self.last {
+            thread::sleep(question.pace().saturating_sub(last.elapsed()));
+        }
+        let (reply, replies) = sync_channel(1);
+        self.letters.try_send(Letter { question, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => PostError::Silent,
+            TrySendError::Disconnected(_) => PostError::Stopped,
+        })?;
+        self.bell.ring();
+        let replied = replies.recv_timeout(PATIENCE).map_err(|error| match error {
+            RecvTimeoutError::Timeout => PostError::Silent,
+            RecvTimeoutError::Disconnected => PostError::Stopped,
+        });
+        self.last = Some(Instant::now());
+        replied
+    }
+}

@@ -1,0 +1,78 @@
+//! The thread that answers Prometheus.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tiny_http::{Header, Method, Request, Response, Server};
+use tracing::debug;
+
+use crate::control::mail::{Post, Question, Reply};
+
+/// The type of what is answered.
+const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The running server; it ends with this.
+pub struct MetricsServer {
+    server: Arc<Server>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl MetricsServer {
+    /// Listens, and answers from then on.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn start(listen: SocketAddr, post: Post) -> io::Result<MetricsServer> {
+        let server = Arc::new(Server::http(listen).map_err(io::Error::other)?);
+        let taken = Arc::clone(&server);
+        let mut post = post;
+        let answer = move || {
+            for request in taken.incoming_requests() {
+                if let Err(error) = answer(request, &mut post) {
+                    debug!("metrics: {error}");
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("metrics".to_owned()).spawn(answer)?;
+        Ok(MetricsServer { server, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.server.server_addr().to_ip()
+    }
+}
+
+impl Drop for MetricsServer {
+    fn drop(&mut self) {
+        self.server.unblock();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn answer(request: Request, post: &mut Post) -> io::Result<()> {
+    let path = request.url().split('?').next().unwrap_or_default();
+    if *request.method() != Method::Get {
+        return request.respond(Response::from_string("only GET\n").with_status_code(405));
+    }
+    if path != "/metrics" {
+        return request.respond(Response::from_string("see /metrics\n").with_status_code(404));
+    }
+    match post.ask(Question::Report) {
+        Ok(Reply::Report(report)) => {
+            let kind = Header::from_bytes("Content-Type", TYPE);
+            let response = Response::from_string(super::text(&report));
+            request.respond(kind.into_iter().fold(response, Response::with_header))
+        }
+        Ok(_) => request.respond(Response::from_string("").with_status_code(500)),
+        Err(error) => {
+            let text = format!("{error}\n");
+            request.respond(Response::from_string(text).with_status_code(503))
+        }
+    }
+}
