@@ -30,6 +30,8 @@ export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 readonly CARGO_DENY=0.20.2
 readonly PYARROW=26.0.1
 readonly SKIPPED=77
+# With DPDK; what is built without it is part of that. Two words.
+readonly LIVE="--features qpmux-live/dpdk"
 passed=0 failed=() skipped=() begin=$SECONDS
 
 # step NAME COMMAND..: runs a step under a heading, with its time. Status 77 means skipped.
@@ -66,6 +68,10 @@ missing_packages() {
     has cc || echo gcc
     [ -e /usr/include/stdlib.h ] || echo libc6-dev
     has git || echo git
+    has pkg-config || echo pkg-config
+    pkg-config --exists libdpdk 2>/dev/null || echo libdpdk-dev
+    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || echo libclang-dev
+    PYTHONPATH=tests/lab /usr/bin/python3 -c 'import needs; print(*needs.missing_packages())'
     has tshark || echo tshark
     has chromium || echo chromium
     [ -x /usr/sbin/munged ] || echo munge
@@ -115,13 +121,13 @@ install_arrow() {
 
 run_tests() {
     if [ "$tier" = quick ]; then
-        cargo test --locked --workspace --no-fail-fast
+        cargo test --locked --workspace $LIVE --no-fail-fast
         return
     fi
     # Examples in documentation that are marked `ignore` are not meant to run.
-    cargo test --locked --workspace --lib --bins --tests --no-fail-fast -- --include-ignored
+    cargo test --locked --workspace $LIVE --lib --bins --tests --no-fail-fast -- --include-ignored
     local status=$?
-    cargo test --locked --workspace --doc || status=1
+    cargo test --locked --workspace $LIVE --doc || status=1
     return "$status"
 }
 
@@ -148,27 +154,38 @@ target_folder() {
         /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])'
 }
 
+lab_on_dpdk() { lab --no-fragments "$@"; }
+
 lab() {
     local target
     target=$(target_folder) || return
     as_root tests/lab/run.py --suite smoke --middlebox "$target/release/qpmux-live" "$@"
 }
 
+# shellcheck disable=SC2086 # $LIVE is two words
 if [ "$tier" = lab ]; then
-    step "release build" cargo build --locked --release -p qpmux-live
+    step "release build" cargo build --locked --release -p qpmux-live --features dpdk
     step "passed untouched" lab
     step "translated" lab --config tests/lab/writes.toml --expect mapped
     step "READs mapped" lab --config tests/lab/map-all.toml --expect address_hits
     step "atomics replaced" lab --config tests/lab/replace.toml --expect replaced_atomics
+    step "DPDK: translated" lab_on_dpdk --config tests/lab/dpdk/writes.toml --expect mapped
+    step "DPDK: READs mapped" lab_on_dpdk --config tests/lab/dpdk/map-all.toml --expect address_hits
+    step "DPDK: atomics replaced" \
+        lab_on_dpdk --config tests/lab/dpdk/replace.toml --expect replaced_atomics
 else
     step "what the tests need" install_needs
     step "formatting" cargo fmt --all --check
-    step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
-    step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
-    step "release build" cargo build --locked --workspace --release
+    step "clippy" cargo clippy --locked --workspace $LIVE --all-targets -- -D warnings
+    step "documentation" \
+        env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace $LIVE --no-deps
+    step "release build" cargo build --locked --workspace $LIVE --release
     step "tests ($tier)" run_tests
     # It builds everything again, which takes longer than a quick step may.
     [ "$tier" = quick ] || step "broken rules" mutations
+    step "without DPDK" cargo check --locked --workspace
+    step "virtual machines, DPDK" \
+        lab_on_dpdk --config tests/lab/dpdk/writes.toml --expect mapped --tries 2
     step "licences, bans, sources" cargo deny check --hide-inclusion-graph licenses bans sources
     step "advisories" advisories
 fi

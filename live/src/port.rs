@@ -46,8 +46,8 @@ impl SendFailure {
 
 /// An interface that frames come in on and go out on. No call waits.
 pub trait Port {
-    /// Takes the next frame that has come in and writes it into `buffer`, with [`crate::driver::ROOM_BEFORE`]
-    /// and [`crate::driver::ROOM_AFTER`] around it.
+    /// Takes the next frame that has come in and writes it into `buffer`, with
+    /// [`crate::driver::ROOM_BEFORE`] and [`crate::driver::ROOM_AFTER`] around it.
     ///
     /// # Errors
     /// What the operating system says; the port goes on working when the cause is gone.

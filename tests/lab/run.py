@@ -91,6 +91,13 @@ def arguments():
         action="store_true",
         help="no ping of several fragments: DPDK's net_af_packet joins them, too long to be sent",
     )
+    parser.add_argument(
+        "--tries",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run a test that fails again, N times in all; each is told (1)",
+    )
     parser.add_argument("--mtu", type=int, default=1500, help="of all interfaces (1500)")
     parser.add_argument(
         "--accelerator",
@@ -237,6 +244,15 @@ def text_of(row):
     return f"{row['test']:<28} {verdict:<7} {row['seconds']:6.2f} s  {', '.join(words)}"
 
 
+def tell(row, out):
+    """Prints what a test did."""
+    print(text_of(row), file=out, flush=True)
+    for line in row["wrong"]:
+        print("    " + line.strip().replace("\n", "\n    "), file=out)
+    if "kept" in row:
+        print(f"    captures and logs: {row['kept']}", file=out, flush=True)
+
+
 def sum_of(rows, counter):
     """What the middlebox counted under this name, in all tests."""
     return sum(row["middlebox"].get(counter, 0) for row in rows)
@@ -259,12 +275,12 @@ def main():
     print(f"{machines} machines, Linux {lab.kernel}, ready in {lab.start_s:.1f} s", file=out)
     rows = []
     for case in tests:
-        rows.append(lab.run(case))
-        print(text_of(rows[-1]), file=out, flush=True)
-        for line in rows[-1]["wrong"]:
-            print("    " + line.strip().replace("\n", "\n    "), file=out)
-        if "kept" in rows[-1]:
-            print(f"    captures and logs: {rows[-1]['kept']}", file=out, flush=True)
+        for left in reversed(range(options.tries)):
+            row = lab.run(case)
+            tell(row, out)
+            if row["passed"] or not left:
+                break
+        rows.append(row)
     missed = [name for name in options.expect if not sum_of(rows, name)]
     for name in missed:
         print(f"expected: {name} is 0 in every test", file=out)

@@ -170,11 +170,9 @@ impl Settings {
                 known which frame came first";
             return wrong_value("clock.source", &"\"packets\"", expected);
         }
-        if matches!(places, Places::Interfaces(..)) {
-            if self.dpdk.is_some() {
-                let expected = "left out: interfaces do without DPDK";
-                return wrong_value("dpdk", &"there", expected);
-            }
+        if matches!(places, Places::Interfaces(..)) && self.dpdk.is_some() {
+            let expected = "left out: interfaces do without DPDK";
+            return wrong_value("dpdk", &"there", expected);
         }
         let dpdk = self.dpdk.clone().unwrap_or_default();
         for (key, found) in [

@@ -20,6 +20,10 @@ use crate::subnets::Subnets;
 /// last, so that what it has is in order.
 const WAITING_MAX: usize = 4 * BURST_MAX;
 
+/// Bytes of a buffer behind the longest frame. The ring of `net_af_packet` wants 96 less 32 of what
+/// stands in front of a frame there (see [`super::with_defaults`]).
+const POOL_ROOM_AFTER: usize = if ROOM_AFTER > 64 { ROOM_AFTER } else { 64 };
+
 /// The order of a round. Answers first: they give buffers back.
 const ROUND: [Side; 2] = [Side::Server, Side::Client];
 
@@ -81,7 +85,7 @@ impl<'eal> Dpdk<'eal> {
         };
         let ports: u32 = plan.ports.iter().map(held).sum();
         let count = plan.frames + ports + 4 * WAITING_MAX as u32;
-        let pool = Pool::new(eal, "frames", count, frame_len_max, ROOM_AFTER, -1)?;
+        let pool = Pool::new(eal, "frames", count, frame_len_max, POOL_ROOM_AFTER, -1)?;
         let line = |plan: &PortPlan| {
             let port = EthPort::open(eal, plan, &pool)?;
             Ok(Line { port, waiting: ArrayVec::new(), counters: PortCounters::default() })

@@ -5,7 +5,8 @@ use super::{frames, port, run, sample};
 #[test]
 fn all_frames_of_both_sides_pass_untouched() {
     let folder = tempfile::tempdir().unwrap();
-    let [to_client, to_server] = ["client.pcap", "server.pcap"].map(|name| folder.path().join(name));
+    let [to_client, to_server] =
+        ["client.pcap", "server.pcap"].map(|name| folder.path().join(name));
     let (client, server) = (sample("perftest-odd-sizes.pcap"), sample("rdmacm-write-send.pcap"));
     let configuration = format!(
         "[client]\nport = '{}'\n[server]\nport = '{}'",

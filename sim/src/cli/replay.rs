@@ -22,10 +22,10 @@ use crate::replay::{self, Latency, Losses, ReplayReport, Setup, replay_captured,
     after_help = "Example:\n  qpmux replay traces/samples/kv-ycsb-a-16qp.pcap --server-qps 4 \
     --out out\n  \
     qpmux replay traces/samples/kv-ycsb-a-16qp.pcap --server-qps 4 --loss 0.01\n\n\
-    With --out DIR: clients.pcap and server.pcap (the two sides of the middlebox), ingress.pcap (what\n\
-    the engine took in from both, in its order), placement.svg (which key ran where), report.json\n\
-    and manifest.json. The exit status is 1 if a request was\n\
-    not completed, a rule of the transport was broken, or memory or an answer is wrong."
+    With --out DIR: clients.pcap and server.pcap (the two sides of the middlebox), ingress.pcap\n\
+    (what the engine took in from both, in its order), placement.svg (which key ran where),\n\
+    report.json and manifest.json. The exit status is 1 if a request was not completed, a rule of\n\
+    the transport was broken, or memory or an answer is wrong."
 )]
 pub(crate) struct Args {
     /// Capture to read: pcap or pcapng, plain, gzip or zstd.
