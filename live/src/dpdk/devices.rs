@@ -3,10 +3,14 @@
 /// Bytes in front of a frame in a packet socket's ring, at least: header and address, aligned to
 /// 16, less the Ethernet header that is put in front of that (packet(7), tpacket2_hdr).
 const RING_HEADROOM: usize = 66;
-/// What the frames of a ring are aligned to.
-const RING_ALIGNMENT: usize = 16;
+/// What frames of a ring are rounded up to.
+const RING_ALIGNMENT: usize = 128;
 /// What its blocks consist of.
 const PAGE: usize = 4_096;
+
+/// Bytes that a buffer needs behind the longest frame, for the driver to take it for a frame of
+/// the ring.
+pub(super) const RING_ROOM_AFTER: usize = RING_HEADROOM + RING_ALIGNMENT;
 
 /// The device with what its driver needs for frames of up to `frame_len_max` bytes. Without it,
 /// packet sockets cut frames beyond 2 KB, and say nothing.
@@ -15,9 +19,10 @@ pub fn with_defaults(device: &str, frame_len_max: usize) -> String {
     if !device.starts_with("net_af_packet") || device.contains("framesz=") {
         return device.to_owned();
     }
-    // No longer than that either: the driver refuses buffers that hold less than a ring's frame.
     let frame = (frame_len_max + RING_HEADROOM).next_multiple_of(RING_ALIGNMENT);
-    let block = frame.next_multiple_of(PAGE);
+    // The driver takes a frame to begin where the one before ends, also across blocks: a block is
+    // whole frames and whole pages.
+    let block = frame * (PAGE / RING_ALIGNMENT);
     format!("{device},framesz={frame},blocksz={block}")
 }
 
@@ -28,7 +33,7 @@ mod tests {
     #[test]
     fn packet_sockets_get_frames_of_the_configured_length() {
         let told = with_defaults("net_af_packet0,iface=eth1", 9_216);
-        assert_eq!(told, "net_af_packet0,iface=eth1,framesz=9296,blocksz=12288");
+        assert_eq!(told, "net_af_packet0,iface=eth1,framesz=9344,blocksz=299008");
         for asked in
             ["net_af_packet0,iface=eth1,framesz=2048", "net_pcap0,rx_pcap=a", "0000:03:00.0"]
         {

@@ -6,6 +6,7 @@ use arrayvec::ArrayVec;
 use qpmux_engine::{BURST_MAX, Nanos, Side};
 use tracing::warn;
 
+use super::devices::RING_ROOM_AFTER;
 use super::eal::Timestamps;
 use super::port::Raw;
 use super::stick::Stick;
@@ -20,9 +21,9 @@ use crate::subnets::Subnets;
 /// last, so that what it has is in order.
 const WAITING_MAX: usize = 4 * BURST_MAX;
 
-/// Bytes of a buffer behind the longest frame. The ring of `net_af_packet` wants 96 less 32 of what
-/// stands in front of a frame there (see [`super::with_defaults`]).
-const POOL_ROOM_AFTER: usize = if ROOM_AFTER > 64 { ROOM_AFTER } else { 64 };
+/// Bytes of a buffer behind the longest frame.
+const POOL_ROOM_AFTER: usize =
+    if ROOM_AFTER > RING_ROOM_AFTER { ROOM_AFTER } else { RING_ROOM_AFTER };
 
 /// The order of a round. Answers first: they give buffers back.
 const ROUND: [Side; 2] = [Side::Server, Side::Client];
