@@ -2,8 +2,10 @@
 //! nothing is left to do.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use nix::time::{ClockId, clock_gettime};
 use qpmux_engine::policy::{Choices, SwitchError};
 use qpmux_engine::{Action, BURST_MAX, Engine, Frame, Nanos, Out, Side, Token};
 use tracing::warn;
@@ -29,6 +31,8 @@ pub struct Host<D: Driver> {
     /// When the last frame came in, if frames tell.
     told: Option<Nanos>,
     stalled: u64,
+    /// This thread's processor time at the start.
+    cpu_from: u64,
     /// What frames are shown to that are not, or not only, the engine's.
     beside: Beside,
 }
@@ -53,6 +57,7 @@ impl<D: Driver> Host<D> {
             shed: [0; 2],
             told: None,
             stalled: 0,
+            cpu_from: thread_cpu_ns(),
             beside: Beside::default(),
         }
     }
@@ -131,6 +136,12 @@ impl<D: Driver> Host<D> {
         let (mut counters, missed) = self.driver.counters(side);
         counters.pool_exhausted += self.shed[index(side)];
         (counters, missed)
+    }
+
+    /// Processor time of the calling thread, which is the loop's, since it was made, in nanoseconds.
+    #[must_use]
+    pub fn cpu_ns(&self) -> u64 {
+        thread_cpu_ns().saturating_sub(self.cpu_from)
     }
 
     /// Buffers that the engine keeps: none at rest.
@@ -340,4 +351,9 @@ impl<D: Driver> Host<D> {
             self.driver.release(held.buffer);
         }
     }
+}
+
+fn thread_cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
+    time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }

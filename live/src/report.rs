@@ -40,6 +40,8 @@ pub struct Report {
     pub broken: u64,
     /// How long it ran, in nanoseconds.
     pub duration_ns: u64,
+    /// Processor time that the loop has taken since it began, in nanoseconds.
+    pub loop_cpu_ns: u64,
 }
 
 /// What is open: nothing at rest.
@@ -103,6 +105,7 @@ impl Report {
             ports,
             broken: host.broken(),
             duration_ns: now.0,
+            loop_cpu_ns: host.cpu_ns(),
         }
     }
 }
