@@ -69,6 +69,8 @@ missing_packages() {
     [ -e /usr/include/stdlib.h ] || echo libc6-dev
     has git || echo git
     has pkg-config || echo pkg-config
+    has dpkg-shlibdeps || echo dpkg-dev
+    has adduser || echo adduser
     pkg-config --exists libdpdk 2>/dev/null || echo libdpdk-dev
     compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || echo libclang-dev
     PYTHONPATH=tests/lab /usr/bin/python3 -c 'import needs; print(*needs.missing_packages())'
@@ -184,6 +186,7 @@ else
     # It builds everything again, which takes longer than a quick step may.
     [ "$tier" = quick ] || step "broken rules" mutations
     step "without DPDK" cargo check --locked --workspace
+    step "packages" as_root tests/packaging/install.py
     step "virtual machines, DPDK" \
         lab_on_dpdk --config tests/lab/dpdk/writes.toml --expect mapped --tries 2
     step "licences, bans, sources" cargo deny check --hide-inclusion-graph licenses bans sources

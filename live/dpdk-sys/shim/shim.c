@@ -16,7 +16,8 @@ static struct qpmux_frame view(struct rte_mbuf *mbuf, struct qpmux_timestamps ti
 			 rte_mbuf_refcnt_read(mbuf) == 1,
 	};
 
-	if (mbuf->ol_flags & timestamps.flag)
+	frame.timed = (mbuf->ol_flags & timestamps.flag) != 0;
+	if (frame.timed)
 		frame.timestamp = *RTE_MBUF_DYNFIELD(mbuf, timestamps.offset,
 						     const rte_mbuf_timestamp_t *);
 	return frame;

@@ -20,7 +20,7 @@ struct qpmux_frame {
 	struct rte_mbuf *mbuf;
 	/* The buffer's first byte. */
 	uint8_t *buffer;
-	/* What the driver noted as the time of receipt, in its own unit; 0: nothing. */
+	/* What the driver noted as the time of receipt, in its own unit, if it did: see `timed`. */
 	uint64_t timestamp;
 	/* Bytes of the frame, which may be spread over more buffers. */
 	uint32_t len;
@@ -29,6 +29,7 @@ struct qpmux_frame {
 	uint16_t start;
 	/* Whether the frame is all in this buffer, which is its own and has no other owner. */
 	uint16_t whole;
+	uint16_t timed;
 };
 
 /* Where receive times are: see rte_mbuf_dyn_rx_timestamp_register. */

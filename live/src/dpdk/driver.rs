@@ -35,6 +35,12 @@ pub struct PacketClock {
     pub unit_ns: u64,
 }
 
+impl PacketClock {
+    fn nanos(self, time: u64) -> Nanos {
+        Nanos(time.saturating_mul(self.unit_ns))
+    }
+}
+
 /// One port, with what waits for it.
 #[derive(Debug)]
 struct Line<'eal> {
@@ -168,10 +174,17 @@ impl<'eal> Dpdk<'eal> {
     /// A frame in one buffer that is its own, with room around it; `None`, and counted, if that is
     /// not possible.
     fn settle(&mut self, side: Side, raw: Raw<'eal>) -> Option<Arrived<Mbuf<'eal>>> {
-        let time = self.time(raw.timestamp);
-        let most = self.frame_len_max;
+        let time = raw.timestamp.zip(self.clock).map(|(time, clock)| clock.nanos(time));
+        let (most, told) = (self.frame_len_max, time.is_some() || self.clock.is_none());
         let counters = &mut self.line(side).counters;
         let Raw { held, whole, .. } = raw;
+        if !told {
+            counters.receive_errors += 1;
+            if counters.receive_errors == 1 {
+                warn!("{side:?} side: clock.source is packets, but this driver tells no time");
+            }
+            return None;
+        }
         if held.len > most {
             counters.receive_too_long += 1;
             if counters.receive_too_long == 1 {
@@ -189,10 +202,6 @@ impl<'eal> Dpdk<'eal> {
             return None;
         };
         Some(Arrived { held: Held { buffer, start, len }, time })
-    }
-
-    fn time(&self, timestamp: u64) -> Option<Nanos> {
-        self.clock.map(|clock| Nanos(timestamp.saturating_mul(clock.unit_ns)))
     }
 }
 

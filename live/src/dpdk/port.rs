@@ -41,8 +41,8 @@ impl PortPlan {
 /// A frame as a port hands it over.
 pub(super) struct Raw<'eal> {
     pub(super) held: Held<Mbuf<'eal>>,
-    /// In the driver's own unit; 0: not told.
-    pub(super) timestamp: u64,
+    /// When it came in, in the driver's own unit, if it tells.
+    pub(super) timestamp: Option<u64>,
     /// Whether the buffer has all of the frame, and no other owner.
     pub(super) whole: bool,
 }
@@ -176,7 +176,8 @@ impl<'eal> EthPort<'eal> {
             };
             if let Some(buffer) = mbuf {
                 let held = Held { buffer, start: view.start.into(), len: view.len as usize };
-                take(Raw { held, timestamp: view.timestamp, whole: view.whole != 0 });
+                let timestamp = (view.timed != 0).then_some(view.timestamp);
+                take(Raw { held, timestamp, whole: view.whole != 0 });
             }
         }
     }
@@ -240,6 +241,7 @@ fn view(held: &Held<Mbuf<'_>>) -> dpdk_sys::qpmux_frame {
         buffer_len: 0,
         start: held.start as u16,
         whole: 1,
+        timed: 0,
     }
 }
 

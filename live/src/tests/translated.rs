@@ -80,15 +80,24 @@ pub(super) fn head_of(client: u64) -> u64 {
 
 impl Bench {
     fn lossy(lose_every: u64) -> Bench {
+        Bench { lose_every, ..Bench::between(1_024) }
+    }
+
+    /// All is as usual but for the number of buffers.
+    fn between(buffers: u32) -> Bench {
         let region =
             Region { domain: DomainId(0), remote_key: RKEY, start: BASE, end: BASE + LENGTH };
         let engine = engine(Map::Writes, (0..CLIENTS).map(connection).collect(), vec![region]);
-        Bench { lose_every, ..Bench::new(engine, Memory::new()) }
+        Bench::with_buffers(engine, Memory::new(), buffers)
     }
 
     /// Nothing is lost.
     pub(super) fn new(engine: Engine, initial: Memory) -> Bench {
-        let (host, client, server) = host(engine, 1_024);
+        Bench::with_buffers(engine, initial, 1_024)
+    }
+
+    fn with_buffers(engine: Engine, initial: Memory, buffers: u32) -> Bench {
+        let (host, client, server) = host(engine, buffers);
         let start = |i: u32| Psn::new(1_000 * i);
         let requester = |i| Requester::new(RequesterConfig::new(links(i).0, start(i)));
         let memory = qpmux_sim::rc::Region::new(RKEY, BASE, LENGTH);
@@ -237,6 +246,15 @@ fn what_is_lost_is_repaired_from_kept_buffers() {
     assert_eq!((report.open.buffers, report.broken), (0, 0));
     assert_eq!(report.totals["completed"], u64::from(CLIENTS) * VERBS);
     assert!(report.generated["repair"] > 0 && report.totals["timeouts"] > 0, "{report:?}");
+}
+
+#[test]
+fn clients_that_ask_for_more_than_there_is_room_for_are_shed_and_served_later() {
+    // Three more than are reserved for the servers' answers.
+    let report = Bench::between(64 + 3).run();
+    assert!(report.ports.client.counters.pool_exhausted > 0, "{report:#?}");
+    assert_eq!(report.ports.server.counters.pool_exhausted, 0);
+    assert_eq!((report.open.buffers, report.broken), (0, 0));
 }
 
 #[test]
