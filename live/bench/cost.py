@@ -4,8 +4,8 @@
     cargo build --release -p qpmux -p qpmux-live --features qpmux-live/dpdk
     live/bench/cost.py [--seconds 2] [--repeat 5] [--json]
 
-Two tables, in nanoseconds of processor time for a frame, medians of interleaved repetitions with the
-least and the most:
+Two tables, in nanoseconds of processor time for a frame, medians of interleaved repetitions with
+the least and the most:
 
 1. testpmd in `io` mode and qpmux-live with map none, between ports that give the same frames again
    and again (net_pcap, infinite_rx) and throw away what is sent: frames of 62 and 1,098 bytes.

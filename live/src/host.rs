@@ -138,7 +138,7 @@ impl<D: Driver> Host<D> {
         (counters, missed)
     }
 
-    /// Processor time of the calling thread, which is the loop's, since it was made, in nanoseconds.
+    /// Processor time, in nanoseconds, of the calling thread, which is the loop's, since it began.
     #[must_use]
     pub fn cpu_ns(&self) -> u64 {
         thread_cpu_ns().saturating_sub(self.cpu_from)
