@@ -1,11 +1,22 @@
 """The tests: what runs in the guests, and what has to come of it."""
 
 import json
+import os
 import re
+import sys
 from dataclasses import dataclass
 
+import process
+from wire import CLIENTS, SERVERS, lost_before
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 PERFTEST_PORT = 18515
 KV_PORT = 7471
+# Of queue pairs in a flood: 268 ms, see run.py.
+QP_TIMEOUT_HOSTILE = 16
+# Seconds for the store there; frames after which the middlebox shall have touched what it is to
+# use, what it may grow by then, and the share of frames that shall come to it.
+HOSTILE_LIMIT, HOSTILE_WARM, HOSTILE_GROWTH_KB, HOSTILE_ARRIVE = 45, 100_000, 2048, 0.5
 
 
 class Failure(Exception):
@@ -21,6 +32,8 @@ class Case:
     clients: int = 1
     quick: bool = False
     loss: float = 0  # per cent of all frames, at each machine, of those sent and those received
+    hostile: bool = False  # a sender that means no good has an entrance on either side
+    judge: object = None  # says what is wrong, of what was found and the middlebox's counters
 
 
 def wait_in(guest, condition, what):
@@ -225,8 +238,86 @@ def loss_cases(percent):
     ]
 
 
+def hostile(side, options=""):
+    """The store, while somebody sends at one side what nobody should."""
+
+    def run(lab):
+        entrance = lab.wire.entrances[side]
+        watch = lab.wire.taps[0] if side == CLIENTS else lab.wire.taps[-1]
+        where = f"--entrance {entrance} --watch {watch} --side {side}"
+        command = [sys.executable, f"{HERE}/hostile.py", *f"{where} {options}".split()]
+        command += ["--pid", str(lab.box.process.pid)]
+        log, out = f"{lab.test_folder}/hostile.log", f"{lab.test_folder}/hostile.json"
+        with open(log, "wb") as errors, open(out, "wb") as output:
+            sender = process.start(command, log, stdout=output, stderr=errors)
+        failed = None
+        try:
+            found = run_kv(lab, 16, 300, 50, f"-T {QP_TIMEOUT_HOSTILE} -F", HOSTILE_LIMIT)
+        except Failure as failure:
+            failed = failure
+        finally:
+            process.stop(sender)
+        try:
+            with open(out, encoding="utf-8") as file:
+                sent = json.load(file)
+        except ValueError:
+            raise Failure(f"the sender ended: {process.tail(log)}") from failed
+        if failed:
+            raise Failure(f"{failed}\nsent meanwhile: {sent['frames']}, {sent['kinds']}")
+        memory = [*sent.pop("memory"), (sent["frames"], lab.box.memory_kb())]
+        warm = [size for frames, size in memory if frames >= HOSTILE_WARM]
+        return {
+            **found,
+            "side": side,
+            "hostile": sent,
+            "hostile_frames": sent["frames"],
+            "hostile_frames_per_s": sent["burst_rate"],
+            "lost_before": lost_before(entrance),
+            "memory_kB": memory[-1][1],
+            "memory_grew_kB": memory[-1][1] - warm[0] if warm else None,
+        }
+
+    return run
+
+
+def judge_hostile(found, counters):
+    """What the middlebox has counted of it, and whether it has grown."""
+    wrong = []
+    if found["memory_grew_kB"] is None:
+        return [f"too little was sent to judge: {found['hostile_frames']} frames"]
+    if found["memory_grew_kB"] > HOSTILE_GROWTH_KB:
+        wrong.append(f"the middlebox has grown by {found['memory_grew_kB']} kB")
+    # Not every driver knows what its port was too slow for.
+    port = counters["ports"][{CLIENTS: "client", SERVERS: "server"}[found["side"]]]
+    arrived = port["received"] + port["receive_missed"] + found["lost_before"]
+    if arrived < found["hostile_frames"] * HOSTILE_ARRIVE:
+        wrong.append(f"of {found['hostile_frames']} frames, {arrived} came to the middlebox")
+    gone = counters["passed"] + sum(counters["drops"].values())
+    if gone < port["received"] * HOSTILE_ARRIVE:
+        wrong.append(f"of {port['received']} frames, {gone} were passed or dropped")
+    return wrong
+
+
+def hostile_cases():
+    """The store beside a sender that means no good."""
+    tests = [
+        ("clients' side", CLIENTS, ""),
+        ("servers' side", SERVERS, ""),
+        ("strangers ask", CLIENTS, "--kinds asking"),
+        ("tagged copies", CLIENTS, "--kinds tagged"),
+        ("answers turned back", CLIENTS, "--kinds turned --watch tap-server"),
+        ("requests turned back", SERVERS, "--kinds turned --watch tap0"),
+    ]
+    return [
+        Case(f"hostile: {name}", hostile(side, options), hostile=True, judge=judge_hostile)
+        for name, side, options in tests
+    ]
+
+
 def suite(name):
     """The tests of a suite, in their order."""
+    if name == "hostile":
+        return hostile_cases()
     if name == "loss":
         return [*loss_cases(1), *loss_cases(5)]
     everything = [
@@ -236,5 +327,5 @@ def suite(name):
         *kv_cases(),
     ]
     if name == "all":
-        return [*everything, *suite("loss")]
+        return [*everything, *suite("loss"), *suite("hostile")]
     return everything if name == "full" else [case for case in everything if case.quick]

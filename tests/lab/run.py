@@ -51,7 +51,7 @@ def arguments():
         description=__doc__.split("\n\n", maxsplit=1)[0],
         epilog="Example: sudo tests/lab/run.py --suite smoke",
     )
-    parser.add_argument("--suite", choices=["smoke", "full", "loss"], default="smoke")
+    parser.add_argument("--suite", choices=["smoke", "full", "loss", "hostile"], default="smoke")
     parser.add_argument(
         "--only", metavar="REGEX", help="only tests whose names match, of any suite"
     )
@@ -125,15 +125,18 @@ def chosen(options):
 class Lab:
     """Machines and wire of a run."""
 
-    def __init__(self, options, clients):
+    def __init__(self, options, tests):
         self.options = options
+        clients = max(case.clients for case in tests)
         self.folder = process.own_folder()
         process.clean_up_at_end()
         process.own_network()
         begin = time.monotonic()
         self.kernel = image.build(self.folder)
         self.build_s = time.monotonic() - begin
-        self.wire = Wire(clients, options.mtu, options.wire == "bridge")
+        self.wire = Wire(
+            clients, options.mtu, options.wire == "bridge", any(case.hostile for case in tests)
+        )
         # What the machines say to each other while they start has to pass as well.
         box = None if options.wire == "bridge" else self.middlebox(self.folder)
         self.guests = [
@@ -148,6 +151,8 @@ class Lab:
         self.server = self.guests[-1]
         self.clients = []
         self.loss = 0
+        # Of the test that runs.
+        self.box, self.test_folder = None, None
 
     @property
     def qp_timeout(self):
@@ -170,6 +175,7 @@ class Lab:
         try:
             if self.options.wire != "bridge":
                 box = self.middlebox(folder)
+            self.box, self.test_folder = box, folder
             capture = Capture(self.wire, folder)
             found = self.under_loss(case)
         except cases.Failure as failure:
@@ -182,6 +188,8 @@ class Lab:
         if box:
             counters, ended = box.stop()
             wrong += ended
+        if case.judge and box and not wrong:
+            wrong += case.judge(found, counters)
         row = {"test": case.name, "passed": not wrong, "seconds": round(seconds, 2)}
         row.update({"result": found, "middlebox": counters, "wrong": wrong})
         if wrong:
@@ -224,8 +232,9 @@ def text_of(row):
         for name, value in row["result"].items()
         if name in ("typical_us", "average_MB_per_s", "pings", "operations_per_s", "updates")
         or (name in ("ghosts", "late_swaps", "frames_lost", "rejected") and value)
+        or name in ("hostile_frames", "hostile_frames_per_s", "memory_grew_kB")
     }
-    words = [f"{name} {value:g}" for name, value in shown.items()]
+    words = [f"{name} {value:g}" for name, value in shown.items() if value is not None]
     ports = row["middlebox"].get("ports", {})
     lost = sum(
         count
@@ -265,12 +274,14 @@ def main():
     if not tests:
         needs.give_up("no test has such a name")
     needs.check()
+    if options.wire == "bridge" and any(case.hostile for case in tests):
+        needs.give_up("hostile tests need a middlebox")
     if options.wire == "middlebox" and not os.access(options.middlebox, os.X_OK):
         build = "cargo build --release -p qpmux-live"
         needs.give_up(f"there is no {options.middlebox}: {build}")
     out = sys.stderr if options.json else sys.stdout
     begin = time.monotonic()
-    lab = Lab(options, max(case.clients for case in tests))
+    lab = Lab(options, tests)
     machines = len(lab.guests)
     print(f"{machines} machines, Linux {lab.kernel}, ready in {lab.start_s:.1f} s", file=out)
     rows = []

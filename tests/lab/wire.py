@@ -7,6 +7,13 @@
 
 With one guest of clients its interface is `clients` itself. For comparison, a bridge joins all of
 them without a middlebox.
+
+Where somebody else is to send as well, both sides have a bridge, whatever is there: what is sent at
+an entrance comes to the middlebox only. Frames for MAC addresses that nobody has are not flooded to
+the guests then: a network card would throw them away.
+
+      tap0 ── bridge ── inside ── clients ─ [    ] ─ servers ── beyond ── bridge ── tap-server
+                       (entrance)                             (entrance)
 """
 
 import json
@@ -25,6 +32,13 @@ def ip(*words):
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
+def lost_before(interface):
+    """Frames sent at one end of a pair that the other end could not take."""
+    command = ["ip", "-s", "-j", "link", "show", interface]
+    found = subprocess.run(command, check=True, capture_output=True)
+    return json.loads(found.stdout)[0]["stats64"]["tx"]["dropped"]
+
+
 def make_tap(name, mtu):
     """Makes the host's end of a guest's interface."""
     ip("tuntap", "add", name, "mode", "tap")
@@ -39,24 +53,40 @@ def make_bridge(name, ports, mtu):
     ip("link", "set", name, "mtu", str(mtu), "up")
 
 
+def make_side(name, inside, taps, mtu):
+    """Joins the guests of one side to an interface of the middlebox."""
+    ip("link", "add", name, "type", "veth", "peer", "name", inside)
+    for end in (name, inside):
+        ip("link", "set", end, "mtu", str(mtu), "up")
+    make_bridge(f"{inside}-bridge", [*taps, inside], mtu)
+
+
 class Wire:
     """The network of a run, in this process' own namespace."""
 
-    def __init__(self, clients, mtu, bridged):
+    def __init__(self, clients, mtu, bridged, entrances=False):
         ip("link", "set", "lo", "up")
-        taps = [f"tap{i}" for i in range(clients)] if clients > 1 else [CLIENTS]
-        for tap in [*taps, SERVERS]:
+        apart = clients > 1 or entrances
+        taps = [f"tap{i}" for i in range(clients)] if apart else [CLIENTS]
+        server = "tap-server" if entrances else SERVERS
+        for tap in [*taps, server]:
             make_tap(tap, mtu)
-        self.taps = [*taps, SERVERS]
+        self.taps = [*taps, server]
         self.watched = {CLIENTS: CLIENTS, SERVERS: SERVERS}
+        self.entrances = {}
         if bridged:
             make_bridge("bridge", self.taps, mtu)
-            self.watched[CLIENTS] = taps[0]
-        elif clients > 1:
-            ip("link", "add", CLIENTS, "type", "veth", "peer", "name", "inside")
-            for name in (CLIENTS, "inside"):
-                ip("link", "set", name, "mtu", str(mtu), "up")
-            make_bridge("bridge", [*taps, "inside"], mtu)
+            self.watched = {CLIENTS: taps[0], SERVERS: server}
+            return
+        if apart:
+            make_side(CLIENTS, "inside", taps, mtu)
+        if entrances:
+            make_side(SERVERS, "beyond", [server], mtu)
+            self.entrances = {CLIENTS: "inside", SERVERS: "beyond"}
+            # There, what a driver sends past packet sockets is seen as well.
+            self.watched = dict(self.entrances)
+            for tap in self.taps:
+                ip("link", "set", tap, "type", "bridge_slave", "flood", "off")
 
 
 class Capture:
@@ -108,6 +138,12 @@ class Middlebox:
         # sk RefCnt Type Proto Iface R Rmem User Inode
         bound = {row[4] for row in rows if row[8] in own and row[4] != "0"}
         return len(bound) == 2
+
+    def memory_kb(self):
+        """Its resident memory."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
+            sizes = [line.split()[1] for line in file if line.startswith("VmRSS:")]
+        return int(sizes[0])
 
     def stop(self):
         """Ends it. Returns its counters, and what is wrong with its end."""
