@@ -28,6 +28,8 @@ named! {
         IcrcBad => "icrc_bad",
         /// A header of a translated connection's frame contradicts another.
         Malformed => "malformed",
+        /// With a VLAN tag on a translated connection that has none, or without on one that has.
+        TagUnlike => "tag_unlike",
         /// A request beyond the next expected PSN: one before it was lost.
         RequestGap => "request_gap",
         /// A request that is already on its way.

@@ -10,7 +10,7 @@ use crate::counters::{Counters, DropReason};
 use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::mail::{Completion, Mail, Outcome};
-use crate::mux::client::Clients;
+use crate::mux::client::{Clients, Service};
 use crate::mux::closing::Loss;
 use crate::mux::in_place::InPlace;
 use crate::mux::lookup::FlowTable;
@@ -397,7 +397,13 @@ impl Engine {
             Ok(Classified::Other(other)) => return self.on_other(side, now, frame, &other, out),
             Err(_) => return self.pass(frame, out),
         };
-        self.confirm(now, frame, &layout, out);
+        // Nothing is learnt of what comes back from where it went, or from who only says to be both
+        // ends.
+        let own_way = layout.opcode.is_request() == (side == Side::Client);
+        let teaches = own_way || !self.config.keeps(Rule::OneSideTeachesNothing);
+        if teaches {
+            self.confirm(now, frame, &layout, out);
+        }
         // What a server asks of a client on the same connection has PSNs of its own: no
         // translation there.
         let found = match (side, layout.opcode.is_request()) {
@@ -413,7 +419,9 @@ impl Engine {
         };
         let found = found.filter(|id| !self.is_past(now, ClientId(*id), out));
         let Some(connection) = found else {
-            self.learn(now, frame, &layout, out);
+            if teaches {
+                self.learn(now, frame, &layout, out);
+            }
             self.note_passing(now, frame, &layout);
             return self.pass(frame, out);
         };
@@ -440,6 +448,9 @@ impl Engine {
         if !icrc::verify(frame.bytes(), layout) && self.config.keeps(Rule::CorruptIsDropped) {
             return self.drop_frame(frame, DropReason::IcrcBad, out);
         }
+        if self.tag_is_unlike(side, id, layout) && self.config.keeps(Rule::TagsAreTheConnections) {
+            return self.drop_frame(frame, DropReason::TagUnlike, out);
+        }
         match side {
             Side::Client if self.watches.has_ended(id) => {
                 self.drop_frame(frame, DropReason::Ended, out);
@@ -447,6 +458,19 @@ impl Engine {
             Side::Client => self.on_client_packet(now, id, frame, layout, out),
             Side::Server => self.on_server_packet(now, id.own_server_qp(), frame, layout, out),
         }
+    }
+
+    /// Whether a translated connection's packet has a VLAN tag though the connection has none, or
+    /// the other way round: no rewriting makes it the connection's. The ICRC does not cover it.
+    fn tag_is_unlike(&self, side: Side, id: ClientId, layout: &Layout) -> bool {
+        let watched = self.clients.get(id).is_none_or(|c| c.service == Service::Watching);
+        let connection = self.directory.connections().get(id.index()).filter(|_| !watched);
+        let Some(connection) = connection else { return false };
+        let path = match side {
+            Side::Client => &connection.request,
+            Side::Server => &connection.response,
+        };
+        path.tag.is_some() != layout.is_tagged()
     }
 
     fn on_letter(&mut self, now: Nanos, letter: &mut Letter<'_>, out: &mut Out) {

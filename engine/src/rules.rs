@@ -115,6 +115,10 @@ rules! {
     LateReadIsGivenUp => "late-read-is-given-up",
     /// A message that a crash cut for good is given up once nothing can end it.
     CutMessageIsGivenUp => "cut-message-is-given-up",
+    /// What comes in where its receiver is teaches nothing about connections.
+    OneSideTeachesNothing => "one-side-teaches-nothing",
+    /// A translated connection's packet has a VLAN tag if its connection has.
+    TagsAreTheConnections => "tags-are-the-connections",
     /// A frame with a wrong ICRC is not taken.
     CorruptIsDropped => "corrupt-is-dropped",
     /// PSNs towards a server queue pair follow each other without holes (IBTA vol. 1, 9.7.2).

@@ -124,32 +124,11 @@ impl World {
     }
 
     fn ask(&mut self, i: u32, psn: u32) -> (usize, bool) {
-        let reth = RethRepr { virtual_address: 64, remote_key: 1, dma_length: RECORD as u32 };
-        let packet = Packet {
-            opcode: Opcode::WriteOnly,
-            psn: Psn::new(psn),
-            ack_request: true,
-            extension: Extension::Reth(reth),
-            payload: &[0; RECORD],
-        };
-        let mut frame = [0; 256];
-        let len = link(i).emit(&packet, 0, &mut frame).unwrap();
-        self.offer(Side::Client, &frame[..len])
+        self.offer(Side::Client, &request(i, psn))
     }
 
     fn answer(&mut self, i: u32, psn: u32) -> (usize, bool) {
-        let msn = Msn::new(psn.wrapping_sub(START) + 1);
-        let aeth = AethRepr { syndrome: Syndrome::Ack { credits: 31 }, msn };
-        let packet = Packet {
-            opcode: Opcode::Acknowledge,
-            psn: Psn::new(psn),
-            ack_request: false,
-            extension: Extension::Aeth(aeth),
-            payload: &[],
-        };
-        let mut frame = [0; 256];
-        let len = link(i).reversed().emit(&packet, 0, &mut frame).unwrap();
-        self.offer(Side::Server, &frame[..len])
+        self.offer(Side::Server, &response(i, psn))
     }
 
     /// Sets a connection up and has it translated.
@@ -165,6 +144,80 @@ impl World {
     fn dropped(&self) -> u64 {
         self.host.counters().dropped(DropReason::Ended)
     }
+}
+
+fn request(i: u32, psn: u32) -> Vec<u8> {
+    let reth = RethRepr { virtual_address: 64, remote_key: 1, dma_length: RECORD as u32 };
+    let packet = Packet {
+        opcode: Opcode::WriteOnly,
+        psn: Psn::new(psn),
+        ack_request: true,
+        extension: Extension::Reth(reth),
+        payload: &[0; RECORD],
+    };
+    let mut frame = [0; 256];
+    let len = link(i).emit(&packet, 0, &mut frame).unwrap();
+    frame[..len].to_vec()
+}
+
+fn response(i: u32, psn: u32) -> Vec<u8> {
+    let msn = Msn::new(psn.wrapping_sub(START) + 1);
+    let aeth = AethRepr { syndrome: Syndrome::Ack { credits: 31 }, msn };
+    let packet = Packet {
+        opcode: Opcode::Acknowledge,
+        psn: Psn::new(psn),
+        ack_request: false,
+        extension: Extension::Aeth(aeth),
+        payload: &[],
+    };
+    let mut frame = [0; 256];
+    let len = link(i).reversed().emit(&packet, 0, &mut frame).unwrap();
+    frame[..len].to_vec()
+}
+
+/// The same frame with a VLAN tag, which its ICRC does not cover.
+fn tagged(mut frame: Vec<u8>) -> Vec<u8> {
+    frame.splice(12..12, [0x81, 0x00, 0x00, 0x05]);
+    frame
+}
+
+/// As from a loop in the network, and far from where the connection is.
+#[test]
+fn a_connection_does_not_end_by_packets_from_the_wrong_side() {
+    let mut world = World::new(8);
+    world.flip(0, 5, START);
+    for psn in LATER..LATER + 8 {
+        assert_eq!(world.offer(Side::Server, &request(0, psn)), (1, true), "it passes");
+        assert_eq!(world.offer(Side::Client, &response(0, psn)), (1, true), "it passes");
+    }
+    let passed = world.host.counters().passed;
+    assert_eq!((world.ask(0, START + 6).0, world.answer(0, START + 6).0), (1, 1));
+    assert_eq!((world.host.counters().passed, world.dropped()), (passed, 0), "it is translated");
+}
+
+#[test]
+fn nobody_makes_a_connection_up_from_one_side() {
+    for side in [Side::Client, Side::Server] {
+        let mut world = World::new(8);
+        for psn in START..START + 20 {
+            assert_eq!(world.offer(side, &request(0, psn)), (1, true));
+            assert_eq!(world.offer(side, &response(0, psn)), (1, true));
+        }
+        assert_eq!(world.host.counters().learnt, 0, "{side:?}");
+    }
+}
+
+#[test]
+fn a_translated_connection_takes_no_packet_with_a_tag_that_it_has_not() {
+    let mut world = World::new(8);
+    world.flip(0, 5, START);
+    assert_eq!(world.ask(0, START + 6).0, 1);
+    for frame in [request(0, START + 6), request(0, START + 7), request(0, START + 3)] {
+        assert_eq!(world.offer(Side::Client, &tagged(frame)), (0, false));
+    }
+    assert_eq!(world.offer(Side::Server, &tagged(response(0, START + 6))), (0, false));
+    assert_eq!(world.host.counters().dropped(DropReason::TagUnlike), 4);
+    assert_eq!((world.answer(0, START + 6).0, world.ask(0, START + 7).0), (1, 1));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod direct;
 
-use direct::learnt;
+use direct::{learnt, sides};
 use qpmux_engine::Config;
 
 #[test]
@@ -43,4 +43,14 @@ fn nothing_flips_while_what_passed_an_engine_before_may_be_on_its_way() {
 #[test]
 fn what_passed_before_a_flip_is_known_to_the_next_engine() {
     assert!(learnt::what_passed_is_known(&Config::default()));
+}
+
+#[test]
+fn nobody_is_learnt_who_says_to_be_both_ends() {
+    assert!(sides::one_side_teaches_nothing(&Config::default()));
+}
+
+#[test]
+fn a_tag_is_the_connections_or_there_is_none() {
+    assert!(sides::tags_are_the_connections(&Config::default()));
 }

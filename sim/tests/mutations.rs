@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 mod direct;
 
-use direct::learnt;
+use direct::{learnt, sides};
 use qpmux_engine::{Config, Rule};
 use qpmux_sim::torture::{Script, Size, first_crash_without, first_script_without, first_without};
 
@@ -34,6 +34,8 @@ fn direct_test(rule: Rule) -> Option<(fn(&Config) -> bool, &'static str)> {
         Rule::AloneIsRestored => Some((learnt::what_ran_alone_still_does, "I-X3")),
         Rule::HostIsRecorded => Some((learnt::a_place_keeps_its_host, "I-X3")),
         Rule::FlipAfterCrash => Some((learnt::nothing_flips_at_once, "F27")),
+        Rule::OneSideTeachesNothing => Some((sides::one_side_teaches_nothing, "F9")),
+        Rule::TagsAreTheConnections => Some((sides::tags_are_the_connections, "F9")),
         Rule::PastIsRecorded => Some((learnt::what_passed_is_known, "F27")),
         _ => None,
     }

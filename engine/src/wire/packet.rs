@@ -43,6 +43,9 @@ impl Ecn {
     }
 }
 
+/// Where the IP header is in a frame without VLAN tag.
+const UNTAGGED_IP: u16 = 14;
+
 /// Where everything is in one checked RC frame, and what forwarding needs to know of it.
 ///
 /// These are numbers only, so the frame can be rewritten in place while they are held. Offsets
@@ -105,6 +108,12 @@ macro_rules! extension_headers {
 }
 
 impl Layout {
+    /// Whether the frame has a VLAN tag.
+    #[must_use]
+    pub fn is_tagged(&self) -> bool {
+        self.ip != UNTAGGED_IP
+    }
+
     extension_headers! {
         /// The RETH, if the opcode has one. `frame` is the frame that this layout describes.
         reth -> RethRepr by Reth, has_reth, |_| 0;

@@ -3,6 +3,7 @@
 //! switch of policies among appends to one list.
 
 pub(crate) mod learnt;
+pub(crate) mod sides;
 
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
