@@ -7,8 +7,9 @@
 Two tables, in nanoseconds of processor time for a frame, medians of interleaved repetitions with
 the least and the most:
 
-1. testpmd (Debian: dpdk-dev) in `io` mode and qpmux-live with map none, between ports that give the same frames again
-   and again (net_pcap, infinite_rx) and throw away what is sent: frames of 62 and 1,098 bytes.
+1. testpmd (Debian: dpdk-dev) in `io` mode and qpmux-live with map none, between ports that give the
+   same frames again and again (net_pcap, infinite_rx) and throw away what is sent: frames of 62 and
+   1,098 bytes.
 2. qpmux-live with each map on what a replay of Clover let the engine take in, one frame at a time
    by its own clock: what a policy adds to none. Frames are read from and written to files, which
    costs more than the engine; only the differences say something.
