@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 /// Where the type of what an Ethernet frame carries is.
-const ETHERTYPE: usize = 12;
+pub(crate) const ETHERTYPE: usize = 12;
 /// Most VLAN tags in front of it.
-const TAGS_MAX: usize = 2;
+pub(crate) const TAGS_MAX: usize = 2;
 
 /// From whom a frame is, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

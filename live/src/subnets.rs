@@ -5,13 +5,10 @@ use std::net::IpAddr;
 use qpmux_engine::Side;
 use serde::Deserialize;
 
+use crate::addresses::Addresses;
+
 /// Most subnets: what is more is a mistake.
 const SUBNETS_MAX: usize = 1_024;
-/// Where the type of what an Ethernet frame carries is.
-const ETHERTYPE: usize = 12;
-/// Most VLAN tags in front of it.
-const TAGS_MAX: usize = 2;
-
 /// The subnets of the servers, as ranges of addresses: in order, none touching another.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "Vec<String>")]
@@ -116,45 +113,18 @@ impl Subnets {
     /// connections that a server has to others are nobody's here, as all is that is not IP.
     #[must_use]
     pub fn concern(&self, side: Side, frame: &[u8]) -> bool {
-        self.is_empty() || server_of(side, frame).is_some_and(|address| self.contain(address))
-    }
-}
-
-/// Where in a frame its IP header is, and the type of it.
-fn ip_header(frame: &[u8]) -> Option<(&[u8], u16)> {
-    let mut at = ETHERTYPE;
-    for _ in 0..=TAGS_MAX {
-        let bytes: [u8; 2] = frame.get(at..at + 2)?.try_into().ok()?;
-        match u16::from_be_bytes(bytes) {
-            0x8100 | 0x88a8 => at += 4,
-            ethertype => return Some((frame.get(at + 2..)?, ethertype)),
-        }
-    }
-    None
-}
-
-/// The address of the server, if it is a connection to one.
-fn server_of(side: Side, frame: &[u8]) -> Option<IpAddr> {
-    let (header, ethertype) = ip_header(frame)?;
-    let receiver = side == Side::Client;
-    match ethertype {
-        0x0800 => {
-            let at = if receiver { 16 } else { 12 };
-            let bytes: [u8; 4] = header.get(at..at + 4)?.try_into().ok()?;
-            Some(IpAddr::from(bytes))
-        }
-        0x86dd => {
-            let at = if receiver { 24 } else { 8 };
-            let bytes: [u8; 16] = header.get(at..at + 16)?.try_into().ok()?;
-            Some(IpAddr::from(bytes))
-        }
-        _ => None,
+        let server = |addresses: Addresses| match side {
+            Side::Client => addresses.destination,
+            Side::Server => addresses.source,
+        };
+        self.is_empty() || Addresses::of(frame).map(server).is_some_and(|ip| self.contain(ip))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addresses::{ETHERTYPE, TAGS_MAX};
 
     fn subnets(texts: &[&str]) -> Result<Subnets, String> {
         Subnets::try_from(texts.iter().map(ToString::to_string).collect::<Vec<_>>())
