@@ -24,20 +24,15 @@ mod bindings {
         |rte_eal_(init|cleanup)\
         |rte_strerror\
         |rte_version\
-        |rte_thread_(register|unregister)\
         |rte_dev_probe\
-        |rte_eth_dev_(get_port_by_name|count_avail|info_get|configure|adjust_nb_rx_tx_desc)\
-        |rte_eth_dev_(start|stop|close|set_mtu|socket_id|get_name_by_port)\
+        |rte_eth_dev_(get_port_by_name|info_get|configure|adjust_nb_rx_tx_desc)\
+        |rte_eth_dev_(start|stop|close|socket_id)\
         |rte_eth_(rx|tx)_queue_setup\
         |rte_eth_promiscuous_enable\
         |rte_eth_stats_get\
         |rte_eth_macaddr_get\
-        |rte_eth_link_get_nowait\
         |rte_pktmbuf_pool_create\
-        |rte_pktmbuf_free_bulk\
-        |rte_mempool_(free|avail_count)\
-        |rte_mbuf_dyn_rx_timestamp_register\
-        |rte_flow_isolate";
+        |rte_mbuf_dyn_rx_timestamp_register";
 
     pub(crate) fn make() -> anyhow::Result<()> {
         let flags = pkg_config(&["--cflags"])?;
@@ -86,8 +81,7 @@ mod bindings {
             .header("shim/shim.h")
             .clang_args(flags)
             .allowlist_function(FUNCTIONS)
-            .allowlist_var("RTE_(PKTMBUF_HEADROOM|ETH_MAX_QUEUES_PER_PORT|MAX_LCORE)")
-            .allowlist_var("RTE_ETH_(RX|TX)_OFFLOAD_.*|RTE_ETH_RSS_(IP|UDP)|RTE_ETH_MQ_RX_RSS")
+            .allowlist_var("RTE_PKTMBUF_HEADROOM")
             .default_enum_style(bindgen::EnumVariation::Consts)
             // Structures that are both packed and aligned have no Debug.
             .derive_debug(false)

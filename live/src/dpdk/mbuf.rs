@@ -129,13 +129,6 @@ impl<'eal> Pool<'eal> {
         }
     }
 
-    /// Buffers that nobody has. Counts all cores' caches: not for the data path.
-    #[must_use]
-    pub fn free(&self) -> u32 {
-        // SAFETY: the pool is alive.
-        unsafe { dpdk_sys::rte_mempool_avail_count(self.raw.as_ptr()) }
-    }
-
     pub(super) fn as_raw(&self) -> *mut dpdk_sys::rte_mempool {
         self.raw.as_ptr()
     }
