@@ -175,6 +175,8 @@ if [ "$tier" = lab ]; then
     step "DPDK: READs mapped" lab_on_dpdk --config tests/lab/dpdk/map-all.toml --expect address_hits
     step "DPDK: atomics replaced" \
         lab_on_dpdk --config tests/lab/dpdk/replace.toml --expect replaced_atomics
+    step "DPDK: two workers" \
+        lab_on_dpdk --suite servers --config tests/lab/dpdk/workers.toml --expect mapped
 else
     step "what the tests need" install_needs
     step "formatting" cargo fmt --all --check
@@ -189,6 +191,9 @@ else
     step "packages" as_root tests/packaging/install.py
     step "virtual machines, DPDK" \
         lab_on_dpdk --config tests/lab/dpdk/writes.toml --expect mapped --tries 2
+    step "virtual machines, two workers" \
+        lab_on_dpdk --only 'servers: half' --config tests/lab/dpdk/workers.toml \
+        --expect mapped --tries 2
     step "licences, bans, sources" cargo deny check --hide-inclusion-graph licenses bans sources
     step "advisories" advisories
 fi

@@ -25,7 +25,8 @@ mod bindings {
         |rte_strerror\
         |rte_version\
         |rte_dev_probe\
-        |rte_eth_dev_(get_port_by_name|info_get|configure|adjust_nb_rx_tx_desc)\
+        |rte_thread_(register|unregister)\
+        |rte_eth_dev_(get_port_by_name|info_get|adjust_nb_rx_tx_desc)\
         |rte_eth_dev_(start|stop|close|socket_id)\
         |rte_eth_(rx|tx)_queue_setup\
         |rte_eth_promiscuous_enable\

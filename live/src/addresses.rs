@@ -6,6 +6,10 @@ use std::net::IpAddr;
 pub(crate) const ETHERTYPE: usize = 12;
 /// Most VLAN tags in front of it.
 pub(crate) const TAGS_MAX: usize = 2;
+/// The protocol number of UDP.
+const UDP: u8 = 17;
+/// The UDP port of RoCEv2, as it stands in a packet (IBTA vol. 1, A17.3.2).
+const ROCE_PORT: [u8; 2] = 4791_u16.to_be_bytes();
 
 /// From whom a frame is, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,19 +24,39 @@ impl Addresses {
     /// Those of an IPv4 or IPv6 packet behind at most two VLAN tags.
     #[must_use]
     pub fn of(frame: &[u8]) -> Option<Addresses> {
-        let mut at = ETHERTYPE;
-        for _ in 0..=TAGS_MAX {
-            let bytes: [u8; 2] = frame.get(at..at + 2)?.try_into().ok()?;
-            let header = frame.get(at + 2..)?;
-            match u16::from_be_bytes(bytes) {
-                0x8100 | 0x88a8 => at += 4,
-                0x0800 => return pair::<4>(header, 12),
-                0x86dd => return pair::<16>(header, 8),
-                _ => return None,
-            }
+        match packet(frame)? {
+            (4, packet) => pair::<4>(packet, 12),
+            (_, packet) => pair::<16>(packet, 8),
         }
-        None
     }
+
+    /// Those of a RoCEv2 packet, as far as its ports tell.
+    #[must_use]
+    pub fn of_roce(frame: &[u8]) -> Option<Addresses> {
+        let (version, packet) = packet(frame)?;
+        let (protocol, header) = match version {
+            4 => (*packet.get(9)?, usize::from(packet.first()? & 0xf) * 4),
+            _ => (*packet.get(6)?, 40),
+        };
+        let port = packet.get(header + 2..header + 4)?;
+        (protocol == UDP && port == ROCE_PORT).then(|| Addresses::of(frame))?
+    }
+}
+
+/// The IP packet in a frame, and the version that its type says.
+fn packet(frame: &[u8]) -> Option<(u8, &[u8])> {
+    let mut at = ETHERTYPE;
+    for _ in 0..=TAGS_MAX {
+        let bytes: [u8; 2] = frame.get(at..at + 2)?.try_into().ok()?;
+        let packet = frame.get(at + 2..)?;
+        match u16::from_be_bytes(bytes) {
+            0x8100 | 0x88a8 => at += 4,
+            0x0800 => return Some((4, packet)),
+            0x86dd => return Some((6, packet)),
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// Two addresses of `N` bytes, one behind the other.

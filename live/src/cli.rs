@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
 fn run(args: &Args, config: &Path) -> anyhow::Result<()> {
     let named = || config.display().to_string();
     let settings = Settings::load(config).with_context(named)?;
-    let engine = settings.engine().with_context(named)?;
+    settings.engine().with_context(named)?;
     if args.check {
         println!("{}: good", config.display());
         return Ok(());
@@ -78,7 +78,7 @@ fn run(args: &Args, config: &Path) -> anyhow::Result<()> {
     umask(Mode::from_bits_truncate(0o077));
     let until_idle = args.until_idle.map(Duration::from_millis);
     let run = Run { settings: &settings, path: config, until_idle };
-    print(&run.run(engine)?)
+    print(&run.run()?)
 }
 
 fn print(report: &Report) -> anyhow::Result<()> {

@@ -85,6 +85,44 @@ pub struct PortCounters {
     pub send_no_neighbour: u64,
     /// Frames on a port for both sides that are neither from nor to a server, or for another host.
     pub receive_not_ours: u64,
+    /// Frames taken in here that were given to the worker whose server they are from or to.
+    pub handed_over: u64,
+    /// Frames lost because that worker did not keep up.
+    pub hand_over_full: u64,
+}
+
+impl PortCounters {
+    /// Adds what the same port did for another worker.
+    pub fn merge(&mut self, other: &PortCounters) {
+        let PortCounters {
+            received,
+            pool_exhausted,
+            receive_too_long,
+            receive_errors,
+            sent,
+            send_queue_full,
+            send_too_long,
+            send_link_down,
+            send_refused,
+            send_no_neighbour,
+            receive_not_ours,
+            handed_over,
+            hand_over_full,
+        } = *other;
+        self.received += received;
+        self.pool_exhausted += pool_exhausted;
+        self.receive_too_long += receive_too_long;
+        self.receive_errors += receive_errors;
+        self.sent += sent;
+        self.send_queue_full += send_queue_full;
+        self.send_too_long += send_too_long;
+        self.send_link_down += send_link_down;
+        self.send_refused += send_refused;
+        self.send_no_neighbour += send_no_neighbour;
+        self.receive_not_ours += receive_not_ours;
+        self.handed_over += handed_over;
+        self.hand_over_full += hand_over_full;
+    }
 }
 
 /// Both sides' ports, and all buffers that the host has not got. No call waits.
@@ -95,6 +133,11 @@ pub trait Driver {
     /// Takes frames in, all of one side, in the order in which they came in, and puts them into
     /// `burst`, which is empty. `None` ends a round, in which each port is asked once.
     fn receive(&mut self, burst: &mut Burst<Self::Buffer>) -> Option<Side>;
+
+    /// Whether frames came in, since this was asked last, that are not for this host.
+    fn took_more(&mut self) -> bool {
+        false
+    }
 
     /// Sends a frame and takes its buffer back.
     fn send(&mut self, side: Side, frame: Held<Self::Buffer>);

@@ -72,6 +72,7 @@ impl<D: Driver> Host<D> {
             any |= !burst.is_empty();
             self.take(side, now, &mut burst);
         }
+        any |= self.driver.took_more();
         // Where frames tell the time, what is due comes before the next one.
         let due = self.engine.next_deadline().is_some_and(|deadline| deadline <= now);
         if due && self.told.is_none() {

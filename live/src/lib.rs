@@ -30,12 +30,12 @@ pub mod metrics;
 pub mod operations;
 pub mod packet;
 pub mod port;
-pub mod reload;
 pub mod report;
 pub mod run;
 pub mod subnets;
 pub mod tokens;
 pub mod wait;
+pub mod workers;
 
 #[cfg(test)]
 mod tests;

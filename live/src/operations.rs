@@ -1,11 +1,10 @@
-//! The threads beside the packet loop, as the configuration wants them.
+//! The threads beside the workers, as the configuration wants them.
 
 use anyhow::Context;
 use tracing::{info, warn};
 
 use crate::config::Settings;
-use crate::control::desk::Desk;
-use crate::control::mail::{Bell, Post, post};
+use crate::control::crew::Crew;
 use crate::control::server::{ControlServer, Limits};
 use crate::control::socket::ControlSocket;
 use crate::metrics::MetricsServer;
@@ -17,33 +16,29 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Starts them, and gives the desk where the loop is to read their letters; `bell` is to wake
-    /// it.
+    /// Starts them. They write to the crew.
     ///
     /// # Errors
     /// If the control socket or the named address of the metrics cannot be listened at.
-    pub fn start(settings: &Settings, bell: Bell) -> anyhow::Result<(Operations, Desk)> {
-        let (post, mailbox) = post(bell);
-        let metrics = metrics(settings, &post)?;
-        let control = control(settings, post)?;
-        let mail = (metrics.is_some() || control.is_some()).then_some(mailbox);
-        let desk = Desk::new(mail, settings.control.stop);
-        Ok((Operations { _control: control, _metrics: metrics }, desk))
+    pub fn start(settings: &Settings, crew: &Crew) -> anyhow::Result<Operations> {
+        let metrics = metrics(settings, crew)?;
+        Ok(Operations { _control: control(settings, crew)?, _metrics: metrics })
     }
 }
 
-fn control(settings: &Settings, post: Post) -> anyhow::Result<Option<ControlServer>> {
+fn control(settings: &Settings, crew: &Crew) -> anyhow::Result<Option<ControlServer>> {
     let Some(path) = &settings.control.socket else { return Ok(None) };
     let named = || format!("control.socket: {}", path.display());
     let socket = ControlSocket::bind(path).with_context(named)?;
-    let server = ControlServer::start(socket, post, Limits::default()).with_context(named)?;
+    let server =
+        ControlServer::start(socket, crew.clone(), Limits::default()).with_context(named)?;
     info!("control socket {}", path.display());
     Ok(Some(server))
 }
 
-fn metrics(settings: &Settings, post: &Post) -> anyhow::Result<Option<MetricsServer>> {
+fn metrics(settings: &Settings, crew: &Crew) -> anyhow::Result<Option<MetricsServer>> {
     let Some(listen) = settings.metrics.listen() else { return Ok(None) };
-    match MetricsServer::start(listen, post.clone()) {
+    match MetricsServer::start(listen, crew.clone()) {
         Ok(server) => {
             info!("metrics at http://{listen}/metrics");
             Ok(Some(server))

@@ -40,7 +40,22 @@ pub struct Report {
     pub broken: u64,
     /// How long it ran, in nanoseconds.
     pub duration_ns: u64,
-    /// Processor time that the loop has taken since it began, in nanoseconds.
+    /// Processor time that the workers have taken since they began, in nanoseconds.
+    pub loop_cpu_ns: u64,
+    /// Each worker's part.
+    pub workers: Vec<WorkerReport>,
+}
+
+/// What one worker did.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerReport {
+    /// Frames that its queues brought.
+    pub received: u64,
+    /// Those of them that it gave to others.
+    pub handed_over: u64,
+    /// Frames that it sent.
+    pub sent: u64,
+    /// Processor time that it has taken, in nanoseconds.
     pub loop_cpu_ns: u64,
 }
 
@@ -89,6 +104,14 @@ impl Report {
         for connection in engine.connections(ClientId(0)) {
             *connections.entry(connection.state.name()).or_default() += 1;
         }
+        let both = [ports.client.counters, ports.server.counters];
+        let sum = |of: fn(&PortCounters) -> u64| both.iter().map(of).sum();
+        let worker = WorkerReport {
+            received: sum(|port| port.received),
+            handed_over: sum(|port| port.handed_over),
+            sent: sum(|port| port.sent),
+            loop_cpu_ns: host.cpu_ns(),
+        };
         let counters = engine.counters();
         let (client_requests, server_requests) = engine.open_requests();
         Report {
@@ -105,7 +128,41 @@ impl Report {
             ports,
             broken: host.broken(),
             duration_ns: now.0,
-            loop_cpu_ns: host.cpu_ns(),
+            loop_cpu_ns: worker.loop_cpu_ns,
+            workers: vec![worker],
         }
+    }
+
+    /// Adds what another worker has counted at the same time.
+    pub fn merge(&mut self, other: Report) {
+        for (counts, more) in [
+            (&mut self.totals, other.totals),
+            (&mut self.declined, other.declined),
+            (&mut self.kept, other.kept),
+            (&mut self.generated, other.generated),
+            (&mut self.drops, other.drops),
+            (&mut self.connections, other.connections),
+        ] {
+            more.into_iter().for_each(|(name, count)| *counts.entry(name).or_default() += count);
+        }
+        self.server_qps_used += other.server_qps_used;
+        self.server_qps_hosting += other.server_qps_hosting;
+        self.open.buffers += other.open.buffers;
+        self.open.client_requests += other.open.client_requests;
+        self.open.server_requests += other.open.server_requests;
+        self.passed_not_ours += other.passed_not_ours;
+        self.ports.client.merge(&other.ports.client);
+        self.ports.server.merge(&other.ports.server);
+        self.broken += other.broken;
+        self.duration_ns = self.duration_ns.max(other.duration_ns);
+        self.loop_cpu_ns += other.loop_cpu_ns;
+        self.workers.extend(other.workers);
+    }
+}
+
+impl PortReport {
+    fn merge(&mut self, other: &PortReport) {
+        self.counters.merge(&other.counters);
+        self.receive_missed += other.receive_missed;
     }
 }

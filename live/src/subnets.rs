@@ -1,5 +1,6 @@
 //! Which frames are between clients and the servers that are configured, by their IP addresses.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use qpmux_engine::Side;
@@ -9,6 +10,18 @@ use crate::addresses::Addresses;
 
 /// Most subnets: what is more is a mistake.
 const SUBNETS_MAX: usize = 1_024;
+
+/// Addresses that are equal where the mask has ones. Those of IPv4 are the first four bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// One of them.
+    pub address: [u8; 16],
+    /// Which bits count.
+    pub mask: [u8; 16],
+    /// Whether they are of IPv6.
+    pub is_ipv6: bool,
+}
+
 /// The subnets of the servers, as ranges of addresses: in order, none touching another.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "Vec<String>")]
@@ -47,6 +60,22 @@ fn merged<T: Copy + Ord>(mut ranges: Vec<(T, T)>, next: impl Fn(T) -> Option<T>)
         }
     }
     joined
+}
+
+/// A range as prefixes of addresses with so many bits: the largest first that begins where the one
+/// before ended.
+fn split(first: u128, last: u128, bits: u32) -> Vec<(u128, u32)> {
+    let mut prefixes = Vec::new();
+    let mut next = Some(first);
+    while let Some(at) = next.filter(|at| *at <= last) {
+        let mut host = at.trailing_zeros().min(bits);
+        while host > 0 && at | (u128::MAX >> (128 - host)) > last {
+            host -= 1;
+        }
+        prefixes.push((at, bits - host));
+        next = 1_u128.checked_shl(host).and_then(|size| at.checked_add(size));
+    }
+    prefixes
 }
 
 fn contains<T: Ord>(ranges: &[(T, T)], address: &T) -> bool {
@@ -108,6 +137,45 @@ impl Subnets {
         }
     }
 
+    /// The same addresses, as prefixes.
+    #[must_use]
+    pub fn prefixes(&self) -> Vec<Prefix> {
+        let v4 = self.v4.iter().flat_map(|&(first, last)| {
+            split(first.into(), last.into(), 32).into_iter().map(|(address, length)| {
+                let mut prefix = Prefix { address: [0; 16], mask: [0; 16], is_ipv6: false };
+                let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+                prefix.address[..4].copy_from_slice(&(address as u32).to_be_bytes());
+                prefix.mask[..4].copy_from_slice(&mask.to_be_bytes());
+                prefix
+            })
+        });
+        let v6 = self.v6.iter().flat_map(|&(first, last)| {
+            split(first, last, 128).into_iter().map(|(address, length)| {
+                let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
+                Prefix { address: address.to_be_bytes(), mask: mask.to_be_bytes(), is_ipv6: true }
+            })
+        });
+        v4.chain(v6).collect()
+    }
+
+    /// Whether an address is in both.
+    #[must_use]
+    pub fn meet(&self, others: &Subnets) -> bool {
+        fn any<T: Ord>(some: &[(T, T)], others: &[(T, T)]) -> bool {
+            some.iter().any(|(first, last)| others.iter().any(|(a, b)| first <= b && a <= last))
+        }
+        any(&self.v4, &others.v4) || any(&self.v6, &others.v6)
+    }
+
+    /// Whether all addresses are also in the others.
+    #[must_use]
+    pub fn are_among(&self, others: &Subnets) -> bool {
+        fn all<T: Ord>(some: &[(T, T)], others: &[(T, T)]) -> bool {
+            some.iter().all(|(first, last)| others.iter().any(|(a, b)| a <= first && last <= b))
+        }
+        all(&self.v4, &others.v4) && all(&self.v6, &others.v6)
+    }
+
     /// Whether a frame that came in on `side` is from or to one of these servers: behind the
     /// server's interface it is the sender that must be one, behind the clients' the receiver. So
     /// connections that a server has to others are nobody's here, as all is that is not IP.
@@ -118,6 +186,19 @@ impl Subnets {
             Side::Server => addresses.source,
         };
         self.is_empty() || Addresses::of(frame).map(server).is_some_and(|ip| self.contain(ip))
+    }
+}
+
+/// First and last address of each.
+impl fmt::Display for Subnets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let v4 = self.v4.iter().map(|&(a, b)| [IpAddr::V4(a.into()), IpAddr::V4(b.into())]);
+        let v6 = self.v6.iter().map(|&(a, b)| [IpAddr::V6(a.into()), IpAddr::V6(b.into())]);
+        for (at, [first, last]) in v4.chain(v6).enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{first} to {last}")?;
+        }
+        Ok(())
     }
 }
 
@@ -173,6 +254,18 @@ mod tests {
         ] {
             assert_eq!(some.contain(address.parse().unwrap()), inside, "{address}");
         }
+        let part = subnets(&["192.0.2.64/26", "2001:db8:1::/48"]).unwrap();
+        assert!(part.meet(&some) && some.meet(&part));
+        assert!(part.are_among(&some) && !some.are_among(&part));
+        assert!(!part.meet(&subnets(&["192.0.2.0/26"]).unwrap()));
+        assert_eq!(part.to_string().split(", ").next(), Some("192.0.2.64 to 192.0.2.127"));
+        let lengths = |texts: &[&str]| -> Vec<u32> {
+            let ones = |prefix: &Prefix| prefix.mask.iter().map(|byte| byte.count_ones()).sum();
+            subnets(texts).unwrap().prefixes().iter().map(ones).collect()
+        };
+        assert_eq!(lengths(&["192.0.2.64/26", "192.0.2.128/25", "10.0.0.7"]), [32, 26, 25]);
+        assert_eq!(lengths(&["0.0.0.0/0", "::/0"]), [0, 0]);
+        assert_eq!(lengths(&["2001:db8::/32", "::1"]), [128, 32]);
         let all = subnets(&["0.0.0.0/0", "10.0.0.0/8", "::/0"]).unwrap();
         assert_eq!((all.v4.len(), all.v6.len()), (1, 1));
         assert!(all.contain("255.255.255.255".parse().unwrap()));

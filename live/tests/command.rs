@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use qpmux_engine::Nanos;
 use qpmux_live::config::{Settings, StopRule};
+use qpmux_live::control::crew::Crew;
 use qpmux_live::control::desk::Desk;
 use qpmux_live::control::mail::{Bell, post};
 use qpmux_live::control::server::{ControlServer, Limits};
@@ -103,9 +104,10 @@ fn a_running_program_does_what_it_is_told_or_refuses() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("control");
     let (post, mailbox) = post(Bell::new().unwrap());
+    let crew = Crew::new(vec![post], StopRule::Ask);
     let listens = ControlSocket::bind(&socket).unwrap();
-    let server = ControlServer::start(listens, post, Limits::default()).unwrap();
-    let mut desk = Desk::new(Some(mailbox), StopRule::Ask);
+    let server = ControlServer::start(listens, crew, Limits::default()).unwrap();
+    let mut desk = Desk::new(mailbox);
     let (status, out, error) = told(&socket, &mut desk, &["policy", "show"]);
     assert!(status == Some(0) && out.starts_with("now   map=none"), "{out}{error}");
     let (status, out, error) = told(&socket, &mut desk, &["policy", "set", "map=all"]);

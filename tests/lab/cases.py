@@ -30,6 +30,7 @@ class Case:
     name: str
     run: object
     clients: int = 1
+    servers: int = 1
     quick: bool = False
     loss: float = 0  # per cent of all frames, at each machine, of those sent and those received
     hostile: bool = False  # a sender that means no good has an entrance on either side
@@ -150,17 +151,22 @@ def kv(threads, operations, writes, options="-F"):
 
 
 def run_kv(lab, threads, operations, writes, options, limit=90):
-    """The store's server in one guest, clients in the others."""
-    guest, many = lab.server, len(lab.clients)
+    """A store in each server's guest, and clients of each of them in the others."""
     common = f"-k 64 -o {operations} -p {KV_PORT} {options}"
-    server = guest.start(f"kv server -c {threads * many} {common}", limit)
-    wait_listening(guest, KV_PORT, cm=False)
-    command = f"kv client -a {guest.address} -t {threads} -w {writes} {common}"
+    connections = threads * len(lab.clients)
+    stores = [
+        (guest, guest.start(f"kv server -c {connections} {common}", limit)) for guest in lab.servers
+    ]
+    for guest, _ in stores:
+        wait_listening(guest, KV_PORT, cm=False)
+    command = f"kv client -t {threads} -w {writes} {common}"
     started = [
-        peer.start(f"{command} -s {number + 1}", limit) for number, peer in enumerate(lab.clients)
+        (peer, peer.start(f"{command} -a {guest.address} -s {number + 1}", limit))
+        for number, peer in enumerate(lab.clients)
+        for guest in lab.servers
     ]
     found, wrong = [], []
-    for peer, number in zip(lab.clients, started):
+    for peer, number in started:
         try:
             status, output = peer.finish(number, limit + 10)
         except TimeoutError as error:
@@ -169,12 +175,18 @@ def run_kv(lab, threads, operations, writes, options, limit=90):
             wrong.append(f"{peer.name}: status {status}: {output}")
         else:
             found.append(json.loads(output.splitlines()[-1]))
+    proofs = []
+    for guest, number in stores:
+        if wrong:
+            guest.run("killall -9 kv")
+        status, output = guest.finish(number, limit + 10)
+        if status:
+            wrong.append(f"{guest.name}: status {status}: {output}")
+        else:
+            proofs.append(json.loads(output.splitlines()[-1]))
     if wrong:
-        guest.run("killall -9 kv")
-    status, output = guest.finish(server, limit + 10)
-    if wrong or status:
-        raise Failure("\n".join([*wrong, f"server: status {status}: {output}"]))
-    proof = json.loads(output.splitlines()[-1])
+        raise Failure("\n".join(wrong))
+    proof = {name: sum(each[name] for each in proofs) for name in proofs[0]}
     proof["operations_per_s"] = sum(each["operations_per_s"] for each in found)
     proof["late_swaps"] = sum(each["late_swaps"] for each in found)
     return proof
@@ -235,6 +247,27 @@ def loss_cases(percent):
     return [
         Case(f"{percent} % lost: {name}", run, machines, loss=percent)
         for name, run, machines in tests
+    ]
+
+
+def judge_workers(_, counters):
+    """Whether all workers had something to do."""
+    idle = [worker for worker in counters["workers"] if not worker["sent"]]
+    return [f"a worker has sent nothing: {counters['workers']}"] if idle else []
+
+
+def servers_cases():
+    """The store on two machines at a time, each with clients on both others."""
+    tests = [
+        ("half writes", kv(8, 60, 50), 0),
+        ("all writes, few keys", kv(4, 40, 100, "-F -z 1.5"), 0),
+        ("swaps behind writes", kv(4, 60, 50, "-F -P"), 0),
+        ("1 % lost", kv(4, 60, 50), 1),
+        ("5 % lost", kv(4, 40, 50), 5),
+    ]
+    return [
+        Case(f"two servers: {name}", run, 2, 2, loss=percent, judge=judge_workers)
+        for name, run, percent in tests
     ]
 
 
@@ -305,7 +338,7 @@ def hostile_cases():
         ("servers' side", SERVERS, ""),
         ("strangers ask", CLIENTS, "--kinds asking"),
         ("tagged copies", CLIENTS, "--kinds tagged"),
-        ("answers turned back", CLIENTS, "--kinds turned --watch tap-server"),
+        ("answers turned back", CLIENTS, "--kinds turned --watch tap-server0"),
         ("requests turned back", SERVERS, "--kinds turned --watch tap0"),
     ]
     return [
@@ -318,6 +351,8 @@ def suite(name):
     """The tests of a suite, in their order."""
     if name == "hostile":
         return hostile_cases()
+    if name == "servers":
+        return servers_cases()
     if name == "loss":
         return [*loss_cases(1), *loss_cases(5)]
     everything = [
@@ -327,5 +362,5 @@ def suite(name):
         *kv_cases(),
     ]
     if name == "all":
-        return [*everything, *suite("loss"), *suite("hostile")]
+        return [*everything, *suite("loss"), *suite("servers"), *suite("hostile")]
     return everything if name == "full" else [case for case in everything if case.quick]

@@ -51,7 +51,8 @@ def arguments():
         description=__doc__.split("\n\n", maxsplit=1)[0],
         epilog="Example: sudo tests/lab/run.py --suite smoke",
     )
-    parser.add_argument("--suite", choices=["smoke", "full", "loss", "hostile"], default="smoke")
+    suites = ["smoke", "full", "loss", "servers", "hostile"]
+    parser.add_argument("--suite", choices=suites, default="smoke")
     parser.add_argument(
         "--only", metavar="REGEX", help="only tests whose names match, of any suite"
     )
@@ -128,15 +129,15 @@ class Lab:
     def __init__(self, options, tests):
         self.options = options
         clients = max(case.clients for case in tests)
+        servers = max(case.servers for case in tests)
         self.folder = process.own_folder()
         process.clean_up_at_end()
         process.own_network()
         begin = time.monotonic()
         self.kernel = image.build(self.folder)
         self.build_s = time.monotonic() - begin
-        self.wire = Wire(
-            clients, options.mtu, options.wire == "bridge", any(case.hostile for case in tests)
-        )
+        entrances = any(case.hostile for case in tests)
+        self.wire = Wire(clients, servers, options.mtu, options.wire == "bridge", entrances)
         # What the machines say to each other while they start has to pass as well.
         box = None if options.wire == "bridge" else self.middlebox(self.folder)
         self.guests = [
@@ -148,11 +149,16 @@ class Lab:
         if box:
             box.stop()
         self.start_s = time.monotonic() - begin
-        self.server = self.guests[-1]
-        self.clients = []
+        self.first_server = clients
+        self.servers, self.clients = [], []
         self.loss = 0
         # Of the test that runs.
         self.box, self.test_folder = None, None
+
+    @property
+    def server(self):
+        """The only server, or the first."""
+        return self.servers[0]
 
     @property
     def qp_timeout(self):
@@ -169,6 +175,7 @@ class Lab:
         folder = f"{self.folder}/test"
         os.mkdir(folder)
         self.clients = self.guests[: case.clients]
+        self.servers = self.guests[self.first_server :][: case.servers]
         begin = time.monotonic()
         found, wrong, counters = {}, [], {}
         box = capture = None
@@ -202,7 +209,7 @@ class Lab:
         self.loss = self.options.loss or case.loss
         if not self.loss:
             return case.run(self)
-        guests = [*self.clients, self.server]
+        guests = [*self.clients, *self.servers]
         try:
             for guest in guests:
                 guest.lose(self.loss)
@@ -240,13 +247,16 @@ def text_of(row):
         count
         for port in ports.values()
         for name, count in port.items()
-        if name not in ("received", "sent")
+        if name not in ("received", "sent", "handed_over")
     )
     if ports:
         words.append(f"passed {row['middlebox']['passed']}")
     for name in ("mapped", "address_hits", "replaced_atomics"):
         if row["middlebox"].get(name):
             words.append(f"{name} {row['middlebox'][name]}")
+    handed = sum(port.get("handed_over", 0) for port in ports.values())
+    if handed:
+        words.append(f"handed over {handed}")
     if lost:
         words.append(f"LOST {lost}")
     verdict = "ok" if row["passed"] else "FAILED"

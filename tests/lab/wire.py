@@ -5,8 +5,8 @@
             ├─ bridge ── clients ─ [          ] ─ servers
       tap1 ─┘
 
-With one guest of clients its interface is `clients` itself. For comparison, a bridge joins all of
-them without a middlebox.
+With one guest on a side its interface is `clients` or `servers` itself, with several there is a
+bridge as above. For comparison, a bridge joins all of them without a middlebox.
 
 Where somebody else is to send as well, both sides have a bridge, whatever is there: what is sent at
 an entrance comes to the middlebox only. Frames for MAC addresses that nobody has are not flooded to
@@ -64,24 +64,25 @@ def make_side(name, inside, taps, mtu):
 class Wire:
     """The network of a run, in this process' own namespace."""
 
-    def __init__(self, clients, mtu, bridged, entrances=False):
+    def __init__(self, clients, servers, mtu, bridged, entrances=False):
         ip("link", "set", "lo", "up")
-        apart = clients > 1 or entrances
-        taps = [f"tap{i}" for i in range(clients)] if apart else [CLIENTS]
-        server = "tap-server" if entrances else SERVERS
-        for tap in [*taps, server]:
+        apart = [clients > 1 or entrances, servers > 1 or entrances]
+        taps = [f"tap{i}" for i in range(clients)] if apart[0] else [CLIENTS]
+        beyond = [f"tap-server{i}" for i in range(servers)] if apart[1] else [SERVERS]
+        self.taps = [*taps, *beyond]
+        for tap in self.taps:
             make_tap(tap, mtu)
-        self.taps = [*taps, server]
         self.watched = {CLIENTS: CLIENTS, SERVERS: SERVERS}
         self.entrances = {}
         if bridged:
             make_bridge("bridge", self.taps, mtu)
-            self.watched = {CLIENTS: taps[0], SERVERS: server}
+            self.watched = {CLIENTS: taps[0], SERVERS: beyond[0]}
             return
-        if apart:
+        if apart[0]:
             make_side(CLIENTS, "inside", taps, mtu)
+        if apart[1]:
+            make_side(SERVERS, "beyond", beyond, mtu)
         if entrances:
-            make_side(SERVERS, "beyond", [server], mtu)
             self.entrances = {CLIENTS: "inside", SERVERS: "beyond"}
             # There, what a driver sends past packet sockets is seen as well.
             self.watched = dict(self.entrances)

@@ -96,6 +96,91 @@ uint16_t qpmux_owners(const struct rte_mbuf *frame)
 	return rte_mbuf_refcnt_read(frame);
 }
 
+/* Longest key of a driver: 52 bytes, of i40e and ice. */
+#define RSS_KEY_MAX 64
+
+int qpmux_configure(uint16_t port, uint16_t queues, uint32_t mtu, enum qpmux_spread *spread)
+{
+	const uint64_t ip = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV4_UDP |
+			    RTE_ETH_RSS_NONFRAG_IPV6_UDP;
+	const uint64_t one[] = {
+		[QPMUX_SPREAD_DESTINATION] = RTE_ETH_RSS_L3_DST_ONLY,
+		[QPMUX_SPREAD_SOURCE] = RTE_ETH_RSS_L3_SRC_ONLY,
+		[QPMUX_SPREAD_BOTH] = 0,
+	};
+	struct rte_eth_conf conf = { 0 };
+	struct rte_eth_dev_info info;
+	uint8_t key[RSS_KEY_MAX];
+	uint64_t can;
+	int i, result;
+
+	result = rte_eth_dev_info_get(port, &info);
+	if (result < 0)
+		return result;
+	if (mtu != 0)
+		conf.rxmode.mtu = mtu;
+	can = info.flow_type_rss_offloads & ip;
+	if (queues < 2 || *spread == QPMUX_SPREAD_NONE || can == 0) {
+		*spread = QPMUX_SPREAD_NONE;
+		return rte_eth_dev_configure(port, queues, queues, &conf);
+	}
+	/* A key that repeats every 16 bits makes the hash the same for both directions. */
+	for (i = 0; i < RSS_KEY_MAX; i += 2) {
+		key[i] = 0x6d;
+		key[i + 1] = 0x5a;
+	}
+	conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+	if (info.hash_key_size > 0 && info.hash_key_size <= RSS_KEY_MAX) {
+		conf.rx_adv_conf.rss_conf.rss_key = key;
+		conf.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size;
+	}
+	conf.rx_adv_conf.rss_conf.rss_hf = can | one[*spread];
+	result = rte_eth_dev_configure(port, queues, queues, &conf);
+	if (result == 0 || one[*spread] == 0)
+		return result;
+	/* Not every driver can leave one of the addresses out. */
+	*spread = QPMUX_SPREAD_BOTH;
+	conf.rx_adv_conf.rss_conf.rss_hf = can;
+	return rte_eth_dev_configure(port, queues, queues, &conf);
+}
+
+int qpmux_bring(uint16_t port, const struct qpmux_subnet *subnet, uint16_t queue)
+{
+	struct rte_flow_attr attr = { .ingress = 1 };
+	struct rte_flow_item_ipv4 v4 = { 0 }, v4_mask = { 0 };
+	struct rte_flow_item_ipv6 v6 = { 0 }, v6_mask = { 0 };
+	struct rte_flow_action_queue to = { .index = queue };
+	struct rte_flow_item pattern[] = {
+		{ .type = RTE_FLOW_ITEM_TYPE_ETH },
+		{ .type = RTE_FLOW_ITEM_TYPE_IPV4, .spec = &v4, .mask = &v4_mask },
+		{ .type = RTE_FLOW_ITEM_TYPE_END },
+	};
+	struct rte_flow_action actions[] = {
+		{ .type = RTE_FLOW_ACTION_TYPE_QUEUE, .conf = &to },
+		{ .type = RTE_FLOW_ACTION_TYPE_END },
+	};
+	struct rte_flow_error error;
+
+	if (subnet->is_ipv6) {
+		pattern[1].type = RTE_FLOW_ITEM_TYPE_IPV6;
+		pattern[1].spec = &v6;
+		pattern[1].mask = &v6_mask;
+	}
+	if (subnet->is_source) {
+		memcpy(&v4.hdr.src_addr, subnet->address, 4);
+		memcpy(&v4_mask.hdr.src_addr, subnet->mask, 4);
+		memcpy(v6.hdr.src_addr, subnet->address, 16);
+		memcpy(v6_mask.hdr.src_addr, subnet->mask, 16);
+	} else {
+		memcpy(&v4.hdr.dst_addr, subnet->address, 4);
+		memcpy(&v4_mask.hdr.dst_addr, subnet->mask, 4);
+		memcpy(v6.hdr.dst_addr, subnet->address, 16);
+		memcpy(v6_mask.hdr.dst_addr, subnet->mask, 16);
+	}
+	/* Rules stay until the port is closed. */
+	return rte_flow_create(port, &attr, pattern, actions, &error) != NULL ? 0 : -rte_errno;
+}
+
 int qpmux_errno(void)
 {
 	return rte_errno;

@@ -9,6 +9,8 @@
 #include <rte_errno.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
+#include <rte_flow.h>
+#include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
 #include <rte_mempool.h>
@@ -53,6 +55,32 @@ void qpmux_free(struct rte_mbuf *frame);
 /* Adds to the number of owners, and says how many there are then. */
 uint16_t qpmux_add_owners(struct rte_mbuf *frame, int16_t more);
 uint16_t qpmux_owners(const struct rte_mbuf *frame);
+
+/* Which of a packet's addresses say to which queue it comes. */
+enum qpmux_spread {
+	QPMUX_SPREAD_NONE,
+	QPMUX_SPREAD_DESTINATION,
+	QPMUX_SPREAD_SOURCE,
+	QPMUX_SPREAD_BOTH,
+};
+
+/* rte_eth_dev_configure with so many queues each way and this MTU (0: the driver's own). Packets are
+ * spread over the queues by the hash of their IP addresses, as far as the port can: `spread` is set
+ * to what it does. */
+int qpmux_configure(uint16_t port, uint16_t queues, uint32_t mtu, enum qpmux_spread *spread);
+
+/* IP addresses of one side of packets: those that are `address` where `mask` has ones. */
+struct qpmux_subnet {
+	uint8_t address[16];
+	uint8_t mask[16];
+	uint8_t is_ipv6;
+	/* Of the packets' sources; else of their destinations. */
+	uint8_t is_source;
+};
+
+/* Has the port bring packets from or to a subnet to a queue. Negative: it does not, and rte_errno
+ * says why. */
+int qpmux_bring(uint16_t port, const struct qpmux_subnet *subnet, uint16_t queue);
 
 int qpmux_errno(void);
 

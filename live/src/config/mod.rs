@@ -16,11 +16,13 @@ mod operations;
 mod policy;
 mod ports;
 mod reload;
+mod workers;
 
 pub use operations::{ControlSettings, LogFormat, LogSettings, MetricsSettings, StopRule, Version};
 pub use policy::{Atomics, Map, PolicySettings, Steer};
 pub use ports::{ClockSettings, DpdkSettings, Neighbour, Places, PortSettings};
 pub use reload::Reload;
+pub use workers::WorkerSettings;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +91,9 @@ pub struct Settings {
     /// How much of everything.
     #[serde(default)]
     pub limits: Limits,
+    /// The workers; without any there is one.
+    #[serde(default)]
+    pub worker: Vec<WorkerSettings>,
     /// What DPDK is started with, if sides are its ports.
     pub dpdk: Option<DpdkSettings>,
     /// Where frames go next, if both sides share a port.
@@ -273,6 +278,7 @@ impl Settings {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.check_ports()?;
+        self.check_workers()?;
         let limits = &self.limits;
         if !(1_518..=FRAME_LEN_MAX).contains(&limits.frame_len_max) {
             return wrong_value("limits.frame_len_max", &limits.frame_len_max, "1,518 to 9,216");

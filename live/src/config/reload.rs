@@ -40,6 +40,7 @@ impl Settings {
             ("server_memory", self.server_memory == new.server_memory),
             ("network", self.network == new.network),
             ("limits", self.limits == new.limits),
+            ("worker", self.worker == new.worker),
             ("dpdk", self.dpdk == new.dpdk),
             ("clock", self.clock == new.clock),
             ("control", self.control == new.control),

@@ -1,6 +1,6 @@
-//! A capture of the running loop: it copies the beginning of each frame into chunks of memory that
-//! go around between it and a thread, which writes a pcap. The loop waits for nothing: what finds
-//! no chunk is counted.
+//! A capture of the running loops: each copies the beginning of each frame into chunks of memory
+//! that go around between it and a thread, which writes a pcap. No loop waits for anything: what
+//! finds no chunk is counted.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -42,17 +42,21 @@ impl CaptureSide {
     }
 }
 
+/// What a tap sends.
 #[derive(Debug)]
-enum Parcel {
-    /// Frames, and how many were not copied so far.
-    Frames(Vec<u8>, u64),
-    /// There are no more.
-    End(u64),
+struct Parcel {
+    /// Which tap.
+    tap: usize,
+    /// Frames; `None`: there are no more.
+    frames: Option<Vec<u8>>,
+    /// How many were not copied so far.
+    missed: u64,
 }
 
-/// The loop's end of a capture.
+/// A loop's end of a capture.
 #[derive(Debug)]
 pub struct Tap {
+    number: usize,
     side: CaptureSide,
     snap: usize,
     left: u64,
@@ -103,15 +107,19 @@ impl Tap {
     fn send_chunk(&mut self) {
         if let Some(chunk) = self.chunk.take() {
             // There is a place for every chunk. If the thread is gone, so is who wants them.
-            let _ = self.full.try_send(Parcel::Frames(chunk, self.missed));
+            self.send(Some(chunk));
         }
+    }
+
+    fn send(&mut self, frames: Option<Vec<u8>>) {
+        let _ = self.full.try_send(Parcel { tap: self.number, frames, missed: self.missed });
     }
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
         self.hand_over();
-        let _ = self.full.try_send(Parcel::End(self.missed));
+        self.send(None);
     }
 }
 
@@ -137,8 +145,9 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Begins a capture of `frames` frames, of the first `snap` bytes of each, into `file`. The
-    /// loop is to be given the [`Tap`].
+    /// Begins a capture of `frames` frames, of the first `snap` bytes of each, into `file`. Each of
+    /// the loops, so many as `taps`, is to be given a [`Tap`]. Frames of different loops follow
+    /// each other as they are handed over, so that their times may go back by a turn.
     ///
     /// # Errors
     /// If something is there already, or no file can be made.
@@ -147,27 +156,33 @@ impl Capture {
         side: CaptureSide,
         snap: u32,
         frames: u64,
-    ) -> Result<(Capture, Box<Tap>), String> {
+        taps: usize,
+    ) -> Result<(Capture, Vec<Box<Tap>>), String> {
         if file.symlink_metadata().is_ok() {
             return Err(format!("{}: is there already", file.display()));
         }
         let writer = CaptureWriter::create(file).map_err(|error| error.to_string())?;
-        let (give, empty) = sync_channel(CHUNKS);
-        let (full, parcels) = sync_channel(CHUNKS + 1);
-        for _ in 0..CHUNKS {
-            let _ = give.try_send(Vec::with_capacity(CHUNK_BYTES));
-        }
+        let snap = snap.min(SNAP_MAX) as usize;
+        let (full, parcels) = sync_channel((CHUNKS + 1) * taps);
+        let tap = |number| {
+            let (give, empty) = sync_channel(CHUNKS);
+            for _ in 0..CHUNKS {
+                let _ = give.try_send(Vec::with_capacity(CHUNK_BYTES));
+            }
+            let (full, left) = (full.clone(), frames);
+            let (missed, chunk) = (0, None);
+            (give, Box::new(Tap { number, side, snap, left, missed, chunk, empty, full }))
+        };
+        let (give, taps): (Vec<_>, Vec<_>) = (0..taps).map(tap).unzip();
         let begun =
             CaptureStatus { file: file.to_owned(), running: true, ..CaptureStatus::default() };
         let status = Arc::new(Mutex::new(begun));
         let shared = Arc::clone(&status);
         let spawned = thread::Builder::new()
             .name("capture".to_owned())
-            .spawn(move || write(writer, &parcels, &give, &shared));
+            .spawn(move || write(writer, &parcels, &give, frames, &shared));
         spawned.map_err(|error| format!("no thread for the capture: {error}"))?;
-        let snap = snap.min(SNAP_MAX) as usize;
-        let tap = Tap { side, snap, left: frames, missed: 0, chunk: None, empty, full };
-        Ok((Capture { status }, Box::new(tap)))
+        Ok((Capture { status }, taps))
     }
 
     /// How far it is.
@@ -177,37 +192,50 @@ impl Capture {
     }
 }
 
-/// Writes what comes until the end, and goes on taking it if that fails.
+/// Writes what comes until all taps have ended or there are `most` frames, and goes on taking it
+/// if that fails.
 fn write(
     writer: CaptureWriter,
     parcels: &Receiver<Parcel>,
-    give: &SyncSender<Vec<u8>>,
+    give: &[SyncSender<Vec<u8>>],
+    most: u64,
     status: &Mutex<CaptureStatus>,
 ) {
     let mut writer = Some(writer);
     let tell = |change: &dyn Fn(&mut CaptureStatus)| {
         change(&mut status.lock().unwrap_or_else(PoisonError::into_inner));
     };
-    for parcel in parcels {
-        let (mut chunk, missed) = match parcel {
-            Parcel::Frames(chunk, missed) => (chunk, missed),
-            Parcel::End(missed) => {
-                tell(&|status| status.missed = missed);
+    let (mut left, mut open) = (most, give.len());
+    let mut missed = vec![0; give.len()];
+    for Parcel { tap, frames, missed: by_tap } in parcels {
+        if let Some(counted) = missed.get_mut(tap) {
+            *counted = by_tap;
+        }
+        tell(&|status| status.missed = missed.iter().sum());
+        let Some(mut chunk) = frames else {
+            open = open.saturating_sub(1);
+            if open == 0 {
                 break;
             }
+            continue;
         };
-        if let Some(open) = &mut writer {
-            match write_chunk(open, &chunk) {
-                Ok(frames) => tell(&|status| status.frames += frames),
+        if let Some(file) = &mut writer {
+            match write_chunk(file, &chunk, left) {
+                Ok(frames) => {
+                    left -= frames;
+                    tell(&|status| status.frames += frames);
+                }
                 Err(error) => {
                     tell(&|status| status.error = Some(error.to_string()));
                     writer = None;
                 }
             }
         }
-        tell(&|status| status.missed = missed);
+        if left == 0 {
+            break;
+        }
         chunk.clear();
-        let _ = give.try_send(chunk);
+        let _ = give.get(tap).map(|give| give.try_send(chunk));
     }
     let ended = writer.map(CaptureWriter::finish);
     tell(&|status| {
@@ -218,10 +246,15 @@ fn write(
     });
 }
 
-/// How many frames it had.
-fn write_chunk(writer: &mut CaptureWriter, mut chunk: &[u8]) -> Result<u64, CaptureError> {
+/// Writes the frames of a chunk, `most` of them at most. How many.
+fn write_chunk(
+    writer: &mut CaptureWriter,
+    mut chunk: &[u8],
+    most: u64,
+) -> Result<u64, CaptureError> {
     let mut frames = 0;
-    while let Some((time, rest)) = chunk.split_first_chunk::<8>()
+    while frames < most
+        && let Some((time, rest)) = chunk.split_first_chunk::<8>()
         && let Some((len, rest)) = rest.split_first_chunk::<4>()
         && let Some((kept, rest)) = rest.split_first_chunk::<4>()
         && let Some((frame, rest)) = rest.split_at_checked(u32::from_ne_bytes(*kept) as usize)
@@ -243,7 +276,8 @@ mod tests {
         let (full, parcels) = sync_channel(CHUNKS + 1);
         (0..chunks).for_each(|_| give.try_send(Vec::with_capacity(CHUNK_BYTES)).unwrap());
         let (side, snap) = (CaptureSide::Client, 1_000);
-        let tap = Tap { side, snap, left: frames, missed: 0, chunk: None, empty, full };
+        let (number, left, missed, chunk) = (0, frames, 0, None);
+        let tap = Tap { number, side, snap, left, missed, chunk, empty, full };
         (tap, give, parcels)
     }
 
@@ -257,7 +291,9 @@ mod tests {
             tap.see(Side::Server, now as u64, &frame);
         }
         assert_eq!(tap.missed, 5);
-        let Ok(Parcel::Frames(mut chunk, 0)) = parcels.try_recv() else { panic!("no chunk") };
+        let Ok(Parcel { frames: Some(mut chunk), missed: 0, .. }) = parcels.try_recv() else {
+            panic!("no chunk")
+        };
         assert_eq!(chunk.len(), in_chunk * (HEADER + 1_000));
         assert_eq!(chunk.capacity(), CHUNK_BYTES, "nothing is allocated in the loop");
         // One that comes back is used again.
@@ -267,10 +303,12 @@ mod tests {
         assert_eq!(tap.missed, 5);
         drop(tap);
         // It was full before any was missed.
-        assert!(matches!(parcels.try_recv(), Ok(Parcel::Frames(_, 0))));
-        let Ok(Parcel::Frames(last, 5)) = parcels.try_recv() else { panic!("no last chunk") };
+        assert!(matches!(parcels.try_recv(), Ok(Parcel { frames: Some(_), missed: 0, .. })));
+        let Ok(Parcel { frames: Some(last), missed: 5, .. }) = parcels.try_recv() else {
+            panic!("no last chunk")
+        };
         assert_eq!(last.len(), HEADER + 1_000);
-        assert!(matches!(parcels.try_recv(), Ok(Parcel::End(5))));
+        assert!(matches!(parcels.try_recv(), Ok(Parcel { frames: None, missed: 5, .. })));
     }
 
     #[test]
@@ -279,15 +317,17 @@ mod tests {
         (0..10).for_each(|now| tap.see(Side::Client, now, &[1; 60]));
         assert!(tap.is_done());
         tap.hand_over();
-        let Ok(Parcel::Frames(chunk, 0)) = parcels.try_recv() else { panic!("no chunk") };
+        let Ok(Parcel { frames: Some(chunk), missed: 0, .. }) = parcels.try_recv() else {
+            panic!("no chunk")
+        };
         assert_eq!((chunk.len(), tap.missed), (3 * (HEADER + 60), 0));
     }
 
     #[test]
     fn a_file_that_cannot_be_written_is_told() {
         let full = Path::new("/dev/full");
-        assert!(Capture::begin(full, CaptureSide::Both, 64, 1).unwrap_err().contains("already"));
+        assert!(Capture::begin(full, CaptureSide::Both, 64, 1, 1).unwrap_err().contains("already"));
         let nowhere = Path::new("/no/such/folder/x.pcap");
-        assert!(Capture::begin(nowhere, CaptureSide::Both, 64, 1).is_err());
+        assert!(Capture::begin(nowhere, CaptureSide::Both, 64, 1, 1).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! What becomes of a request on the control socket: letters to the loop, and what is kept between
-//! them, a measurement and a capture.
+//! What becomes of a request on the control socket: letters to the workers, and what is kept
+//! between them, a measurement and a capture.
 
 use std::path::PathBuf;
 use std::thread;
@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{error, info};
 
-use qpmux_engine::ClientId;
+use qpmux_engine::policy::Choices;
 
 use super::capture::{Capture, CaptureSide, SNAP_MAX};
-use super::desk::translated;
-use super::mail::{PAGE, Post, PostError, Question, Reply};
+use super::crew::{Crew, CrewError, Stop, translated};
 use super::measure::Measurement;
 use super::protocol::{Answer, Command, DrainAnswer, Page, PolicyAnswer, Row};
 
@@ -35,7 +34,7 @@ struct Running {
 /// Carries requests out.
 #[derive(Debug)]
 pub struct Clerk {
-    post: Post,
+    crew: Crew,
     /// The report when the measurement began, and when that was.
     measured: Option<(Value, Instant)>,
     capture: Option<Running>,
@@ -49,10 +48,10 @@ fn value(of: impl Serialize) -> Done {
 }
 
 impl Clerk {
-    /// A clerk who writes to the loop by this post.
+    /// A clerk who writes to these workers.
     #[must_use]
-    pub fn new(post: Post) -> Clerk {
-        Clerk { post, measured: None, capture: None }
+    pub fn new(crew: Crew) -> Clerk {
+        Clerk { crew, measured: None, capture: None }
     }
 
     /// What is answered to a line.
@@ -67,29 +66,21 @@ impl Clerk {
         }
     }
 
-    fn ask(&mut self, question: Question) -> Result<Reply, String> {
-        self.post.ask(question).map_err(|error: PostError| error.to_string())
-    }
-
     fn carry_out(&mut self, caller: Caller, command: Command) -> Done {
         match command {
             Command::Report => self.report(),
-            Command::PolicyShow => self.policy(Question::Policy),
+            Command::PolicyShow => self.policy(),
             Command::PolicySet { map, steer, atomics } => {
-                self.policy(Question::Switch { map, steer, atomics })
+                let (before, _) = self.crew.policy().map_err(told)?;
+                self.switch(Choices {
+                    map: map.map_or(before.map, Into::into),
+                    steer: steer.map_or(before.steer, Into::into),
+                    atomics: atomics.map_or(before.atomics, Into::into),
+                })
             }
             Command::Connections { from } => self.connections(from),
-            Command::Drain { hold } => match self.ask(Question::Drain(hold))? {
-                Reply::Drain(draining, translated) => value(DrainAnswer { draining, translated }),
-                other => unexpected(&other),
-            },
-            Command::Stop { force } => match self.ask(Question::Stop { force })? {
-                Reply::Stop(true, breaks) => Ok(json!({ "breaks": breaks })),
-                Reply::Stop(false, breaks) => {
-                    Err(format!("{} and would break: drain first, or force it", translated(breaks)))
-                }
-                other => unexpected(&other),
-            },
+            Command::Drain { hold } => self.drain(hold),
+            Command::Stop { force } => self.stop(force),
             Command::MeasureStart => self.measure_start(),
             Command::MeasureStop => self.measure_stop(),
             Command::CaptureStart { file, side, snap, packets, seconds } => {
@@ -110,28 +101,49 @@ impl Clerk {
     }
 
     fn report(&mut self) -> Done {
-        match self.ask(Question::Report)? {
-            Reply::Report(report) => value(report),
-            other => unexpected(&other),
-        }
+        value(self.crew.report().map_err(told)?)
     }
 
-    fn policy(&mut self, question: Question) -> Done {
-        match self.ask(question)? {
-            Reply::Policy(now, most) => value(PolicyAnswer { now: now.into(), most: most.into() }),
-            Reply::NotSwitched(error) => Err(format!("{error}: that needs a restart")),
-            other => unexpected(&other),
-        }
+    fn policy(&mut self) -> Done {
+        let (now, most) = self.crew.policy().map_err(told)?;
+        value(PolicyAnswer { now: now.into(), most: most.into() })
     }
 
-    fn connections(&mut self, from: u32) -> Done {
-        match self.ask(Question::Connections(ClientId(from)))? {
-            Reply::Connections(page) => {
-                let last = page.last().filter(|_| page.len() == PAGE);
-                let next = last.and_then(|last| last.id.0.checked_add(1));
-                value(Page { connections: page.iter().map(Row::from).collect(), next })
+    fn switch(&mut self, to: Choices) -> Done {
+        let (before, _) = self.crew.policy().map_err(told)?;
+        match self.crew.switch(to) {
+            Ok(()) => info!("control: {to}, before: {before}"),
+            Err(error) => {
+                error!("control: {error}; the policy is still {before}");
+                return Err(told(error));
             }
-            other => unexpected(&other),
+        }
+        self.policy()
+    }
+
+    fn connections(&mut self, from: u64) -> Done {
+        let found = self.crew.connections(from).map_err(told)?;
+        value(Page { connections: found.page.iter().map(Row::from).collect(), next: found.next })
+    }
+
+    fn drain(&mut self, hold: Option<bool>) -> Done {
+        let (draining, translated) = self.crew.drain(hold).map_err(told)?;
+        if let Some(hold) = hold {
+            let text = if hold { "no connection is" } else { "connections are" };
+            info!("control: {text} translated anew from now on");
+        }
+        value(DrainAnswer { draining, translated })
+    }
+
+    fn stop(&mut self, force: bool) -> Done {
+        match self.crew.stop(force).map_err(told)? {
+            Stop::Stops(breaks) => {
+                info!(breaks, "control: stopping, {}", translated(breaks));
+                Ok(json!({ "breaks": breaks }))
+            }
+            Stop::Refused(breaks) => {
+                Err(format!("{} and would break: drain first, or force it", translated(breaks)))
+            }
         }
     }
 
@@ -178,8 +190,9 @@ impl Clerk {
         if seconds.is_some_and(|seconds| !(seconds > 0.0 && seconds <= SECONDS_MAX)) {
             return Err(format!("seconds must be above 0, and at most {SECONDS_MAX}"));
         }
-        let (capture, tap) = Capture::begin(&file, side, snap, packets.unwrap_or(u64::MAX))?;
-        self.ask(Question::Capture(Some(tap)))?;
+        let (frames, workers) = (packets.unwrap_or(u64::MAX), self.crew.workers());
+        let (capture, taps) = Capture::begin(&file, side, snap, frames, workers)?;
+        self.crew.capture(Some(taps)).map_err(told)?;
         info!("control: capture into {}", file.display());
         let until = seconds.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
         let status = capture.status();
@@ -189,7 +202,7 @@ impl Clerk {
 
     fn capture_end(&mut self) -> Result<(), String> {
         if self.capture.as_ref().is_some_and(|running| !running.ended) {
-            self.ask(Question::Capture(None))?;
+            self.crew.capture(None).map_err(told)?;
         }
         if let Some(running) = &mut self.capture {
             running.ended = true;
@@ -232,6 +245,6 @@ impl Clerk {
     }
 }
 
-fn unexpected(reply: &Reply) -> Done {
-    Err(format!("the packet loop answered something else: {reply:?}"))
+fn told(error: CrewError) -> String {
+    error.to_string()
 }

@@ -1,4 +1,4 @@
-//! Letters to the packet loop, and its replies. The sender of a letter waits, the loop never.
+//! Letters to a worker's loop, and its replies. The sender of a letter waits, the loop never.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,7 +12,6 @@ use qpmux_engine::policy::{Choices, SwitchError};
 use qpmux_engine::{ClientId, ConnectionReport};
 
 use super::capture::Tap;
-use crate::config;
 use crate::report::Report;
 
 /// Letters that may wait: they are all read in one turn.
@@ -29,24 +28,19 @@ pub enum Question {
     Report,
     /// What the engine does.
     Policy,
-    /// To do something else; what is not named stays.
-    Switch {
-        /// Which requests are mapped.
-        map: Option<config::Map>,
-        /// Which are steered.
-        steer: Option<config::Steer>,
-        /// Whether atomics are replaced.
-        atomics: Option<config::Atomics>,
-    },
+    /// To do something else.
+    Switch(Choices),
     /// At most [`PAGE`] connections, from this one on.
     Connections(ClientId),
     /// Whether connections are to be kept from translation; `None` leaves it as it is.
     Drain(Option<bool>),
-    /// To stop, and whether also if connections break.
-    Stop {
-        /// Also if connections break.
-        force: bool,
-    },
+    /// To stand still until it is told to stop or to thaw, and to say how many connections are
+    /// translated. It thaws by itself if it is told neither.
+    Freeze,
+    /// To go on.
+    Thaw,
+    /// To stop.
+    Stop,
     /// To copy frames, or to end that.
     Capture(Option<Box<Tap>>),
 }
@@ -56,9 +50,10 @@ impl Question {
     fn pace(&self) -> Duration {
         let ms = match self {
             // They look at every connection.
-            Question::Report | Question::Drain(_) | Question::Stop { .. } => 50,
-            Question::Policy | Question::Switch { .. } | Question::Connections(_) => 2,
+            Question::Report | Question::Drain(_) => 50,
+            Question::Policy | Question::Switch(_) | Question::Connections(_) => 2,
             Question::Capture(_) => 10,
+            Question::Freeze | Question::Thaw | Question::Stop => 0,
         };
         Duration::from_millis(ms)
     }
@@ -77,8 +72,10 @@ pub enum Reply {
     Connections(Vec<ConnectionReport>),
     /// Whether connections are kept from translation, and how many are translated.
     Drain(bool, usize),
-    /// Whether it stops, and how many connections that breaks or would break.
-    Stop(bool, usize),
+    /// It stands still, and so many connections are translated.
+    Frozen(usize),
+    /// It goes on, or stops, as it was told.
+    Heard,
     /// It copies, or does no longer.
     Capture,
 }
@@ -87,6 +84,8 @@ pub enum Reply {
 #[derive(Debug)]
 pub(super) struct Letter {
     pub(super) question: Question,
+    /// Nobody waits for the reply any longer: it is too late to do what it asks.
+    pub(super) until: Instant,
     pub(super) reply: SyncSender<Reply>,
 }
 
@@ -133,6 +132,11 @@ impl Mailbox {
     pub(super) fn take(&self) -> Option<Letter> {
         self.letters.try_recv().ok()
     }
+
+    /// The next letter, waited for at most so long.
+    pub(super) fn wait(&self, at_most: Duration) -> Option<Letter> {
+        self.letters.recv_timeout(at_most).ok()
+    }
 }
 
 /// Why there is no reply.
@@ -173,20 +177,47 @@ impl Post {
     /// # Errors
     /// See [`PostError`].
     pub fn ask(&mut self, question: Question) -> Result<Reply, PostError> {
+        self.send(question)?.wait()
+    }
+
+    /// Asks the loop.
+    ///
+    /// # Errors
+    /// See [`PostError`].
+    pub fn send(&mut self, question: Question) -> Result<Awaited, PostError> {
         if let Some(last) = self.last {
             thread::sleep(question.pace().saturating_sub(last.elapsed()));
         }
         let (reply, replies) = sync_channel(1);
-        self.letters.try_send(Letter { question, reply }).map_err(|error| match error {
+        let until = Instant::now() + PATIENCE;
+        self.letters.try_send(Letter { question, until, reply }).map_err(|error| match error {
             TrySendError::Full(_) => PostError::Silent,
             TrySendError::Disconnected(_) => PostError::Stopped,
         })?;
         self.bell.ring();
-        let replied = replies.recv_timeout(PATIENCE).map_err(|error| match error {
+        self.last = Some(Instant::now());
+        Ok(Awaited { replies, until })
+    }
+}
+
+/// A reply that is to come.
+#[derive(Debug)]
+#[must_use]
+pub struct Awaited {
+    replies: Receiver<Reply>,
+    until: Instant,
+}
+
+impl Awaited {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// See [`PostError`].
+    pub fn wait(self) -> Result<Reply, PostError> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        self.replies.recv_timeout(left).map_err(|error| match error {
             RecvTimeoutError::Timeout => PostError::Silent,
             RecvTimeoutError::Disconnected => PostError::Stopped,
-        });
-        self.last = Some(Instant::now());
-        replied
+        })
     }
 }

@@ -41,7 +41,7 @@ pub enum Command {
     Connections {
         /// The number of the first one.
         #[serde(default)]
-        from: u32,
+        from: u64,
     },
     /// How many connections are translated.
     Drain {
@@ -161,7 +161,7 @@ pub struct Page {
     /// Those of this page.
     pub connections: Vec<Row>,
     /// Where the next page begins, if there is one.
-    pub next: Option<u32>,
+    pub next: Option<u64>,
 }
 
 /// How many connections are translated.

@@ -12,7 +12,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{debug, warn};
 
 use super::clerk::{Caller, Clerk};
-use super::mail::{Bell, Post};
+use super::crew::Crew;
+use super::mail::Bell;
 use super::protocol::{Answer, LINE_MAX};
 use super::socket::ControlSocket;
 
@@ -162,11 +163,11 @@ impl ControlServer {
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn start(socket: ControlSocket, post: Post, limits: Limits) -> io::Result<ControlServer> {
+    pub fn start(socket: ControlSocket, crew: Crew, limits: Limits) -> io::Result<ControlServer> {
         let quit = Bell::new()?;
         let bell = quit.clone();
         let mut server =
-            Server { socket, clerk: Clerk::new(post), limits, clients: vec![], next: 0 };
+            Server { socket, clerk: Clerk::new(crew), limits, clients: vec![], next: 0 };
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
             if let Err(error) = server.run(&bell) {
                 warn!("the control socket is not served any more: {error}");

@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::control::capture::{CaptureSide, CaptureStatus};
-use crate::control::desk::translated;
+use crate::control::crew::translated;
 use crate::control::measure::Measurement;
 use crate::control::protocol::{Command, DrainAnswer, Page, PolicyAnswer, Row};
 use client::Link;

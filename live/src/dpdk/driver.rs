@@ -6,24 +6,17 @@ use arrayvec::ArrayVec;
 use qpmux_engine::{BURST_MAX, Nanos, Side};
 use tracing::warn;
 
-use super::devices::RING_ROOM_AFTER;
 use super::eal::Timestamps;
-use super::port::Raw;
+use super::queue::{Queue, Raw};
 use super::stick::Stick;
-use super::{DpdkError, Eal, EthPort, Mbuf, Pool, PortPlan};
-use crate::config::Neighbour;
+use super::{Mbuf, Pool};
 use crate::driver::{
     Arrived, Buffer, Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index,
 };
-use crate::subnets::Subnets;
 
 /// Frames that wait for a port to take them. A port that takes nothing for longer loses what comes
 /// last, so that what it has is in order.
-const WAITING_MAX: usize = 4 * BURST_MAX;
-
-/// Bytes of a buffer behind the longest frame.
-const POOL_ROOM_AFTER: usize =
-    if ROOM_AFTER > RING_ROOM_AFTER { ROOM_AFTER } else { RING_ROOM_AFTER };
+pub(super) const WAITING_MAX: usize = 4 * BURST_MAX;
 
 /// The order of a round. Answers first: they give buffers back.
 const ROUND: [Side; 2] = [Side::Server, Side::Client];
@@ -41,97 +34,70 @@ impl PacketClock {
     }
 }
 
-/// One port, with what waits for it.
+/// A queue of one port, with what waits for it.
 #[derive(Debug)]
-struct Line<'eal> {
-    port: EthPort<'eal>,
-    waiting: ArrayVec<Held<Mbuf<'eal>>, WAITING_MAX>,
+struct Line<'p> {
+    queue: Queue<'p>,
+    waiting: ArrayVec<Held<Mbuf<'p>>, WAITING_MAX>,
     counters: PortCounters,
 }
 
-/// What is to be opened.
-#[derive(Debug)]
-pub struct DpdkPlan<'a> {
-    /// The clients' port and the servers', or one for both.
-    pub ports: Vec<PortPlan>,
-    /// Frames that the host has at a time at most.
-    pub frames: u32,
-    /// If frames tell the time.
-    pub clock: Option<PacketClock>,
-    /// The servers' subnets, where both sides share a port.
-    pub servers: &'a Subnets,
-    /// Where frames go next there.
-    pub neighbours: &'a [Neighbour],
-}
-
-/// Ports of DPDK and the pool of their buffers.
-pub struct Dpdk<'eal> {
+/// A worker's queues of the ports, and the pool of all buffers.
+pub struct Dpdk<'p> {
     /// The clients', then the servers'; or one.
-    lines: ArrayVec<Line<'eal>, 2>,
+    lines: ArrayVec<Line<'p>, 2>,
     /// Of a line that both sides share.
     stick: Option<Stick>,
     /// What came in there and is not handed over yet.
-    mixed: VecDeque<(Side, Arrived<Mbuf<'eal>>)>,
-    pool: Pool<'eal>,
+    mixed: VecDeque<(Side, Arrived<Mbuf<'p>>)>,
+    pool: Pool<'p>,
     timestamps: Timestamps,
     clock: Option<PacketClock>,
     frame_len_max: usize,
     asked: usize,
 }
 
-impl<'eal> Dpdk<'eal> {
-    /// Opens the ports, with a pool that cannot run out: buffers for what the host has, for what
-    /// the ports hold, for what waits to be sent, and for what the core keeps at hand.
-    ///
-    /// # Errors
-    /// What DPDK refuses.
-    pub fn open(eal: &'eal Eal, plan: &DpdkPlan<'_>) -> Result<Dpdk<'eal>, DpdkError> {
-        let frame_len_max = plan.ports.iter().map(|port| port.frame_len_max).max().unwrap_or(0);
-        let held = |port: &PortPlan| {
-            u32::from(port.receive_descriptors) + u32::from(port.send_descriptors)
-        };
-        let ports: u32 = plan.ports.iter().map(held).sum();
-        let count = plan.frames + ports + 4 * WAITING_MAX as u32;
-        let pool = Pool::new(eal, "frames", count, frame_len_max, POOL_ROOM_AFTER, -1)?;
-        let line = |plan: &PortPlan| {
-            let port = EthPort::open(eal, plan, &pool)?;
-            Ok(Line { port, waiting: ArrayVec::new(), counters: PortCounters::default() })
-        };
-        let lines = plan.ports.iter().take(2).map(line);
-        let lines: ArrayVec<_, 2> = lines.collect::<Result<_, DpdkError>>()?;
-        // Known only once the driver is there.
-        let timestamps = match plan.clock {
-            Some(_) => eal.timestamps()?,
-            None => Timestamps { offset: 0, flag: 0 },
-        };
-        let shared = lines.len() == 1;
-        let stick = shared.then(|| Stick::new(plan.servers.clone(), plan.neighbours));
+impl<'p> Dpdk<'p> {
+    /// The driver of one worker, with a queue of each port: the clients' and the servers', or one
+    /// that both sides share, with its `stick`.
+    pub(super) fn new(
+        queues: impl Iterator<Item = Queue<'p>>,
+        stick: Option<Stick>,
+        pool: Pool<'p>,
+        clock: Option<(PacketClock, Timestamps)>,
+        frame_len_max: usize,
+    ) -> Dpdk<'p> {
+        let line =
+            |queue| Line { queue, waiting: ArrayVec::new(), counters: PortCounters::default() };
+        let lines = queues.take(2).map(line).collect();
         let mixed = VecDeque::with_capacity(BURST_MAX);
-        let clock = plan.clock;
-        Ok(Dpdk { lines, stick, mixed, pool, timestamps, clock, frame_len_max, asked: 0 })
+        let none = Timestamps { offset: 0, flag: 0 };
+        let timestamps = clock.map_or(none, |(_, timestamps)| timestamps);
+        let clock = clock.map(|(clock, _)| clock);
+        Dpdk { lines, stick, mixed, pool, timestamps, clock, frame_len_max, asked: 0 }
     }
 
-    fn line(&mut self, side: Side) -> &mut Line<'eal> {
+    fn line(&mut self, side: Side) -> &mut Line<'p> {
         let at = if self.stick.is_some() { 0 } else { index(side) };
         &mut self.lines[at]
     }
 
-    fn take(&mut self, side: Side) -> ArrayVec<Raw<'eal>, BURST_MAX> {
+    fn take(&mut self, side: Side) -> ArrayVec<Raw<'p>, BURST_MAX> {
         let most = if self.clock.is_some() { 1 } else { BURST_MAX };
         let mut raw = ArrayVec::new();
         let timestamps = self.timestamps;
-        self.line(side).port.receive(timestamps, most, |frame| raw.push(frame));
+        self.line(side).queue.receive(timestamps, most, |frame| raw.push(frame));
         raw
     }
 
     /// A round of a port that both sides share: everything in the order in which it came in, cut
     /// where the side changes.
-    fn receive_mixed(&mut self, burst: &mut Burst<Mbuf<'eal>>) -> Option<Side> {
+    fn receive_mixed(&mut self, burst: &mut Burst<Mbuf<'p>>) -> Option<Side> {
         if self.asked == 0 {
             self.asked = 1;
             for raw in self.take(Side::Client) {
                 let Some(arrived) = self.settle(Side::Client, raw) else { continue };
-                let own = self.lines[0].port.address();
+                let own = self.lines[0].queue.address();
                 let side = self.stick.as_ref().and_then(|s| s.side(own, arrived.held.frame()));
                 match side {
                     Some(side) => self.mixed.push_back((side, arrived)),
@@ -150,9 +116,9 @@ impl<'eal> Dpdk<'eal> {
     }
 
     /// Addresses a frame to the next station. Whether it can be sent.
-    fn address(&mut self, frame: &mut Held<Mbuf<'eal>>) -> bool {
+    fn address(&mut self, frame: &mut Held<Mbuf<'p>>) -> bool {
         let Some(stick) = &self.stick else { return true };
-        let own = self.lines[0].port.address();
+        let own = self.lines[0].queue.address();
         let Some(hop) = stick.next_hop(own, frame.frame()) else {
             self.lines[0].counters.send_no_neighbour += 1;
             return false;
@@ -173,7 +139,7 @@ impl<'eal> Dpdk<'eal> {
 
     /// A frame in one buffer that is its own, with room around it; `None`, and counted, if that is
     /// not possible.
-    fn settle(&mut self, side: Side, raw: Raw<'eal>) -> Option<Arrived<Mbuf<'eal>>> {
+    fn settle(&mut self, side: Side, raw: Raw<'p>) -> Option<Arrived<Mbuf<'p>>> {
         let time = raw.timestamp.zip(self.clock).map(|(time, clock)| clock.nanos(time));
         let (most, told) = (self.frame_len_max, time.is_some() || self.clock.is_none());
         let counters = &mut self.line(side).counters;
@@ -205,8 +171,8 @@ impl<'eal> Dpdk<'eal> {
     }
 }
 
-impl<'eal> Line<'eal> {
-    fn send(&mut self, held: Held<Mbuf<'eal>>) {
+impl<'p> Line<'p> {
+    fn send(&mut self, held: Held<Mbuf<'p>>) {
         if self.waiting.is_full() {
             self.flush();
         }
@@ -217,15 +183,15 @@ impl<'eal> Line<'eal> {
 
     fn flush(&mut self) {
         if !self.waiting.is_empty() {
-            self.counters.sent += self.port.send(&mut self.waiting) as u64;
+            self.counters.sent += self.queue.send(&mut self.waiting) as u64;
         }
     }
 }
 
-impl<'eal> Driver for Dpdk<'eal> {
-    type Buffer = Mbuf<'eal>;
+impl<'p> Driver for Dpdk<'p> {
+    type Buffer = Mbuf<'p>;
 
-    fn receive(&mut self, burst: &mut Burst<Mbuf<'eal>>) -> Option<Side> {
+    fn receive(&mut self, burst: &mut Burst<Mbuf<'p>>) -> Option<Side> {
         if self.stick.is_some() {
             return self.receive_mixed(burst);
         }
@@ -242,13 +208,13 @@ impl<'eal> Driver for Dpdk<'eal> {
         Some(side)
     }
 
-    fn send(&mut self, side: Side, mut frame: Held<Mbuf<'eal>>) {
+    fn send(&mut self, side: Side, mut frame: Held<Mbuf<'p>>) {
         if self.address(&mut frame) {
             self.line(side).send(frame);
         }
     }
 
-    fn send_kept(&mut self, side: Side, frame: &mut Held<Mbuf<'eal>>) {
+    fn send_kept(&mut self, side: Side, frame: &mut Held<Mbuf<'p>>) {
         if self.address(frame) {
             let buffer = frame.buffer.share();
             self.line(side).send(Held { buffer, start: frame.start, len: frame.len });
@@ -265,7 +231,7 @@ impl<'eal> Driver for Dpdk<'eal> {
         self.send(side, Held { buffer, start, len: frame.len() });
     }
 
-    fn make_exclusive(&mut self, held: &mut Held<Mbuf<'eal>>) -> bool {
+    fn make_exclusive(&mut self, held: &mut Held<Mbuf<'p>>) -> bool {
         if held.buffer.is_exclusive() {
             return true;
         }
@@ -277,7 +243,7 @@ impl<'eal> Driver for Dpdk<'eal> {
         true
     }
 
-    fn release(&mut self, _: Mbuf<'eal>) {}
+    fn release(&mut self, _: Mbuf<'p>) {}
 
     fn flush(&mut self) {
         self.lines.iter_mut().for_each(Line::flush);
@@ -289,6 +255,6 @@ impl<'eal> Driver for Dpdk<'eal> {
             return (PortCounters::default(), 0);
         }
         let line = self.line(side);
-        (line.counters, line.port.missed())
+        (line.counters, line.queue.missed())
     }
 }

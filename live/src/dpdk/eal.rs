@@ -1,7 +1,10 @@
 //! DPDK's environment: started once, ended with the process.
 
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::warn;
 
 use super::DpdkError;
 
@@ -52,6 +55,18 @@ impl Eal {
         unsafe { CStr::from_ptr(dpdk_sys::rte_version()) }.to_string_lossy().into_owned()
     }
 
+    /// Makes the calling thread one that DPDK knows, so that it keeps buffers at hand. One that it
+    /// does not know works, more slowly.
+    pub fn enter_thread(&self) -> EnteredThread<'_> {
+        // SAFETY: the environment runs.
+        let entered = unsafe { dpdk_sys::rte_thread_register() } == 0;
+        if !entered {
+            let why = DpdkError::last("a thread", "rte_thread_register");
+            warn!("a worker is slower than it could be: {why}");
+        }
+        EnteredThread { entered, bound: PhantomData }
+    }
+
     /// Where received frames say when they came in. Not every driver tells.
     ///
     /// # Errors
@@ -67,6 +82,23 @@ impl Eal {
             return Err(DpdkError::last(what, "rte_mbuf_dyn_rx_timestamp_register"));
         }
         Ok(found)
+    }
+}
+
+/// The calling thread is one that DPDK knows, as long as this lives.
+#[derive(Debug)]
+pub struct EnteredThread<'eal> {
+    entered: bool,
+    /// It is for this thread, and no other may drop it.
+    bound: PhantomData<(&'eal Eal, *const ())>,
+}
+
+impl Drop for EnteredThread<'_> {
+    fn drop(&mut self) {
+        if self.entered {
+            // SAFETY: this thread was registered, once.
+            unsafe { dpdk_sys::rte_thread_unregister() };
+        }
     }
 }
 

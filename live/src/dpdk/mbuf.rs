@@ -9,7 +9,7 @@ use super::{DpdkError, Eal};
 use crate::driver::Buffer;
 
 /// Buffers that each core keeps at hand.
-const CACHE: u32 = 256;
+pub(super) const CACHE: u32 = 256;
 
 /// A buffer, with the right to write what nobody else reads. A second owner, such as a network
 /// card that still sends it, may read it: then it must not be written.
@@ -21,6 +21,12 @@ pub struct Mbuf<'eal> {
     /// Its pool's memory is there as long as the environment.
     eal: PhantomData<&'eal Eal>,
 }
+
+// SAFETY: whoever has a buffer may use it, whichever thread that is; its pool takes it back from
+// any thread. Two owners of one buffer stay on one thread: a second one is made by `share` only, which
+// the driver gives to a queue of its own worker, and what a queue has taken DPDK's driver looks
+// after. Only frames that have just come in, which have one owner, go to other workers.
+unsafe impl Send for Mbuf<'_> {}
 
 impl<'eal> Mbuf<'eal> {
     /// The owner of the frame's buffer.
@@ -75,11 +81,17 @@ impl Buffer for Mbuf<'_> {
 
 /// Buffers for frames of up to a certain length. They stay until the environment ends: who has
 /// one need not care for the pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pool<'eal> {
     raw: NonNull<dpdk_sys::rte_mempool>,
     eal: PhantomData<&'eal Eal>,
 }
+
+// SAFETY: a pool's buffers are taken and given back by any number of threads at a time
+// (rte_mempool.h: a pool without flags is for several producers and consumers).
+unsafe impl Send for Pool<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Pool<'_> {}
 
 impl<'eal> Pool<'eal> {
     /// A pool of `count` buffers for frames of up to `frame_len_max` bytes with `room_after` behind

@@ -1,8 +1,9 @@
 //! Ports of DPDK: the driver without a copy.
 //!
 //! ```text
-//!  eal (once)  ──> port: queues, counters ──> driver: sides, what waits to be sent
-//!                  mbuf: pool, buffers    ──>
+//!  eal (once)  ──> ports ──> port: set up, rules, end
+//!                        ──> driver, of each worker: queues, sides, what waits to be sent
+//!                        ──> mbuf: pool, buffers
 //! ```
 //!
 //! All `unsafe` of the program is in this folder.
@@ -13,11 +14,15 @@ mod eal;
 mod error;
 mod mbuf;
 mod port;
+mod ports;
+mod queue;
 mod stick;
 
 pub use devices::with_defaults;
-pub use driver::{Dpdk, DpdkPlan, PacketClock};
-pub use eal::Eal;
+pub use driver::{Dpdk, PacketClock};
+pub use eal::{Eal, EnteredThread};
 pub use error::DpdkError;
 pub use mbuf::{Mbuf, Pool};
 pub use port::{EthPort, PortPlan};
+pub use ports::{DpdkPlan, Ports};
+pub use queue::Queue;

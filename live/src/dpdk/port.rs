@@ -1,20 +1,17 @@
-//! One port of DPDK, with one queue each way.
+//! One port of DPDK, with as many queues each way as there are workers.
 
 use std::ffi::CString;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::ptr::{null, null_mut};
+use std::ptr::null;
 
-use arrayvec::ArrayVec;
-use qpmux_engine::BURST_MAX;
+use qpmux_engine::Side;
 use tracing::{info, warn};
 
-use super::eal::Timestamps;
-use super::{DpdkError, Eal, Mbuf, Pool};
-use crate::driver::Held;
+use super::queue::Queue;
+use super::{DpdkError, Eal, Pool};
+use crate::subnets::Prefix;
 
-/// The only queue.
-const QUEUE: u16 = 0;
 /// Ethernet header and VLAN tag, which an MTU does not count.
 const FRAME_OVERHEAD: usize = 18;
 
@@ -23,9 +20,11 @@ const FRAME_OVERHEAD: usize = 18;
 pub struct PortPlan {
     /// Its name with its driver's arguments, as behind `--vdev` or `--allow` of any DPDK program.
     pub device: String,
-    /// Frames that wait in its receive queue at most.
+    /// Queues each way.
+    pub queues: u16,
+    /// Frames that wait in each receive queue at most.
     pub receive_descriptors: u16,
-    /// Frames that wait in its transmit queue at most.
+    /// Frames that wait in each transmit queue at most.
     pub send_descriptors: u16,
     /// Longest frame in bytes, without frame check sequence.
     pub frame_len_max: usize,
@@ -38,37 +37,32 @@ impl PortPlan {
     }
 }
 
-/// A frame as a port hands it over.
-pub(super) struct Raw<'eal> {
-    pub(super) held: Held<Mbuf<'eal>>,
-    /// When it came in, in the driver's own unit, if it tells.
-    pub(super) timestamp: Option<u64>,
-    /// Whether the buffer has all of the frame, and no other owner.
-    pub(super) whole: bool,
-}
-
 /// A running port. Dropped, it is stopped and closed.
 #[derive(Debug)]
 pub struct EthPort<'eal> {
     id: u16,
+    queues: u16,
     address: [u8; 6],
     eal: PhantomData<&'eal Eal>,
 }
 
 impl<'eal> EthPort<'eal> {
-    /// Attaches the device and starts its port, which fills buffers of `pool`.
+    /// Attaches the device and starts its port, which fills buffers of `pool`. The servers are
+    /// behind it, the clients, or (`None`) both.
     ///
     /// # Errors
     /// No such device, or what its driver refuses.
     pub fn open(
         _: &'eal Eal,
         plan: &PortPlan,
+        side: Option<Side>,
         pool: &Pool<'eal>,
     ) -> Result<EthPort<'eal>, DpdkError> {
         let id = attach(plan)?;
         // From here on it is closed again if anything fails.
-        let mut port = EthPort { id, address: [0; 6], eal: PhantomData };
-        port.configure(plan, pool)?;
+        let mut port = EthPort { id, queues: plan.queues, address: [0; 6], eal: PhantomData };
+        port.configure(plan, side)?;
+        port.set_queues_up(plan, pool)?;
         port.start(plan)?;
         let [a, b, c, d, e, f] = port.address;
         let name = plan.name();
@@ -76,33 +70,54 @@ impl<'eal> EthPort<'eal> {
         Ok(port)
     }
 
-    fn configure(&mut self, plan: &PortPlan, pool: &Pool<'eal>) -> Result<(), DpdkError> {
+    fn configure(&mut self, plan: &PortPlan, side: Option<Side>) -> Result<(), DpdkError> {
+        let name = plan.name();
+        let info = self.info(plan)?;
+        let most = info.max_rx_queues.min(info.max_tx_queues);
+        if plan.queues > most {
+            let why = format!("it has {most} queues, and each [[worker]] needs one");
+            return Err(DpdkError::ours(format!("port {name}"), "rte_eth_dev_info_get", &why));
+        }
+        // The servers' addresses, which say whose a frame is.
+        let mut spread = match side {
+            Some(Side::Client) => dpdk_sys::qpmux_spread_QPMUX_SPREAD_DESTINATION,
+            Some(Side::Server) => dpdk_sys::qpmux_spread_QPMUX_SPREAD_SOURCE,
+            None => dpdk_sys::qpmux_spread_QPMUX_SPREAD_BOTH,
+        };
+        let mtu = mtu(plan, &info).unwrap_or(0);
+        // SAFETY: the port is there and not started; the number is ours.
+        let result =
+            unsafe { dpdk_sys::qpmux_configure(self.id, plan.queues, mtu, &raw mut spread) };
+        DpdkError::check(result, || format!("port {name}"), "rte_eth_dev_configure")?;
+        if plan.queues > 1 && spread == dpdk_sys::qpmux_spread_QPMUX_SPREAD_NONE {
+            info!("port {name}: its driver says by itself which frames come to which queue");
+        }
+        Ok(())
+    }
+
+    fn set_queues_up(&mut self, plan: &PortPlan, pool: &Pool<'eal>) -> Result<(), DpdkError> {
         let name = plan.name();
         let socket = self.socket();
-        let mut conf = zeroed_conf();
-        if let Some(mtu) = self.mtu(plan)? {
-            conf.rxmode.mtu = mtu;
-        }
-        // SAFETY: the port is there and not started; the configuration is read during the call.
-        let result = unsafe { dpdk_sys::rte_eth_dev_configure(self.id, 1, 1, &raw const conf) };
-        DpdkError::check(result, || format!("port {name}"), "rte_eth_dev_configure")?;
         let (mut receive, mut send) = (plan.receive_descriptors, plan.send_descriptors);
         // SAFETY: both numbers are ours, and changed to what the port can do.
         let result = unsafe {
             dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(self.id, &raw mut receive, &raw mut send)
         };
         DpdkError::check(result, || format!("port {name}"), "rte_eth_dev_adjust_nb_rx_tx_desc")?;
-        // SAFETY: the port is configured for this queue; without a configuration of its own it has
-        // its driver's default; the pool stays as long as the environment.
-        let result = unsafe {
-            let (queue, pool) = (QUEUE, pool.as_raw());
-            dpdk_sys::rte_eth_rx_queue_setup(self.id, queue, receive, socket, null(), pool)
-        };
-        DpdkError::check(result, || format!("port {name}"), "rte_eth_rx_queue_setup")?;
-        // SAFETY: as above. No offload is on, so buffers with two owners may be sent.
-        let result =
-            unsafe { dpdk_sys::rte_eth_tx_queue_setup(self.id, QUEUE, send, socket, null()) };
-        DpdkError::check(result, || format!("port {name}"), "rte_eth_tx_queue_setup").map(drop)
+        for queue in 0..plan.queues {
+            // SAFETY: the port is configured for this queue; without a configuration of its own it
+            // has its driver's default; the pool stays as long as the environment.
+            let result = unsafe {
+                let pool = pool.as_raw();
+                dpdk_sys::rte_eth_rx_queue_setup(self.id, queue, receive, socket, null(), pool)
+            };
+            DpdkError::check(result, || format!("port {name}"), "rte_eth_rx_queue_setup")?;
+            // SAFETY: as above. No offload is on, so buffers with two owners may be sent.
+            let result =
+                unsafe { dpdk_sys::rte_eth_tx_queue_setup(self.id, queue, send, socket, null()) };
+            DpdkError::check(result, || format!("port {name}"), "rte_eth_tx_queue_setup")?;
+        }
+        Ok(())
     }
 
     fn start(&mut self, plan: &PortPlan) -> Result<(), DpdkError> {
@@ -123,9 +138,30 @@ impl<'eal> EthPort<'eal> {
         Ok(())
     }
 
-    /// The MTU for frames of the configured length, as far as the port can; `None`: it does not
-    /// say.
-    fn mtu(&self, plan: &PortPlan) -> Result<Option<u32>, DpdkError> {
+    /// Has the port itself bring packets of servers in `prefix` to a worker's queue, as far as it
+    /// can: those from there, or those to there. What it does not bring is handed over.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn bring(
+        &self,
+        plan: &PortPlan,
+        prefix: &Prefix,
+        from: bool,
+        queue: u16,
+    ) -> Result<(), DpdkError> {
+        let subnet = dpdk_sys::qpmux_subnet {
+            address: prefix.address,
+            mask: prefix.mask,
+            is_ipv6: prefix.is_ipv6.into(),
+            is_source: from.into(),
+        };
+        // SAFETY: the port is started, the subnet is read during the call.
+        let result = unsafe { dpdk_sys::qpmux_bring(self.id, &raw const subnet, queue) };
+        DpdkError::check(result, || format!("port {}", plan.name()), "rte_flow_create").map(drop)
+    }
+
+    fn info(&self, plan: &PortPlan) -> Result<dpdk_sys::rte_eth_dev_info, DpdkError> {
         let mut info = MaybeUninit::<dpdk_sys::rte_eth_dev_info>::zeroed();
         // SAFETY: the port is there; what is not written stays zero, which is a value of it.
         let (result, info) = unsafe {
@@ -133,13 +169,7 @@ impl<'eal> EthPort<'eal> {
             (result, info.assume_init())
         };
         DpdkError::check(result, || format!("port {}", plan.name()), "rte_eth_dev_info_get")?;
-        let wanted = u16::try_from(plan.frame_len_max - FRAME_OVERHEAD).unwrap_or(u16::MAX);
-        let known = (1..u16::MAX).contains(&info.max_mtu);
-        if known && wanted > info.max_mtu {
-            let (name, max) = (plan.name(), info.max_mtu);
-            warn!("port {name}: its MTU is at most {max}, limits.frame_len_max is for {wanted}");
-        }
-        Ok(known.then(|| wanted.min(info.max_mtu).max(info.min_mtu).into()))
+        Ok(info)
     }
 
     /// Its NUMA node; negative: any.
@@ -148,82 +178,17 @@ impl<'eal> EthPort<'eal> {
         unsafe { dpdk_sys::rte_eth_dev_socket_id(self.id) as u32 }
     }
 
-    /// Its Ethernet address.
-    #[must_use]
-    pub fn address(&self) -> [u8; 6] {
-        self.address
-    }
-
-    /// Takes frames in, at most `most`.
-    pub(super) fn receive(
-        &mut self,
-        timestamps: Timestamps,
-        most: usize,
-        mut take: impl FnMut(Raw<'eal>),
-    ) {
-        let mut views = [const { MaybeUninit::<dpdk_sys::qpmux_frame>::uninit() }; BURST_MAX];
-        let most = most.min(BURST_MAX) as u16;
-        // SAFETY: room for `most` views, of which as many are written as the call says.
-        let many = unsafe {
-            let first = views.as_mut_ptr().cast();
-            dpdk_sys::qpmux_rx_burst(self.id, QUEUE, timestamps, first, most)
-        };
-        for view in views.iter().take(usize::from(many)) {
-            // SAFETY: it was written, and its reference is given to us.
-            let (view, mbuf) = unsafe {
-                let view = view.assume_init_ref();
-                (view, Mbuf::of(view))
-            };
-            if let Some(buffer) = mbuf {
-                let held = Held { buffer, start: view.start.into(), len: view.len as usize };
-                let timestamp = (view.timed != 0).then_some(view.timestamp);
-                take(Raw { held, timestamp, whole: view.whole != 0 });
-            }
-        }
-    }
-
-    /// Sends frames from the front of the list, as many as the port takes, and takes them out of
-    /// it. How many.
-    pub(super) fn send<const N: usize>(
-        &mut self,
-        frames: &mut ArrayVec<Held<Mbuf<'eal>>, N>,
-    ) -> usize {
-        let mut sent = 0;
-        while sent < frames.len() {
-            let views: ArrayVec<_, BURST_MAX> =
-                frames.iter().skip(sent).take(BURST_MAX).map(view).collect();
-            let many = views.len();
-            // SAFETY: whole frames of ours; what is taken has its reference taken over.
-            let taken =
-                unsafe { dpdk_sys::qpmux_tx_burst(self.id, QUEUE, views.as_ptr(), many as u16) };
-            sent += usize::from(taken);
-            if usize::from(taken) < many {
-                break;
-            }
-        }
-        // Their references are the port's now.
-        frames.drain(..sent).for_each(|held| core::mem::forget(held.buffer));
-        sent
-    }
-
-    /// Frames that the port lost since it was opened, because nobody took them in time or for lack
-    /// of buffers.
-    #[must_use]
-    pub fn missed(&self) -> u64 {
-        let mut stats = MaybeUninit::<dpdk_sys::rte_eth_stats>::zeroed();
-        // SAFETY: what is not written stays zero.
-        let stats = unsafe {
-            dpdk_sys::rte_eth_stats_get(self.id, stats.as_mut_ptr());
-            stats.assume_init()
-        };
-        stats.imissed + stats.rx_nombuf
+    /// Its queues, each for one thread. There are no others while these are.
+    pub fn queues(&mut self) -> impl Iterator<Item = Queue<'_>> {
+        let (id, address) = (self.id, self.address);
+        (0..self.queues).map(move |number| Queue::new(id, number, address))
     }
 }
 
 impl Drop for EthPort<'_> {
     fn drop(&mut self) {
-        // SAFETY: the port is ours, and the environment is still there. Stopping one that was not
-        // started does nothing.
+        // SAFETY: the port is ours, its queues are gone, and the environment is still there.
+        // Stopping one that was not started does nothing.
         unsafe {
             dpdk_sys::rte_eth_dev_stop(self.id);
             dpdk_sys::rte_eth_dev_close(self.id);
@@ -231,24 +196,15 @@ impl Drop for EthPort<'_> {
     }
 }
 
-/// The frame as the shim wants it.
-fn view(held: &Held<Mbuf<'_>>) -> dpdk_sys::qpmux_frame {
-    dpdk_sys::qpmux_frame {
-        mbuf: held.buffer.as_raw(),
-        buffer: null_mut(),
-        timestamp: 0,
-        len: held.len as u32,
-        buffer_len: 0,
-        start: held.start as u16,
-        whole: 1,
-        timed: 0,
+/// The MTU for frames of the configured length, as far as the port can; `None`: it does not say.
+fn mtu(plan: &PortPlan, info: &dpdk_sys::rte_eth_dev_info) -> Option<u32> {
+    let wanted = u16::try_from(plan.frame_len_max - FRAME_OVERHEAD).unwrap_or(u16::MAX);
+    let known = (1..u16::MAX).contains(&info.max_mtu);
+    if known && wanted > info.max_mtu {
+        let (name, max) = (plan.name(), info.max_mtu);
+        warn!("port {name}: its MTU is at most {max}, limits.frame_len_max is for {wanted}");
     }
-}
-
-/// A configuration that asks for nothing: no offload, one queue, the driver's defaults.
-fn zeroed_conf() -> dpdk_sys::rte_eth_conf {
-    // SAFETY: numbers and null pointers, for which zero is a value.
-    unsafe { MaybeUninit::zeroed().assume_init() }
+    known.then(|| wanted.min(info.max_mtu).max(info.min_mtu).into())
 }
 
 /// The number of the device's port; a device that is not there yet is attached.

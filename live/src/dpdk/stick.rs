@@ -12,7 +12,7 @@ use crate::subnets::Subnets;
 const ETHERNET_ADDRESSES: usize = 12;
 
 /// Tells sides apart by the servers' subnets, and addresses frames to the next station.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stick {
     servers: Subnets,
     /// Sorted by IP address. Empty: Ethernet addresses stay as they are.

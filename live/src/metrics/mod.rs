@@ -8,7 +8,7 @@ use std::fmt::Write;
 use qpmux_engine::{Counters, DeclineReason, DropReason, GeneratedKind, KeptReason};
 
 use crate::driver::PortCounters;
-use crate::report::Report;
+use crate::report::{Report, WorkerReport};
 
 pub use server::MetricsServer;
 
@@ -19,11 +19,12 @@ const PREFIX: &str = "qpmux_";
 type PortField = (&'static str, &'static str, fn(&PortCounters) -> u64);
 
 /// What of a port's counters is lost, by reason, and on which way.
-const LOST: [PortField; 9] = [
+const LOST: [PortField; 10] = [
     ("receive", "pool_exhausted", |port| port.pool_exhausted),
     ("receive", "too_long", |port| port.receive_too_long),
     ("receive", "error", |port| port.receive_errors),
     ("receive", "not_ours", |port| port.receive_not_ours),
+    ("receive", "hand_over_full", |port| port.hand_over_full),
     ("send", "queue_full", |port| port.send_queue_full),
     ("send", "too_long", |port| port.send_too_long),
     ("send", "link_down", |port| port.send_link_down),
@@ -98,6 +99,7 @@ pub fn text(report: &Report) -> String {
     let help = "Contradictions between engine and host: defects.";
     text.single("broken_total", "counter", help, report.broken);
     ports(&mut text, report);
+    workers(&mut text, report);
     levels(&mut text, report);
     text.0
 }
@@ -118,6 +120,26 @@ fn ports(text: &mut Text, report: &Report) {
         for (way, reason, count) in all.chain([("receive", "missed", port.receive_missed)]) {
             let labels = [("side", side), ("way", way), ("reason", reason)];
             text.value("port_lost_total", &labels, count);
+        }
+    }
+}
+
+/// The counters of workers: name, what is told of it, and value.
+type WorkerField = (&'static str, &'static str, fn(&WorkerReport) -> u64);
+
+const WORKERS: [WorkerField; 4] = [
+    ("received", "Frames that a worker's queues brought.", |worker| worker.received),
+    ("handed_over", "Frames that a worker gave to others.", |worker| worker.handed_over),
+    ("sent", "Frames that a worker sent.", |worker| worker.sent),
+    ("cpu_ns", "Processor time of a worker, in nanoseconds.", |worker| worker.loop_cpu_ns),
+];
+
+fn workers(text: &mut Text, report: &Report) {
+    for (field, help, of) in WORKERS {
+        let name = format!("worker_{field}_total");
+        text.head(&name, "counter", help);
+        for (number, worker) in report.workers.iter().enumerate() {
+            text.value(&name, &[("worker", &number.to_string())], of(worker));
         }
     }
 }

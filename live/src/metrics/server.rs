@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use tiny_http::{Header, Method, Request, Response, Server};
 use tracing::debug;
 
-use crate::control::mail::{Post, Question, Reply};
+use crate::control::crew::Crew;
 
 /// The type of what is answered.
 const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -24,13 +24,13 @@ impl MetricsServer {
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn start(listen: SocketAddr, post: Post) -> io::Result<MetricsServer> {
+    pub fn start(listen: SocketAddr, crew: Crew) -> io::Result<MetricsServer> {
         let server = Arc::new(Server::http(listen).map_err(io::Error::other)?);
         let taken = Arc::clone(&server);
-        let mut post = post;
+        let mut crew = crew;
         let answer = move || {
             for request in taken.incoming_requests() {
-                if let Err(error) = answer(request, &mut post) {
+                if let Err(error) = answer(request, &mut crew) {
                     debug!("metrics: {error}");
                 }
             }
@@ -55,7 +55,7 @@ impl Drop for MetricsServer {
     }
 }
 
-fn answer(request: Request, post: &mut Post) -> io::Result<()> {
+fn answer(request: Request, crew: &mut Crew) -> io::Result<()> {
     let path = request.url().split('?').next().unwrap_or_default();
     if *request.method() != Method::Get {
         return request.respond(Response::from_string("only GET\n").with_status_code(405));
@@ -63,13 +63,12 @@ fn answer(request: Request, post: &mut Post) -> io::Result<()> {
     if path != "/metrics" {
         return request.respond(Response::from_string("see /metrics\n").with_status_code(404));
     }
-    match post.ask(Question::Report) {
-        Ok(Reply::Report(report)) => {
+    match crew.report() {
+        Ok(report) => {
             let kind = Header::from_bytes("Content-Type", TYPE);
             let response = Response::from_string(super::text(&report));
             request.respond(kind.into_iter().fold(response, Response::with_header))
         }
-        Ok(_) => request.respond(Response::from_string("").with_status_code(500)),
         Err(error) => {
             let text = format!("{error}\n");
             request.respond(Response::from_string(text).with_status_code(503))

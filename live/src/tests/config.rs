@@ -160,6 +160,40 @@ fn servers_are_named_by_subnet() {
 }
 
 #[test]
+fn workers_are_configured() {
+    let on = |ports: &str, rest: &str| {
+        Settings::parse(&format!("{rest}\n{ports}")).map_err(|error| error.to_string())
+    };
+    let ports = "[client]\nport = 'a'\n[server]\nport = 'b'\n";
+    let plain = with("").unwrap();
+    assert_eq!((plain.cores(), plain.shares().workers()), (vec![None], 1));
+    let two = "[[worker]]\ncore = 3\nservers = ['192.0.2.0/25']\n[[worker]]\n";
+    let settings = on(ports, two).unwrap();
+    assert_eq!(settings.cores(), [Some(3), None]);
+    assert_eq!(settings.shares().of_server([192, 0, 2, 100].into()), 0);
+    on(PORTS, "[[worker]]\ncore = 1\n").unwrap();
+    for (ports, rest, complaint) in [
+        (PORTS, two, "worker is there 2 times, must be there once at most: several workers need"),
+        (ports, "[[worker]]\ncore = 1\n[[worker]]\ncore = 1\n", "worker.core is 1, must be anot"),
+        (
+            ports,
+            "[[worker]]\nservers = ['10.0.0.0/8']\n[[worker]]\nservers = ['10.1.0.0/16']\n",
+            "worker.servers is 10.1.0.0 to 10.1.255.255, must be in one [[worker]] only",
+        ),
+        (
+            ports,
+            "servers = ['192.0.2.0/24']\n[[worker]]\nservers = ['192.0.3.1']\n",
+            "worker.servers is 192.0.3.1 to 192.0.3.1, must be among servers",
+        ),
+    ] {
+        let error = on(ports, rest).unwrap_err();
+        assert!(error.starts_with(complaint), "{error}");
+    }
+    let error = on(ports, &"[[worker]]\n".repeat(17)).unwrap_err();
+    assert!(error.contains("16 times at most"), "{error}");
+}
+
+#[test]
 fn operations_are_configured() {
     let plain = with("").unwrap();
     assert_eq!((plain.control.socket, plain.control.stop), (None, StopRule::Ask));

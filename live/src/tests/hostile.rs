@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 use super::config::with;
 use super::host;
 use super::operations::Office;
-use crate::config::StopRule;
 use crate::control::desk::Desk;
-use crate::control::mail::{Question, post};
+use crate::control::mail::{Bell, Question, post};
 use crate::control::protocol::LINE_MAX;
 use crate::control::server::Limits;
-use crate::wait::{Waiter, Wake};
+use crate::wait::wait;
 
 fn asked(socket: &Path, line: &[u8]) -> String {
     let mut stream = UnixStream::connect(socket).unwrap();
@@ -157,29 +156,29 @@ fn who_asks_and_never_listens_makes_nobody_wait() {
 
 #[test]
 fn a_letter_wakes_a_loop_that_sleeps() {
-    let waiter = Waiter::new().unwrap();
+    let bell = Bell::new().unwrap();
     let (client, server) = UnixStream::pair().unwrap();
     let ports = [client.as_fd(), server.as_fd()];
     let (mut host, ..) = host(with("").unwrap().engine().unwrap(), 256);
-    let (mut post, mailbox) = post(waiter.bell());
-    let mut desk = Desk::new(Some(mailbox), StopRule::Ask);
+    let (mut post, mailbox) = post(bell.clone());
+    let mut desk = Desk::new(mailbox);
     let asks = thread::spawn(move || {
         let answers = (0..3).map(|_| post.ask(Question::Policy).is_ok()).filter(|good| *good);
         answers.count()
     });
     for _ in 0..3 {
-        assert_eq!(waiter.wait(&ports, None).unwrap(), Wake::Work);
+        wait(&ports, &bell, None).unwrap();
         let _ = desk.attend(&mut host, qpmux_engine::Nanos(1));
     }
     assert_eq!(asks.join().unwrap(), 3);
     let begin = Instant::now();
-    waiter.wait(&ports, Some(Duration::from_millis(50))).unwrap();
+    wait(&ports, &bell, Some(Duration::from_millis(50))).unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(50), "what was heard rings no longer");
 }
 
 #[test]
 fn nobody_waits_for_a_loop_that_is_gone() {
-    let (mut post, mailbox) = post(crate::control::mail::Bell::new().unwrap());
+    let (mut post, mailbox) = post(Bell::new().unwrap());
     drop(mailbox);
     let error = post.ask(Question::Policy).unwrap_err();
     assert_eq!(error.to_string(), "the packet loop has stopped");

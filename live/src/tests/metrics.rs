@@ -14,6 +14,7 @@ use super::config::with;
 use super::translated::Bench;
 use super::{MemoryHost, host};
 use crate::config::{Settings, StopRule};
+use crate::control::crew::Crew;
 use crate::control::desk::Desk;
 use crate::control::mail::{Bell, post};
 use crate::metrics::{MetricsServer, text};
@@ -60,7 +61,8 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
             for label in labels.split(',').filter(|label| !label.is_empty()) {
                 let (label, word) = label.split_once('=').unwrap();
                 let word = word.strip_prefix('"').and_then(|word| word.strip_suffix('"')).unwrap();
-                assert!(is_name(label) && is_name(word), "{line}");
+                let number = label == "worker" && word.parse::<u8>().is_ok();
+                assert!(is_name(label) && (is_name(word) || number), "{line}");
             }
             let values = &mut found.get_mut(name).unwrap().values;
             let before = values.insert(labels.to_owned(), value.parse().unwrap());
@@ -86,7 +88,7 @@ fn every_counter_is_a_metric_from_the_start() {
     assert_eq!(metrics["qpmux_running_seconds"].values[""], 3.0);
     assert_eq!(metrics["qpmux_running_seconds"].kind, "gauge");
     assert_eq!(metrics["qpmux_connections"].values.len(), 4);
-    assert_eq!(metrics["qpmux_port_lost_total"].values.len(), 20);
+    assert_eq!(metrics["qpmux_port_lost_total"].values.len(), 22);
     assert!(metrics.values().all(|family| !family.values.is_empty()));
 }
 
@@ -177,9 +179,10 @@ fn fetched(address: SocketAddr, request: &str, desk: &mut Desk) -> String {
 #[test]
 fn prometheus_is_answered() {
     let (post, mailbox) = post(Bell::new().unwrap());
-    let server = MetricsServer::start(SocketAddr::from(([127, 0, 0, 1], 0)), post).unwrap();
+    let crew = Crew::new(vec![post], StopRule::Ask);
+    let server = MetricsServer::start(SocketAddr::from(([127, 0, 0, 1], 0)), crew).unwrap();
     let address = server.address().unwrap();
-    let mut desk = Desk::new(Some(mailbox), StopRule::Ask);
+    let mut desk = Desk::new(mailbox);
     let answer = fetched(address, "GET /metrics HTTP/1.1", &mut desk);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
@@ -205,11 +208,12 @@ fn prometheus_is_answered() {
 
 #[test]
 fn an_address_that_is_taken_stops_only_who_has_named_it() {
+    let nobody = Crew::new(vec![], StopRule::Ask);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let settings: Settings =
         with(&format!("[metrics]\nlisten = '{}'\n", taken.local_addr().unwrap())).unwrap();
-    let error = Operations::start(&settings, Bell::new().unwrap()).err().unwrap();
+    let error = Operations::start(&settings, &nobody).err().unwrap();
     assert!(format!("{error:#}").starts_with("metrics.listen: 127.0.0.1:"), "{error:#}");
     // The default address is free, or it is not: either is good.
-    assert!(Operations::start(&with("").unwrap(), Bell::new().unwrap()).is_ok());
+    assert!(Operations::start(&with("").unwrap(), &nobody).is_ok());
 }

@@ -8,6 +8,7 @@ mod operations;
 mod passing;
 mod reload;
 mod translated;
+mod workers;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Command, FromArgMatches};
 use qpmux_engine::{Nanos, Side};
@@ -15,7 +15,9 @@ use super::config::with;
 use super::translated::{Bench, CLIENTS};
 use super::{MemoryHost, engine, host};
 use crate::config::StopRule;
+use crate::control::crew::Crew;
 use crate::control::desk::{Desk, Onward};
+use crate::control::foreman::Foreman;
 use crate::control::mail::{Bell, post};
 use crate::control::server::{ControlServer, Limits};
 use crate::control::socket::ControlSocket;
@@ -24,6 +26,7 @@ use crate::ctl::{CtlArgs, CtlError, carry_out};
 /// A socket, its thread, and the loop's desk.
 pub(super) struct Office {
     pub(super) desk: Desk,
+    pub(super) crew: Crew,
     pub(super) folder: tempfile::TempDir,
     now: u64,
     _server: ControlServer,
@@ -34,9 +37,9 @@ impl Office {
         let folder = tempfile::tempdir().unwrap();
         let socket = ControlSocket::bind(&folder.path().join("control")).unwrap();
         let (post, mailbox) = post(Bell::new().unwrap());
-        let server = ControlServer::start(socket, post, limits).unwrap();
-        let desk = Desk::new(Some(mailbox), StopRule::Ask);
-        Office { desk, folder, now: 1 << 40, _server: server }
+        let crew = Crew::new(vec![post], StopRule::Ask);
+        let server = ControlServer::start(socket, crew.clone(), limits).unwrap();
+        Office { desk: Desk::new(mailbox), crew, folder, now: 1 << 40, _server: server }
     }
 
     pub(super) fn socket(&self) -> PathBuf {
@@ -194,18 +197,20 @@ fn a_stop_breaks_nothing_unless_it_is_meant() {
 fn a_signal_stops_what_would_break_only_if_it_comes_again_soon() {
     let mut bench = learning();
     (1..=40).for_each(|number| bench.update(number));
-    let host = &bench.host;
-    let second = 1_000_000_000;
-    let mut desk = Desk::new(None, StopRule::Ask);
-    let mut told = |at: u64| desk.on_signal(host, Nanos(at * second), "SIGTERM");
-    assert_eq!(told(100), Onward::Continue);
-    assert_eq!(told(111), Onward::Continue, "too late to be meant");
-    assert_eq!(told(121), Onward::Stop);
-    let mut forces = Desk::new(None, StopRule::Force);
-    assert_eq!(forces.on_signal(host, Nanos(0), "SIGTERM"), Onward::Stop);
-    let (quiet, ..) = super::host(with("").unwrap().engine().unwrap(), 256);
-    let mut desk = Desk::new(None, StopRule::Ask);
-    assert_eq!(desk.on_signal(&quiet, Nanos(0), "SIGINT"), Onward::Stop);
+    let settings = with("").unwrap();
+    let mut foreman = Foreman::new(&settings, Path::new("live.toml"));
+    let begin = Instant::now();
+    let mut office = Office::new(Limits::default());
+    let mut told = |host: &mut MemoryHost, seconds: u64| {
+        let mut crew = office.crew.clone();
+        let now = begin + Duration::from_secs(seconds);
+        office.during(host, || {}, |_| foreman.on_stop(&mut crew, "SIGTERM", now)).1
+    };
+    assert_eq!(told(&mut bench.host, 100), Onward::Continue);
+    assert_eq!(told(&mut bench.host, 111), Onward::Continue, "too late to be meant");
+    assert_eq!(told(&mut bench.host, 121), Onward::Stop);
+    let (mut quiet, ..) = host(with("").unwrap().engine().unwrap(), 256);
+    assert_eq!(told(&mut quiet, 200), Onward::Stop);
 }
 
 #[test]

@@ -1,18 +1,19 @@
 //! The configuration is read again while the engine runs.
 
 use std::fs;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use nix::sys::signal::{Signal, raise};
 use qpmux_engine::policy::{Choices, Map, Steer};
 
 use super::config::{PORTS, with};
+use super::operations::Office;
 use super::{MemoryHost, host};
 use crate::config::Settings;
-use crate::reload::reload;
-use crate::wait::{Waiter, Wake};
+use crate::control::foreman::Foreman;
+use crate::control::mail::Bell;
+use crate::control::server::Limits;
+use crate::wait::{Signals, Wake};
 
 const START: &str = "[policy]\nmap = 'writes'\ntrust = 'observed'\nprofile = 'clover'\n";
 const MOST: &str = "[policy.most]\nmap = 'all'\nsteer = 'all'\natomics = 'replace'\n";
@@ -20,6 +21,7 @@ const MOST: &str = "[policy.most]\nmap = 'all'\nsteer = 'all'\natomics = 'replac
 /// A running host, and the file that it was started with.
 struct Bench {
     host: MemoryHost,
+    office: Office,
     settings: Settings,
     path: PathBuf,
 }
@@ -29,14 +31,20 @@ impl Bench {
         let path = std::env::temp_dir().join(format!("qpmux-{}-{name}.toml", std::process::id()));
         let settings = with(rest).unwrap();
         let (host, ..) = host(settings.engine().unwrap(), 256);
-        Bench { host, settings, path }
+        Bench { host, office: Office::new(Limits::default()), settings, path }
     }
 
     /// What the engine does once the file says this.
     fn reloaded(&mut self, rest: &str) -> Choices {
         fs::write(&self.path, format!("{PORTS}{rest}")).unwrap();
-        reload(&mut self.host, &self.settings, &self.path);
+        self.reload();
         self.host.engine().choices()
+    }
+
+    fn reload(&mut self) {
+        let mut crew = self.office.crew.clone();
+        let foreman = Foreman::new(&self.settings, &self.path);
+        let _ = self.office.during(&mut self.host, || {}, |_| foreman.on_reload(&mut crew));
     }
 
     fn error(&self) -> String {
@@ -105,18 +113,18 @@ fn a_file_that_cannot_be_used_changes_nothing() {
         assert!(bench.error().contains(complaint), "{}", bench.error());
     }
     fs::remove_file(&bench.path).unwrap();
-    reload(&mut bench.host, &bench.settings, &bench.path);
+    bench.reload();
     assert_eq!(bench.host.engine().choices(), start);
 }
 
 #[test]
 fn a_hangup_is_no_stop() {
-    let waiter = Waiter::new().unwrap();
-    let (client, server) = UnixStream::pair().unwrap();
-    let ports = [client.as_fd(), server.as_fd()];
+    let (signals, bell) = (Signals::new().unwrap(), Bell::new().unwrap());
     for (signal, wake) in [(Signal::SIGHUP, Wake::Reload), (Signal::SIGTERM, Wake::Stop("SIGTERM"))]
     {
         raise(signal).unwrap();
-        assert_eq!(waiter.wait(&ports, None).unwrap(), wake);
+        assert_eq!(signals.wait(&bell).unwrap(), wake);
     }
+    bell.ring();
+    assert_eq!(signals.wait(&bell).unwrap(), Wake::Bell);
 }

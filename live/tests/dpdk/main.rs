@@ -4,6 +4,7 @@
 
 mod passing;
 mod replayed;
+mod workers;
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 /// Without hugepages, hardware and files that other processes of DPDK's may have, too.
 const DPDK: &str = "[dpdk]\n\
-    eal = ['--no-huge', '-m', '256', '--no-pci', '--no-telemetry', '--no-shconf']\n\
+    eal = ['--no-huge', '-m', '512', '--no-pci', '--no-telemetry', '--no-shconf']\n\
     idle_sleep_us = 100\n";
 
 /// Runs the program with this configuration until its captures are at their end. Its report.

@@ -17,12 +17,12 @@ use super::{frames, port, run, sample};
 type Sample = (&'static str, Ipv4Addr);
 const ONE_CLIENT: Sample = ("kv-ycsb-a-16qp.pcap", Ipv4Addr::new(10, 9, 0, 2));
 const TWO_CLIENTS: Sample = ("kv-ycsb-a-2clients-16qp.pcap", Ipv4Addr::new(10, 9, 0, 3));
-const PATH_MTU: u16 = 1024;
+pub(super) const PATH_MTU: u16 = 1024;
 
 /// Where the source address of an IPv4 packet is in a frame.
 const SOURCE: usize = 26;
 
-fn setup(map: Map, server_qps: u32, loss: f64) -> Setup {
+pub(super) fn setup(map: Map, server_qps: u32, loss: f64) -> Setup {
     Setup {
         policy: Policy {
             map,
@@ -43,7 +43,7 @@ fn setup(map: Map, server_qps: u32, loss: f64) -> Setup {
 }
 
 /// What is sent to one side, of a capture that has both directions.
-fn sent_to(clients: bool, server: Ipv4Addr, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+pub(super) fn sent_to(clients: bool, server: Ipv4Addr, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let from_server = |frame: &Vec<u8>| frame[SOURCE..SOURCE + 4] == server.octets();
     frames.into_iter().filter(|frame| from_server(frame) == clients).collect()
 }

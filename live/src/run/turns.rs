@@ -1,0 +1,88 @@
+//! A worker's loop: turn after turn until it is asked to stop.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use qpmux_engine::Nanos;
+
+use super::idle::Idle;
+use crate::control::desk::{Desk, Onward};
+use crate::control::mail::Bell;
+use crate::copying::Copying;
+use crate::driver::Driver;
+use crate::host::Host;
+use crate::packet::PacketPort;
+use crate::report::Report;
+use crate::wait::wait;
+
+/// Turns without any frame after which a polling loop may sleep.
+const EMPTY_TURNS: u32 = 1_000;
+/// Turns of a polling loop between two looks at letters.
+const LETTER_TURNS: u64 = 1_024;
+
+/// A worker at work.
+pub(super) struct Turns<D: Driver> {
+    pub(super) host: Host<D>,
+    pub(super) desk: Desk,
+    pub(super) bell: Bell,
+    pub(super) clock: Instant,
+    pub(super) idle: Idle,
+}
+
+impl<D: Driver> Turns<D> {
+    /// Turns without waiting, and looks at letters now and then. If `runs_out`, all that is due
+    /// later is done at the end.
+    #[cfg_attr(not(feature = "dpdk"), expect(dead_code, reason = "for ports that are polled"))]
+    pub(super) fn poll(&mut self, idle_sleep: Duration, runs_out: bool) -> anyhow::Result<()> {
+        let mut empty_turns = 0;
+        for turn in 0_u64.. {
+            let any = self.host.turn(self.now());
+            empty_turns = if any { 0 } else { empty_turns + 1 };
+            let tired = empty_turns > EMPTY_TURNS && !idle_sleep.is_zero();
+            if tired {
+                wait(&[], &self.bell, Some(idle_sleep)).context("cannot wait for letters")?;
+            } else if !turn.is_multiple_of(LETTER_TURNS) {
+                continue;
+            }
+            if self.attend() == Onward::Stop || self.idle.is_over(any) {
+                break;
+            }
+        }
+        if runs_out {
+            self.host.run_out();
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Nanos {
+        // A u64 of nanoseconds lasts 584 years.
+        Nanos(u64::try_from(self.clock.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn attend(&mut self) -> Onward {
+        let now = self.now();
+        self.desk.attend(&mut self.host, now)
+    }
+
+    pub(super) fn report(&mut self) -> Report {
+        let now = self.now();
+        Report::of(&mut self.host, now)
+    }
+}
+
+/// Turns when a frame, a deadline or a letter is there.
+pub(super) fn on_sockets(turns: &mut Turns<Copying<PacketPort>>) -> anyhow::Result<()> {
+    loop {
+        let deadline = turns.host.next_deadline();
+        let now = turns.now().0;
+        let at_most = deadline.map(|at| Duration::from_nanos(at.0.saturating_sub(now)));
+        let at_most = at_most.into_iter().chain(turns.idle.most()).min();
+        let ports = turns.host.driver().ports().each_ref().map(AsFd::as_fd);
+        wait(&ports, &turns.bell, at_most).context("cannot wait for frames")?;
+        let now = turns.now();
+        if turns.attend() == Onward::Stop || turns.idle.is_over(turns.host.turn(now)) {
+            return Ok(());
+        }
+    }
+}
