@@ -24,7 +24,7 @@ pub struct Mbuf<'eal> {
 
 // SAFETY: whoever has a buffer may use it, whichever thread that is; its pool takes it back from
 // any thread. Two owners of one buffer stay on one thread: a second one is made by `share` only,
-// which the driver gives to a queue of its own worker, and what a queue has taken DPDK's driver looks
+// which the driver gives to a queue of its own worker, and what a queue has taken its driver looks
 // after. Only frames that have just come in, which have one owner, go to other workers.
 unsafe impl Send for Mbuf<'_> {}
 
