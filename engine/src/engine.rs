@@ -428,7 +428,7 @@ impl Engine {
         let id = ClientId(connection);
         match self.shard_of(id) {
             Some(shard) if shard != self.shard => {
-                out.push(Action::Mail(shard, Mail::Foreign { side }, Some(frame.token())));
+                out.push_mail(shard, Mail::Foreign { side }, Some(frame.token()));
             }
             _ => self.on_packet(side, now, id, frame, &layout, out),
         }

@@ -39,8 +39,9 @@ pub enum Action {
     /// Add [`Out::generated`] of this index to the log, before any later action is carried out:
     /// see [`crate::journal`].
     Record(u16),
-    /// Hand a message over; with a token, the buffer goes along and belongs to the receiver.
-    Mail(ShardId, Mail, Option<Token>),
+    /// Hand [`Out::mail`] of this index over; with a token, the buffer goes along and belongs to
+    /// the receiver.
+    Mail(ShardId, u16, Option<Token>),
 }
 
 /// The ordered list of actions that one call leaves behind. The host carries them out, then
@@ -51,6 +52,9 @@ pub struct Out {
     len: usize,
     generated: Box<[Generated]>,
     generated_len: usize,
+    /// Apart from the actions, which are short so.
+    mail: Box<[Option<Mail>]>,
+    mail_len: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +74,8 @@ impl Out {
             len: 0,
             generated: vec![blank; capacity].into_boxed_slice(),
             generated_len: 0,
+            mail: vec![None; capacity].into_boxed_slice(),
+            mail_len: 0,
         }
     }
 
@@ -88,10 +94,17 @@ impl Out {
             .unwrap_or(&[])
     }
 
+    /// The message that [`Action::Mail`] names.
+    #[must_use]
+    pub fn mail(&self, index: u16) -> Option<Mail> {
+        self.mail.get(usize::from(index)).copied().flatten()
+    }
+
     /// Empties the list, after the host has carried it out.
     pub fn clear(&mut self) {
         self.len = 0;
         self.generated_len = 0;
+        self.mail_len = 0;
     }
 
     /// Whether one more step of the engine's work fits.
@@ -106,6 +119,18 @@ impl Out {
             *slot = action;
             self.len += 1;
         }
+    }
+
+    /// Adds a message.
+    pub(crate) fn push_mail(&mut self, to: ShardId, mail: Mail, token: Option<Token>) {
+        let index = self.mail_len;
+        let Some(place) = self.mail.get_mut(index) else {
+            debug_assert!(false, "as many messages as actions fit");
+            return;
+        };
+        *place = Some(mail);
+        self.mail_len += 1;
+        self.push(Action::Mail(to, index as u16, token));
     }
 
     /// Adds a packet that `write` makes; `write` returns its length, or `None` to add nothing.

@@ -5,7 +5,7 @@ use std::io;
 use qpmux_engine::{BURST_MAX, Side};
 use tracing::warn;
 
-use crate::driver::{Arrived, Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index};
+use crate::driver::{Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index};
 use crate::port::{Port, Received, SendFailure};
 
 /// The order of a round. Answers first: they give buffers back.
@@ -90,7 +90,7 @@ impl<P: Port> Driver for Copying<P> {
             let received = self.ports[index(side)].receive(&mut buffer);
             match self.count_received(side, received) {
                 Received::Frame { start, len } => {
-                    burst.push(Arrived { held: Held { buffer, start, len }, time: None });
+                    burst.frames.push(Held::new(buffer, start, len));
                 }
                 Received::TooLong => self.free.push(buffer),
                 Received::Nothing => {

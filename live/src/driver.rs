@@ -31,34 +31,71 @@ impl Buffer for Box<[u8]> {
 }
 
 /// A frame in its buffer, with [`ROOM_BEFORE`] and [`ROOM_AFTER`] around it when it has come in.
+///
+/// It is moved often, and so is small.
 #[derive(Debug)]
 pub struct Held<B> {
     /// The buffer.
     pub buffer: B,
-    /// Where the frame starts in it.
-    pub start: usize,
-    /// The frame's bytes, without frame check sequence.
-    pub len: usize,
+    start: u32,
+    len: u32,
+}
+
+impl<B> Held<B> {
+    /// The frame of `len` bytes, without frame check sequence, from `start` on.
+    pub fn new(buffer: B, start: usize, len: usize) -> Held<B> {
+        // No buffer is as long as 32 bits can say.
+        Held { buffer, start: start as u32, len: len as u32 }
+    }
+
+    /// Where the frame starts in its buffer, and how many bytes it has.
+    #[must_use]
+    #[inline]
+    pub fn span(&self) -> (usize, usize) {
+        (self.start as usize, self.len as usize)
+    }
+
+    /// The frame has moved.
+    #[inline]
+    pub fn set_span(&mut self, (start, len): (usize, usize)) {
+        (self.start, self.len) = (start as u32, len as u32);
+    }
+
+    /// The same place in another buffer.
+    pub fn in_buffer<C>(&self, buffer: C) -> Held<C> {
+        Held { buffer, start: self.start, len: self.len }
+    }
 }
 
 impl<B: Buffer> Held<B> {
     /// The frame.
     pub fn frame(&self) -> &[u8] {
-        self.buffer.bytes().get(self.start..self.start + self.len).unwrap_or(&[])
+        let (start, len) = self.span();
+        self.buffer.bytes().get(start..start + len).unwrap_or(&[])
+    }
+
+    /// The frame's bytes, to be written.
+    pub fn frame_mut(&mut self) -> &mut [u8] {
+        let (start, len) = self.span();
+        self.buffer.bytes_mut().get_mut(start..start + len).unwrap_or(&mut [])
     }
 }
 
-/// A frame that has come in.
+/// Frames of one side, in the order in which they came in.
 #[derive(Debug)]
-pub struct Arrived<B> {
-    /// The frame.
-    pub held: Held<B>,
-    /// When, if that is told by the frame and not by the host's clock.
+pub struct Burst<B> {
+    /// The frames.
+    pub frames: ArrayVec<Held<B>, BURST_MAX>,
+    /// When they came in, if that is told by the frames and not by the host's clock. There is one
+    /// frame only then.
     pub time: Option<Nanos>,
 }
 
-/// Frames of one side, in the order in which they came in.
-pub type Burst<B> = ArrayVec<Arrived<B>, BURST_MAX>;
+impl<B> Default for Burst<B> {
+    fn default() -> Self {
+        Burst { frames: ArrayVec::new(), time: None }
+    }
+}
 
 /// What a port did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

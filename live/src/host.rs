@@ -4,15 +4,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
 use nix::time::{ClockId, clock_gettime};
 use qpmux_engine::policy::{Choices, SwitchError};
-use qpmux_engine::{Action, BURST_MAX, Engine, Frame, Nanos, Out, Side, Token};
+use qpmux_engine::{Action, BURST_MAX, Engine, Nanos, Out, Side, Token};
 use tracing::warn;
 
 use crate::beside::Beside;
 use crate::driver::{Burst, Driver, PortCounters, index};
-use crate::tokens::{Life, Tokens};
+use crate::tokens::{Lent, Life, Tokens};
 
 /// Actions that one call may leave behind: four for each frame of a burst.
 const OUT_CAPACITY: usize = 4 * BURST_MAX;
@@ -26,6 +25,9 @@ pub struct Host<D: Driver> {
     out: Out,
     driver: D,
     tokens: Tokens<D::Buffer>,
+    /// What came in last, and is not lent yet.
+    burst: Burst<D::Buffer>,
+    lent: Lent<D::Buffer>,
     recalls: VecDeque<Token>,
     shed: [u64; 2],
     /// When the last frame came in, if frames tell.
@@ -53,6 +55,8 @@ impl<D: Driver> Host<D> {
             out: Out::new(OUT_CAPACITY),
             driver,
             tokens: Tokens::new(frames),
+            burst: Burst::default(),
+            lent: Lent::default(),
             recalls: VecDeque::with_capacity(frames as usize),
             shed: [0; 2],
             told: None,
@@ -66,11 +70,10 @@ impl<D: Driver> Host<D> {
     /// in. Where frames tell the time, `now` does not count once one has.
     pub fn turn(&mut self, now: Nanos) -> bool {
         self.beside.begin(now);
-        let mut burst = Burst::new();
         let mut any = false;
-        while let Some(side) = self.driver.receive(&mut burst) {
-            any |= !burst.is_empty();
-            self.take(side, now, &mut burst);
+        while let Some(side) = self.driver.receive(&mut self.burst) {
+            any |= !self.burst.frames.is_empty();
+            self.take(side, now);
         }
         any |= self.driver.took_more();
         // Where frames tell the time, what is due comes before the next one.
@@ -159,17 +162,17 @@ impl<D: Driver> Host<D> {
 
     /// Hands a burst over. One that tells its time is a single frame: what is due before it comes
     /// before it, and what it causes happens before the next.
-    fn take(&mut self, side: Side, now: Nanos, burst: &mut Burst<D::Buffer>) {
-        let told = burst.first().and_then(|arrived| arrived.time);
-        debug_assert!(told.is_none() || burst.len() == 1, "a burst that tells several times");
-        if let Some(time) = told {
+    fn take(&mut self, side: Side, now: Nanos) {
+        let Burst { frames, time } = &mut self.burst;
+        debug_assert!(time.is_none() || frames.len() == 1, "one time, several frames");
+        if let Some(time) = time.take() {
             self.expire_before(time);
             self.beside.at(time);
         }
-        let tokens = self.admit(side, burst);
-        if !tokens.is_empty() {
+        self.admit(side);
+        if !self.lent.is_empty() {
             let now = self.told.unwrap_or(now);
-            self.call(now, Input::Frames(side), &tokens);
+            self.call(now, Input::Frames(side));
             self.answer_recalls(now);
         }
     }
@@ -186,54 +189,49 @@ impl<D: Driver> Host<D> {
     }
 
     fn expire(&mut self, now: Nanos) {
-        self.call(now, Input::Timeout, &[]);
+        self.call(now, Input::Timeout);
         self.answer_recalls(now);
     }
 
-    /// Tokens for a burst. What there is none for is thrown away: better now than after work was
+    /// Lends a burst. What there is no token for is thrown away: better now than after work was
     /// spent on it.
-    fn admit(&mut self, side: Side, burst: &mut Burst<D::Buffer>) -> ArrayVec<Token, BURST_MAX> {
+    fn admit(&mut self, side: Side) {
         let reserve = if side == Side::Client { RESERVE } else { 0 };
-        let mut tokens = ArrayVec::new();
-        for arrived in burst.drain(..) {
-            if !self.beside.came_in(side, arrived.held.frame()) {
-                self.beside.goes_out(side.opposite(), arrived.held.frame());
-                self.driver.send(side.opposite(), arrived.held);
+        for held in self.burst.frames.drain(..) {
+            if !self.beside.came_in(side, held.frame()) {
+                self.beside.goes_out(side.opposite(), held.frame());
+                self.driver.send(side.opposite(), held);
                 continue;
             }
             if self.tokens.free() > reserve {
-                match self.tokens.offer(side, arrived.held) {
-                    Ok(token) => tokens.push(token),
-                    Err(held) => self.driver.release(held.buffer),
+                if let Err(held) = self.tokens.lend(side, held, &mut self.lent) {
+                    self.driver.release(held.buffer);
                 }
                 continue;
             }
-            self.driver.release(arrived.held.buffer);
+            self.driver.release(held.buffer);
             let shed = &mut self.shed[index(side)];
             *shed += 1;
             if *shed == 1 {
                 warn!("{side:?} side: no free buffer, frames are lost");
             }
         }
-        tokens
     }
 
     /// Hands recalled frames over, strictly in the order in which the engine asked for them.
     fn answer_recalls(&mut self, now: Nanos) {
         while !self.recalls.is_empty() {
-            let mut burst = ArrayVec::<Token, BURST_MAX>::new();
             while let Some(&token) = self.recalls.front()
-                && !burst.is_full()
+                && !self.lent.is_full()
                 && self.make_exclusive(token)
             {
                 self.recalls.pop_front();
-                self.tokens.step(token, Life::Kept, Life::Offered);
-                burst.push(token);
+                self.tokens.lend_again(token, &mut self.lent);
             }
-            if burst.is_empty() {
+            if self.lent.is_empty() {
                 return;
             }
-            self.call(now, Input::Recalled, &burst);
+            self.call(now, Input::Recalled);
         }
     }
 
@@ -242,16 +240,16 @@ impl<D: Driver> Host<D> {
         held.is_none_or(|held| self.driver.make_exclusive(held))
     }
 
-    /// One input to the engine, and all that it says is to be done.
-    fn call(&mut self, now: Nanos, mut input: Input, burst: &[Token]) {
-        let mut rest = burst;
+    /// One input to the engine, with what is lent, and all that it says is to be done.
+    fn call(&mut self, now: Nanos, mut input: Input) {
+        let mut first = 0;
         loop {
-            let taken = self.call_once(now, input, rest);
+            let taken = self.call_once(now, input, first);
             let done = self.out.actions().is_empty();
             self.carry_out();
-            rest = rest.get(taken..).unwrap_or(&[]);
-            match (rest.is_empty(), done) {
-                (true, true) => return,
+            first += taken;
+            match (first >= self.lent.len(), done) {
+                (true, true) => break,
                 // Nothing to take any more: finish what the call had no room for.
                 (true, false) => input = Input::Frames(Side::Client),
                 (false, false) => {}
@@ -259,34 +257,29 @@ impl<D: Driver> Host<D> {
                     debug_assert!(taken > 0, "the engine takes nothing and does nothing");
                     if taken == 0 {
                         self.stalled += 1;
-                        rest.iter().for_each(|token| self.give_up(*token, Life::Offered));
-                        return;
+                        break;
                     }
                 }
             }
         }
+        self.tokens.close(&mut self.lent, |held| self.driver.release(held.buffer));
     }
 
     /// How many frames were taken.
-    fn call_once(&mut self, now: Nanos, input: Input, burst: &[Token]) -> usize {
-        let mut lent: ArrayVec<_, BURST_MAX> =
-            burst.iter().filter_map(|token| self.tokens.lend(*token)).collect();
-        let mut frames: ArrayVec<_, BURST_MAX> = lent.iter_mut().map(|lent| lent.frame()).collect();
-        let out = &mut self.out;
-        let taken = match input {
-            Input::Frames(side) => self.engine.handle_burst(side, now, &mut frames, out),
-            Input::Recalled => self.engine.handle_recalled(now, &mut frames, out),
+    fn call_once(&mut self, now: Nanos, input: Input, first: usize) -> usize {
+        let (engine, out) = (&mut self.engine, &mut self.out);
+        match input {
+            Input::Frames(side) => {
+                self.lent.call(first, |frames| engine.handle_burst(side, now, frames, out))
+            }
+            Input::Recalled => {
+                self.lent.call(first, |frames| engine.handle_recalled(now, frames, out))
+            }
             Input::Timeout => {
-                self.engine.handle_timeout(now, out);
+                engine.handle_timeout(now, out);
                 0
             }
-        };
-        let spans: ArrayVec<_, BURST_MAX> = frames.iter().map(Frame::span).collect();
-        drop(frames);
-        for (lent, span) in lent.into_iter().zip(spans) {
-            self.tokens.put_back(lent.at(span));
         }
-        taken
     }
 
     fn carry_out(&mut self) {
@@ -297,20 +290,28 @@ impl<D: Driver> Host<D> {
                     self.forward(token, self.tokens.came_in(token).opposite());
                 }
                 Action::ForwardAndRetain(token, side) => {
-                    if self.tokens.step(token, Life::Offered, Life::Kept) {
+                    if self.tokens.keep(token, &mut self.lent) {
                         self.send_kept(token, side);
                     }
                 }
                 Action::Hold(token) => {
-                    self.tokens.step(token, Life::Offered, Life::Kept);
+                    self.tokens.keep(token, &mut self.lent);
                 }
-                Action::Drop(token, _) => self.give_up(token, Life::Offered),
+                Action::Drop(token, _) => {
+                    if let Some(held) = self.tokens.give_up_lent(token, &mut self.lent) {
+                        self.driver.release(held.buffer);
+                    }
+                }
                 Action::Send(token, side) => {
                     if self.tokens.step(token, Life::Kept, Life::Kept) {
                         self.send_kept(token, side);
                     }
                 }
-                Action::Release(token) => self.give_up(token, Life::Kept),
+                Action::Release(token) => {
+                    if let Some(held) = self.tokens.give_up_kept(token) {
+                        self.driver.release(held.buffer);
+                    }
+                }
                 Action::Recall(token) => {
                     if self.tokens.step(token, Life::Kept, Life::Kept) {
                         self.recalls.push_back(token);
@@ -334,7 +335,7 @@ impl<D: Driver> Host<D> {
     }
 
     fn forward(&mut self, token: Token, side: Side) {
-        if let Some(held) = self.tokens.give_up(token, Life::Offered) {
+        if let Some(held) = self.tokens.give_up_lent(token, &mut self.lent) {
             self.beside.goes_out(side, held.frame());
             self.driver.send(side, held);
         }
@@ -344,12 +345,6 @@ impl<D: Driver> Host<D> {
         if let Some(held) = self.tokens.get_mut(token) {
             self.beside.goes_out(side, held.frame());
             self.driver.send_kept(side, held);
-        }
-    }
-
-    fn give_up(&mut self, token: Token, life: Life) {
-        if let Some(held) = self.tokens.give_up(token, life) {
-            self.driver.release(held.buffer);
         }
     }
 }

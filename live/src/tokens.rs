@@ -1,6 +1,7 @@
 //! What the engine has of the host: frames by token, each with the stage of its buffer's life.
 
-use qpmux_engine::{Frame, Side, Token};
+use arrayvec::ArrayVec;
+use qpmux_engine::{BURST_MAX, Frame, Side, Token};
 
 use crate::driver::{Buffer, Held};
 
@@ -9,7 +10,7 @@ use crate::driver::{Buffer, Held};
 pub enum Life {
     /// The host has none under this token.
     Free,
-    /// It came in, and the engine has not said yet what becomes of it.
+    /// It is lent, and the engine has not said yet what becomes of it.
     Offered,
     /// The engine wants it kept.
     Kept,
@@ -17,35 +18,68 @@ pub enum Life {
 
 #[derive(Debug)]
 struct Slot<B> {
-    /// `None` while it is free or lent.
+    /// A frame that is kept.
     held: Option<Held<B>>,
     came_in: Side,
     life: Life,
+    /// The place among those lent, of a frame that is.
+    lent: u8,
 }
 
-/// A frame taken out of the table for the length of one call.
+/// Frames that are lent for the length of a call, each under its token. Most of them go out at the
+/// end of it: they lie here, and nowhere else.
 #[derive(Debug)]
 pub struct Lent<B> {
-    token: Token,
-    held: Held<B>,
+    tokens: ArrayVec<Token, BURST_MAX>,
+    frames: ArrayVec<Option<Held<B>>, BURST_MAX>,
+}
+
+impl<B> Default for Lent<B> {
+    fn default() -> Self {
+        Lent { tokens: ArrayVec::new(), frames: ArrayVec::new() }
+    }
 }
 
 impl<B: Buffer> Lent<B> {
-    /// The frame in the buffer.
-    ///
-    /// # Panics
-    /// If there is no room around it: drivers and engine leave some.
-    pub fn frame(&mut self) -> Frame<'_> {
-        let Held { buffer, start, len } = &mut self.held;
-        Frame::new(buffer.bytes_mut(), *start, *len, self.token)
-            .expect("a buffer has room around its frame")
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tokens.len()
     }
 
-    /// The same frame after the engine has moved it.
+    /// Whether there is none.
     #[must_use]
-    pub fn at(mut self, (start, len): (usize, usize)) -> Lent<B> {
-        (self.held.start, self.held.len) = (start, len);
-        self
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// Whether there is no place for another one.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.tokens.is_full()
+    }
+
+    /// Makes a call with those from `first` on.
+    ///
+    /// # Panics
+    /// If there is no room around one of them: drivers and engine leave some.
+    pub fn call(&mut self, first: usize, call: impl FnOnce(&mut [Frame<'_>]) -> usize) -> usize {
+        let lent = self.tokens.iter().zip(&mut self.frames).skip(first);
+        let mut frames: ArrayVec<Frame<'_>, BURST_MAX> = lent
+            .filter_map(|(token, held)| {
+                let held = held.as_mut()?;
+                let (start, len) = held.span();
+                let frame = Frame::new(held.buffer.bytes_mut(), start, len, *token);
+                Some(frame.expect("a buffer has room around its frame"))
+            })
+            .collect();
+        let taken = call(&mut frames);
+        let spans: ArrayVec<_, BURST_MAX> = frames.iter().map(Frame::span).collect();
+        drop(frames);
+        for (held, span) in self.frames.iter_mut().skip(first).flatten().zip(spans) {
+            held.set_span(span);
+        }
+        taken
     }
 }
 
@@ -64,7 +98,7 @@ impl<B: Buffer> Tokens<B> {
     /// A table of `count` tokens.
     #[must_use]
     pub fn new(count: u32) -> Tokens<B> {
-        let slot = |_| Slot { held: None, came_in: Side::Client, life: Life::Free };
+        let slot = |_| Slot { held: None, came_in: Side::Client, life: Life::Free, lent: 0 };
         let slots = (0..count).map(slot).collect();
         // The last one in is the first one out: what is in use stays in the caches.
         Tokens { slots, free: (0..count).rev().collect(), kept: 0, misused: 0 }
@@ -88,27 +122,51 @@ impl<B: Buffer> Tokens<B> {
         self.misused
     }
 
-    /// A token for a frame that came in on `side`.
+    /// Lends a frame that came in on `side`.
     ///
     /// # Errors
-    /// The frame again, if there is none.
-    pub fn offer(&mut self, side: Side, held: Held<B>) -> Result<Token, Held<B>> {
+    /// The frame again, if there is no token for it.
+    pub fn lend(&mut self, side: Side, held: Held<B>, lent: &mut Lent<B>) -> Result<(), Held<B>> {
         let Some(index) = self.free.pop() else { return Err(held) };
         let Some(slot) = self.slots.get_mut(index as usize) else { return Err(held) };
-        *slot = Slot { held: Some(held), came_in: side, life: Life::Offered };
-        Ok(Token(index))
+        (slot.came_in, slot.life, slot.lent) = (side, Life::Offered, lent.len() as u8);
+        lent.tokens.push(Token(index));
+        lent.frames.push(Some(held));
+        Ok(())
     }
 
-    /// Takes a frame out; [`Tokens::put_back`] follows.
-    pub fn lend(&mut self, token: Token) -> Option<Lent<B>> {
-        let held = self.slots.get_mut(token.0 as usize)?.held.take()?;
-        Some(Lent { token, held })
+    /// Lends a frame that was kept.
+    pub fn lend_again(&mut self, token: Token, lent: &mut Lent<B>) {
+        if !self.step(token, Life::Kept, Life::Offered) {
+            return;
+        }
+        let at = lent.len();
+        if let Some(slot) = self.slots.get_mut(token.0 as usize) {
+            slot.lent = at as u8;
+            lent.tokens.push(token);
+            lent.frames.push(slot.held.take());
+        }
     }
 
-    /// Puts a frame back.
-    pub fn put_back(&mut self, lent: Lent<B>) {
-        if let Some(slot) = self.slots.get_mut(lent.token.0 as usize) {
-            slot.held = Some(lent.held);
+    /// The engine wants a lent frame kept. Whether it is.
+    pub fn keep(&mut self, token: Token, lent: &mut Lent<B>) -> bool {
+        self.step(token, Life::Offered, Life::Kept)
+            && self.slots.get_mut(token.0 as usize).is_some_and(|slot| {
+                slot.held = lent.frames.get_mut(usize::from(slot.lent)).and_then(Option::take);
+                slot.held.is_some()
+            })
+    }
+
+    /// The call is over, and the engine has said what becomes of each. Those of which it has not
+    /// are defects, and given up.
+    pub fn close(&mut self, lent: &mut Lent<B>, mut release: impl FnMut(Held<B>)) {
+        for (token, held) in lent.tokens.drain(..).zip(lent.frames.drain(..)) {
+            if let Some(held) = held {
+                self.step(token, Life::Offered, Life::Free);
+                self.misused += 1;
+                self.free.push(token.0);
+                release(held);
+            }
         }
     }
 
@@ -118,14 +176,24 @@ impl<B: Buffer> Tokens<B> {
         self.slots.get(token.0 as usize).map_or(Side::Client, |slot| slot.came_in)
     }
 
-    /// A frame that the host has.
+    /// A frame that is kept.
     pub fn get_mut(&mut self, token: Token) -> Option<&mut Held<B>> {
         self.slots.get_mut(token.0 as usize)?.held.as_mut()
     }
 
-    /// A frame that the engine gives up in this stage of its life; its token is free.
-    pub fn give_up(&mut self, token: Token, expected: Life) -> Option<Held<B>> {
-        if !self.step(token, expected, Life::Free) {
+    /// A lent frame that the engine gives up; its token is free.
+    pub fn give_up_lent(&mut self, token: Token, lent: &mut Lent<B>) -> Option<Held<B>> {
+        if !self.step(token, Life::Offered, Life::Free) {
+            return None;
+        }
+        self.free.push(token.0);
+        let at = usize::from(self.slots.get(token.0 as usize)?.lent);
+        lent.frames.get_mut(at).and_then(Option::take)
+    }
+
+    /// A kept frame that the engine gives up; its token is free.
+    pub fn give_up_kept(&mut self, token: Token) -> Option<Held<B>> {
+        if !self.step(token, Life::Kept, Life::Free) {
             return None;
         }
         self.free.push(token.0);

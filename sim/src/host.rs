@@ -334,6 +334,7 @@ impl Host {
                     }
                 }
                 Action::Mail(to, mail, token) => {
+                    let mail = self.out.mail(mail).expect("a message that is in the list");
                     if let Some(token) = token {
                         let life = &mut self.buffers[token.0 as usize].life;
                         assert_ne!(*life, Life::Free, "{token:?}");

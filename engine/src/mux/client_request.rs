@@ -361,7 +361,7 @@ impl Engine {
     ) {
         match self.shard_of(request.server_qp.owner()) {
             Some(shard) if shard != self.shard => {
-                out.push(Action::Mail(shard, Mail::Request(request), Some(frame.token())));
+                out.push_mail(shard, Mail::Request(request), Some(frame.token()));
             }
             _ => self.on_request(now, request, frame, layout, out),
         }
@@ -425,7 +425,7 @@ impl Engine {
         }
         match self.shard_of(request.server_qp.owner()) {
             Some(shard) if shard != self.shard => {
-                out.push(Action::Mail(shard, Mail::Request(request), Some(token)));
+                out.push_mail(shard, Mail::Request(request), Some(token));
             }
             _ => self.on_held_request(request, token, out),
         }

@@ -124,7 +124,7 @@ impl Engine {
             Completion { client: request.client, slot: request.slot, outcome: Outcome::Returned };
         match self.shard_of(request.client) {
             Some(shard) if shard != self.shard => {
-                out.push(Action::Mail(shard, Mail::Completion(completion), Some(token)));
+                out.push_mail(shard, Mail::Completion(completion), Some(token));
             }
             _ => self.on_returned(request.client, request.slot, token, out),
         }
@@ -296,7 +296,7 @@ impl Engine {
                 if shard == mine.0 {
                     self.on_gone(id);
                 } else {
-                    out.push(Action::Mail(ShardId(shard), Mail::Gone(id), None));
+                    out.push_mail(ShardId(shard), Mail::Gone(id), None);
                 }
                 true
             }

@@ -10,7 +10,7 @@ use crate::ids::{ClientId, ServerQpId};
 use crate::mail::Mail;
 use crate::mux::client::Service;
 use crate::mux::generate;
-use crate::out::{Action, Out};
+use crate::out::Out;
 use crate::rules::Rule;
 use crate::wire::{CnpLayout, icrc};
 
@@ -57,7 +57,7 @@ impl Engine {
         let Some(id) = found.map(ClientId) else { return self.pass(frame, out) };
         match self.shard_of(id) {
             Some(shard) if shard != self.shard => {
-                return out.push(Action::Mail(shard, Mail::Foreign { side }, Some(frame.token())));
+                return out.push_mail(shard, Mail::Foreign { side }, Some(frame.token()));
             }
             _ => {}
         }

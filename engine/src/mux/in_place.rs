@@ -398,9 +398,10 @@ fn numbering_of(rkey: u32, len: u32) -> u64 {
 impl Engine {
     /// A frame passes, perhaps with another address: connections are not translated.
     pub(crate) fn pass_in_place(&mut self, side: Side, frame: &mut Frame<'_>, out: &mut Out) {
-        let steering = self.in_place.as_mut().filter(|_| side == Side::Client);
-        let (Some(steering), Ok(Classified::Rc(layout))) = (steering, classify(frame.bytes()))
-        else {
+        let Some(steering) = self.in_place.as_mut().filter(|_| side == Side::Client) else {
+            return self.pass(frame, out);
+        };
+        let Ok(Classified::Rc(layout)) = classify(frame.bytes()) else {
             return self.pass(frame, out);
         };
         let verdict = steering.on_request(&self.policy.profile, frame.bytes(), &layout);

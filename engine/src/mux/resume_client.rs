@@ -299,7 +299,7 @@ impl Engine {
                 let Some(request) = self.bound_request(id, index) else { return false };
                 match self.shard_of(request.server_qp.owner()) {
                     Some(shard) if shard != self.shard => {
-                        out.push(Action::Mail(shard, Mail::Void(request), None));
+                        out.push_mail(shard, Mail::Void(request), None);
                     }
                     _ => self.on_void(&request),
                 }

@@ -531,7 +531,7 @@ impl Engine {
         let completion = Completion { client: request.client, slot: request.slot, outcome };
         match self.shard_of(request.client) {
             Some(shard) if shard != self.shard => {
-                out.push(Action::Mail(shard, Mail::Completion(completion), None));
+                out.push_mail(shard, Mail::Completion(completion), None);
             }
             _ => self.on_completion(&completion),
         }

@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::ServerQpId;
 use crate::mail::{Completion, Kind, Mail, Outcome, Request};
-use crate::out::{Action, Out};
+use crate::out::Out;
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{Layout, NakCode, Opcode, ServerPsn, Syndrome, rnr_delay_ns};
@@ -206,7 +206,7 @@ impl Engine {
         match elsewhere {
             Some(shard) => {
                 let mail = Mail::Completion(completion);
-                out.push(Action::Mail(shard, mail, Some(frame.token())));
+                out.push_mail(shard, mail, Some(frame.token()));
             }
             None => self.on_read_part(now, &completion, index, frame, layout, out),
         }

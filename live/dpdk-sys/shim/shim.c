@@ -8,9 +8,7 @@ static struct qpmux_frame view(struct rte_mbuf *mbuf, struct qpmux_timestamps ti
 {
 	struct qpmux_frame frame = {
 		.mbuf = mbuf,
-		.buffer = mbuf->buf_addr,
 		.len = mbuf->pkt_len,
-		.buffer_len = mbuf->buf_len,
 		.start = mbuf->data_off,
 		.whole = mbuf->nb_segs == 1 && RTE_MBUF_DIRECT(mbuf) &&
 			 rte_mbuf_refcnt_read(mbuf) == 1,
@@ -35,7 +33,7 @@ uint16_t qpmux_rx_burst(uint16_t port, uint16_t queue, struct qpmux_timestamps t
 	return many;
 }
 
-uint16_t qpmux_tx_burst(uint16_t port, uint16_t queue, const struct qpmux_frame *frames,
+uint16_t qpmux_tx_burst(uint16_t port, uint16_t queue, const struct qpmux_outgoing *frames,
 			uint16_t many)
 {
 	struct rte_mbuf *mbufs[BURST_MAX];
@@ -66,6 +64,7 @@ struct qpmux_frame qpmux_copy(struct rte_mempool *pool, const struct rte_mbuf *f
 {
 	struct qpmux_frame copy = qpmux_alloc(pool);
 	const void *bytes;
+	void *to;
 
 	if (copy.mbuf == NULL)
 		return copy;
@@ -75,9 +74,10 @@ struct qpmux_frame qpmux_copy(struct rte_mempool *pool, const struct rte_mbuf *f
 		return copy;
 	}
 	copy.len = from->pkt_len;
-	bytes = rte_pktmbuf_read(from, 0, copy.len, copy.buffer + copy.start);
-	if (bytes != NULL && bytes != copy.buffer + copy.start)
-		memcpy(copy.buffer + copy.start, bytes, copy.len);
+	to = rte_pktmbuf_mtod(copy.mbuf, void *);
+	bytes = rte_pktmbuf_read(from, 0, copy.len, to);
+	if (bytes != NULL && bytes != to)
+		memcpy(to, bytes, copy.len);
 	return copy;
 }
 

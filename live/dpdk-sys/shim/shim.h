@@ -16,21 +16,26 @@
 #include <rte_mempool.h>
 #include <rte_version.h>
 
-/* A frame in one buffer. */
+/* A frame in its buffer. */
 struct qpmux_frame {
 	struct rte_mbuf *mbuf;
-	/* The buffer's first byte. */
-	uint8_t *buffer;
 	/* What the driver noted as the time of receipt, in its own unit, if it did: see `timed`. */
 	uint64_t timestamp;
 	/* Bytes of the frame, which may be spread over more buffers. */
 	uint32_t len;
-	uint16_t buffer_len;
 	/* Where the frame starts in the buffer. */
 	uint16_t start;
 	/* Whether the frame is all in this buffer, which is its own and has no other owner. */
 	uint16_t whole;
 	uint16_t timed;
+};
+
+/* A frame to be sent. */
+struct qpmux_outgoing {
+	struct rte_mbuf *mbuf;
+	uint32_t len;
+	/* Where it starts in its buffer. */
+	uint16_t start;
 };
 
 /* Where receive times are: see rte_mbuf_dyn_rx_timestamp_register. */
@@ -43,7 +48,7 @@ uint16_t qpmux_rx_burst(uint16_t port, uint16_t queue, struct qpmux_timestamps t
 			struct qpmux_frame *frames, uint16_t most);
 /* The frames are set to what their start and len say now, and ask for no offload. Says how many
  * were taken. */
-uint16_t qpmux_tx_burst(uint16_t port, uint16_t queue, const struct qpmux_frame *frames,
+uint16_t qpmux_tx_burst(uint16_t port, uint16_t queue, const struct qpmux_outgoing *frames,
 			uint16_t many);
 
 /* A free buffer of the pool, with no frame in it yet; its mbuf is NULL if there is none. */

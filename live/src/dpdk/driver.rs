@@ -10,9 +10,11 @@ use super::eal::Timestamps;
 use super::queue::{Queue, Raw};
 use super::stick::Stick;
 use super::{Mbuf, Pool};
-use crate::driver::{
-    Arrived, Buffer, Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index,
-};
+use crate::driver::{Buffer, Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index};
+
+/// Frames that are taken at a time. What a turn touches of twice as many does not stay in a core's
+/// nearest cache.
+const TAKEN_MAX: usize = BURST_MAX / 2;
 
 /// Frames that wait for a port to take them. A port that takes nothing for longer loses what comes
 /// last, so that what it has is in order.
@@ -42,6 +44,14 @@ struct Line<'p> {
     counters: PortCounters,
 }
 
+/// What makes frames of what queues bring.
+struct Intake<'p> {
+    pool: Pool<'p>,
+    timestamps: Timestamps,
+    clock: Option<PacketClock>,
+    frame_len_max: usize,
+}
+
 /// A worker's queues of the ports, and the pool of all buffers.
 pub struct Dpdk<'p> {
     /// The clients', then the servers'; or one.
@@ -49,11 +59,8 @@ pub struct Dpdk<'p> {
     /// Of a line that both sides share.
     stick: Option<Stick>,
     /// What came in there and is not handed over yet.
-    mixed: VecDeque<(Side, Arrived<Mbuf<'p>>)>,
-    pool: Pool<'p>,
-    timestamps: Timestamps,
-    clock: Option<PacketClock>,
-    frame_len_max: usize,
+    mixed: VecDeque<(Side, Option<Nanos>, Held<Mbuf<'p>>)>,
+    intake: Intake<'p>,
     asked: usize,
 }
 
@@ -74,7 +81,8 @@ impl<'p> Dpdk<'p> {
         let none = Timestamps { offset: 0, flag: 0 };
         let timestamps = clock.map_or(none, |(_, timestamps)| timestamps);
         let clock = clock.map(|(clock, _)| clock);
-        Dpdk { lines, stick, mixed, pool, timestamps, clock, frame_len_max, asked: 0 }
+        let intake = Intake { pool, timestamps, clock, frame_len_max };
+        Dpdk { lines, stick, mixed, intake, asked: 0 }
     }
 
     fn line(&mut self, side: Side) -> &mut Line<'p> {
@@ -82,12 +90,17 @@ impl<'p> Dpdk<'p> {
         &mut self.lines[at]
     }
 
-    fn take(&mut self, side: Side) -> ArrayVec<Raw<'p>, BURST_MAX> {
-        let most = if self.clock.is_some() { 1 } else { BURST_MAX };
-        let mut raw = ArrayVec::new();
-        let timestamps = self.timestamps;
-        self.line(side).queue.receive(timestamps, most, |frame| raw.push(frame));
-        raw
+    /// Takes frames in at the port of `side`, and gives them to `put`.
+    fn take(&mut self, side: Side, mut put: impl FnMut(Option<Nanos>, Held<Mbuf<'p>>)) {
+        let at = if self.stick.is_some() { 0 } else { index(side) };
+        let (intake, Line { queue, counters, .. }) = (&self.intake, &mut self.lines[at]);
+        let most = if intake.clock.is_some() { 1 } else { TAKEN_MAX };
+        queue.receive(intake.timestamps, most, |raw| {
+            let time = raw.timestamp.zip(intake.clock).map(|(time, clock)| clock.nanos(time));
+            if let Some(held) = intake.settle(side, raw, time.is_some(), counters) {
+                put(time, held);
+            }
+        });
     }
 
     /// A round of a port that both sides share: everything in the order in which it came in, cut
@@ -95,22 +108,24 @@ impl<'p> Dpdk<'p> {
     fn receive_mixed(&mut self, burst: &mut Burst<Mbuf<'p>>) -> Option<Side> {
         if self.asked == 0 {
             self.asked = 1;
-            for raw in self.take(Side::Client) {
-                let Some(arrived) = self.settle(Side::Client, raw) else { continue };
+            let mut all = ArrayVec::<_, BURST_MAX>::new();
+            self.take(Side::Client, |time, held| all.push((time, held)));
+            for (time, held) in all {
                 let own = self.lines[0].queue.address();
-                let side = self.stick.as_ref().and_then(|s| s.side(own, arrived.held.frame()));
+                let side = self.stick.as_ref().and_then(|s| s.side(own, held.frame()));
                 match side {
-                    Some(side) => self.mixed.push_back((side, arrived)),
+                    Some(side) => self.mixed.push_back((side, time, held)),
                     None => self.lines[0].counters.receive_not_ours += 1,
                 }
             }
         }
-        let Some(&(side, _)) = self.mixed.front() else {
+        let Some(&(side, ..)) = self.mixed.front() else {
             self.asked = 0;
             return None;
         };
-        while let Some((_, arrived)) = self.mixed.pop_front_if(|(next, _)| *next == side) {
-            burst.push(arrived);
+        while let Some((_, time, held)) = self.mixed.pop_front_if(|(next, ..)| *next == side) {
+            burst.time = time;
+            burst.frames.push(held);
         }
         Some(side)
     }
@@ -130,28 +145,34 @@ impl<'p> Dpdk<'p> {
             self.lines[0].counters.pool_exhausted += 1;
             return false;
         }
-        let start = frame.start;
-        if let Some(place) = frame.buffer.bytes_mut().get_mut(start..start + hop.len()) {
+        if let Some(place) = frame.frame_mut().get_mut(..hop.len()) {
             place.copy_from_slice(&hop);
         }
         true
     }
+}
 
+impl<'p> Intake<'p> {
     /// A frame in one buffer that is its own, with room around it; `None`, and counted, if that is
     /// not possible.
-    fn settle(&mut self, side: Side, raw: Raw<'p>) -> Option<Arrived<Mbuf<'p>>> {
-        let time = raw.timestamp.zip(self.clock).map(|(time, clock)| clock.nanos(time));
-        let (most, told) = (self.frame_len_max, time.is_some() || self.clock.is_none());
-        let counters = &mut self.line(side).counters;
+    #[inline(always)]
+    fn settle(
+        &self,
+        side: Side,
+        raw: Raw<'p>,
+        timed: bool,
+        counters: &mut PortCounters,
+    ) -> Option<Held<Mbuf<'p>>> {
         let Raw { held, whole, .. } = raw;
-        if !told {
+        let (start, len) = held.span();
+        if self.clock.is_some() && !timed {
             counters.receive_errors += 1;
             if counters.receive_errors == 1 {
                 warn!("{side:?} side: clock.source is packets, but this driver tells no time");
             }
             return None;
         }
-        if held.len > most {
+        if len > self.frame_len_max {
             counters.receive_too_long += 1;
             if counters.receive_too_long == 1 {
                 warn!("{side:?} side: a frame is longer than limits.frame_len_max");
@@ -159,15 +180,15 @@ impl<'p> Dpdk<'p> {
             return None;
         }
         counters.received += 1;
-        let end = held.start + held.len + ROOM_AFTER;
-        if whole && held.start >= ROOM_BEFORE && end <= held.buffer.bytes().len() {
-            return Some(Arrived { held, time });
+        let end = start + len + ROOM_AFTER;
+        if whole && start >= ROOM_BEFORE && end <= held.buffer.bytes().len() {
+            return Some(held);
         }
         let Some((buffer, start, len)) = self.pool.copy(&held.buffer) else {
-            self.line(side).counters.pool_exhausted += 1;
+            counters.pool_exhausted += 1;
             return None;
         };
-        Some(Arrived { held: Held { buffer, start, len }, time })
+        Some(Held::new(buffer, start, len))
     }
 }
 
@@ -200,11 +221,10 @@ impl<'p> Driver for Dpdk<'p> {
             return None;
         };
         self.asked += 1;
-        for raw in self.take(side) {
-            if let Some(arrived) = self.settle(side, raw) {
-                burst.push(arrived);
-            }
-        }
+        self.take(side, |time, held| {
+            burst.time = time;
+            burst.frames.push(held);
+        });
         Some(side)
     }
 
@@ -217,29 +237,31 @@ impl<'p> Driver for Dpdk<'p> {
     fn send_kept(&mut self, side: Side, frame: &mut Held<Mbuf<'p>>) {
         if self.address(frame) {
             let buffer = frame.buffer.share();
-            self.line(side).send(Held { buffer, start: frame.start, len: frame.len });
+            self.line(side).send(frame.in_buffer(buffer));
         }
     }
 
     fn send_bytes(&mut self, side: Side, frame: &[u8]) {
-        let Some((mut buffer, start)) = self.pool.alloc() else {
+        let Some((mut buffer, start)) = self.intake.pool.alloc() else {
             self.line(side).counters.pool_exhausted += 1;
             return;
         };
         let Some(place) = buffer.bytes_mut().get_mut(start..start + frame.len()) else { return };
         place.copy_from_slice(frame);
-        self.send(side, Held { buffer, start, len: frame.len() });
+        self.send(side, Held::new(buffer, start, frame.len()));
     }
 
     fn make_exclusive(&mut self, held: &mut Held<Mbuf<'p>>) -> bool {
         if held.buffer.is_exclusive() {
             return true;
         }
-        let Some((mut copy, _)) = self.pool.alloc() else { return false };
-        let place = copy.bytes_mut().get_mut(held.start..held.start + held.len);
-        let Some(place) = place else { return false };
-        place.copy_from_slice(held.frame());
-        held.buffer = copy;
+        let Some((copy, _)) = self.intake.pool.alloc() else { return false };
+        let mut copy = held.in_buffer(copy);
+        if copy.frame_mut().len() != held.frame().len() {
+            return false;
+        }
+        copy.frame_mut().copy_from_slice(held.frame());
+        *held = copy;
         true
     }
 

@@ -16,8 +16,6 @@ pub(super) const CACHE: u32 = 256;
 #[derive(Debug)]
 pub struct Mbuf<'eal> {
     raw: NonNull<dpdk_sys::rte_mbuf>,
-    bytes: NonNull<u8>,
-    len: u16,
     /// Its pool's memory is there as long as the environment.
     eal: PhantomData<&'eal Eal>,
 }
@@ -34,22 +32,29 @@ impl<'eal> Mbuf<'eal> {
     /// # Safety
     /// The frame comes from DPDK and its reference, one, is given to the caller alone.
     pub(super) unsafe fn of(frame: &dpdk_sys::qpmux_frame) -> Option<Mbuf<'eal>> {
-        let raw = NonNull::new(frame.mbuf)?;
-        let bytes = NonNull::new(frame.buffer)?;
-        Some(Mbuf { raw, bytes, len: frame.buffer_len, eal: PhantomData })
+        Some(Mbuf { raw: NonNull::new(frame.mbuf)?, eal: PhantomData })
     }
 
     /// One more owner of the same buffer. Neither may write until the other is gone.
     pub(super) fn share(&mut self) -> Mbuf<'eal> {
         // SAFETY: the buffer is alive, and its count of owners is meant for this.
         unsafe { dpdk_sys::qpmux_add_owners(self.raw.as_ptr(), 1) };
-        Mbuf { raw: self.raw, bytes: self.bytes, len: self.len, eal: PhantomData }
+        Mbuf { raw: self.raw, eal: PhantomData }
     }
 
     /// Whether nobody else has it.
     pub(super) fn is_exclusive(&self) -> bool {
         // SAFETY: the buffer is alive.
         unsafe { dpdk_sys::qpmux_owners(self.raw.as_ptr()) == 1 }
+    }
+
+    /// Its memory: the first byte, and how many there are.
+    fn memory(&self) -> (*mut u8, usize) {
+        // SAFETY: the buffer is alive, and nobody changes where its memory is.
+        unsafe {
+            let raw = self.raw.as_ptr();
+            ((*raw).buf_addr.cast(), usize::from((*raw).buf_len))
+        }
     }
 
     /// DPDK's name for it.
@@ -67,15 +72,17 @@ impl Drop for Mbuf<'_> {
 
 impl Buffer for Mbuf<'_> {
     fn bytes(&self) -> &[u8] {
+        let (first, len) = self.memory();
         // SAFETY: `len` bytes that live as long as the buffer has an owner. Other owners only read.
-        unsafe { slice::from_raw_parts(self.bytes.as_ptr(), usize::from(self.len)) }
+        unsafe { slice::from_raw_parts(first, len) }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         debug_assert!(self.is_exclusive(), "a buffer that somebody else reads is to be written");
+        let (first, len) = self.memory();
         // SAFETY: as above; and no other owner is in this process: received buffers have one, and
         // `share` is followed by `make_exclusive` before anything is written (crate::driver).
-        unsafe { slice::from_raw_parts_mut(self.bytes.as_ptr(), usize::from(self.len)) }
+        unsafe { slice::from_raw_parts_mut(first, len) }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::ptr::null_mut;
 
 use arrayvec::ArrayVec;
 use qpmux_engine::BURST_MAX;
@@ -65,7 +64,7 @@ impl<'p> Queue<'p> {
                 (view, Mbuf::of(view))
             };
             if let Some(buffer) = mbuf {
-                let held = Held { buffer, start: view.start.into(), len: view.len as usize };
+                let held = Held::new(buffer, view.start.into(), view.len as usize);
                 let timestamp = (view.timed != 0).then_some(view.timestamp);
                 take(Raw { held, timestamp, whole: view.whole != 0 });
             }
@@ -116,15 +115,8 @@ impl<'p> Queue<'p> {
 }
 
 /// The frame as the shim wants it.
-fn view(held: &Held<Mbuf<'_>>) -> dpdk_sys::qpmux_frame {
-    dpdk_sys::qpmux_frame {
-        mbuf: held.buffer.as_raw(),
-        buffer: null_mut(),
-        timestamp: 0,
-        len: held.len as u32,
-        buffer_len: 0,
-        start: held.start as u16,
-        whole: 1,
-        timed: 0,
-    }
+fn view(held: &Held<Mbuf<'_>>) -> dpdk_sys::qpmux_outgoing {
+    let (start, len) = held.span();
+    let (mbuf, len, start) = (held.buffer.as_raw(), len as u32, start as u16);
+    dpdk_sys::qpmux_outgoing { mbuf, len, start }
 }

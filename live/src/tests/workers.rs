@@ -53,10 +53,10 @@ fn frame(server: usize, number: u32) -> Vec<u8> {
 /// What a round brings: frames of each burst, with its side.
 fn round(driver: &mut Joined) -> Vec<(Side, Vec<Vec<u8>>)> {
     let mut bursts = Vec::new();
-    let mut burst = Burst::new();
+    let mut burst = Burst::default();
     while let Some(side) = driver.receive(&mut burst) {
-        let frames: Vec<_> = burst.iter().map(|each| each.held.frame().to_vec()).collect();
-        burst.drain(..).for_each(|each| driver.release(each.held.buffer));
+        let frames: Vec<_> = burst.frames.iter().map(|held| held.frame().to_vec()).collect();
+        burst.frames.drain(..).for_each(|held| driver.release(held.buffer));
         if !frames.is_empty() {
             bursts.push((side, frames));
         }

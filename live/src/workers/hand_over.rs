@@ -3,11 +3,11 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use qpmux_engine::{BURST_MAX, Side};
+use qpmux_engine::{BURST_MAX, Nanos, Side};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::Shares;
-use crate::driver::{Arrived, Burst, Driver, Held, PortCounters, index};
+use crate::driver::{Burst, Driver, Held, PortCounters, index};
 
 /// Frames that may wait for a worker, from all others together. One that falls so far behind loses
 /// what comes last, as it does at its own ports.
@@ -25,8 +25,14 @@ pub const fn held_max(workers: usize) -> usize {
     workers * workers.saturating_sub(1) * (waiting_max(workers) + 1)
 }
 
-/// A frame on its way, and the side where it came in.
-type Passed<B> = (Side, Arrived<B>);
+/// A frame on its way.
+struct Passed<B> {
+    /// Where it came in.
+    side: Side,
+    /// When, if frames tell.
+    time: Option<Nanos>,
+    held: Held<B>,
+}
 
 /// What comes from another worker.
 struct Ring<B> {
@@ -86,19 +92,21 @@ impl<D: Driver> HandOver<D> {
 
     /// Hands over what is another's of a burst.
     fn sort(&mut self, side: Side, burst: &mut Burst<D::Buffer>) {
-        for arrived in take(burst) {
-            let owner = self.shares.owner(side, arrived.held.frame());
+        let time = burst.time;
+        for held in take(&mut burst.frames) {
+            let owner = self.shares.owner(side, held.frame());
             let ring = owner.and_then(|owner| self.to.get_mut(owner)).and_then(Option::as_mut);
             let Some(ring) = ring else {
-                burst.push(arrived);
+                burst.frames.push(held);
                 continue;
             };
             self.took = true;
-            match ring.push((side, arrived)) {
+            burst.time = None;
+            match ring.push(Passed { side, time, held }) {
                 Ok(()) => self.handed[index(side)] += 1,
-                Err(rtrb::PushError::Full((_, arrived))) => {
+                Err(rtrb::PushError::Full(passed)) => {
                     self.lost[index(side)] += 1;
-                    self.driver.release(arrived.held.buffer);
+                    self.driver.release(passed.held.buffer);
                 }
             }
         }
@@ -108,14 +116,15 @@ impl<D: Driver> HandOver<D> {
     fn receive_handed(&mut self, at: usize, burst: &mut Burst<D::Buffer>) -> Option<Side> {
         let Ring { frames, next } = self.rings.get_mut(at)?;
         let mut side = None;
-        while let Some((came_in, arrived)) = next.take().or_else(|| frames.pop().ok()) {
-            let alone = arrived.time.is_some() && side.is_some();
-            if burst.is_full() || alone || side.is_some_and(|side| side != came_in) {
-                *next = Some((came_in, arrived));
+        while let Some(passed) = next.take().or_else(|| frames.pop().ok()) {
+            let alone = passed.time.is_some() && side.is_some();
+            if burst.frames.is_full() || alone || side.is_some_and(|side| side != passed.side) {
+                *next = Some(passed);
                 break;
             }
-            side = Some(came_in);
-            burst.push(arrived);
+            side = Some(passed.side);
+            burst.time = passed.time;
+            burst.frames.push(passed.held);
         }
         side
     }
