@@ -4,6 +4,20 @@ use core::fmt;
 
 use crate::policy::{Atomics, Map, Policy, Steer};
 
+/// Of which frames the ICRC is verified when they come in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Verify {
+    /// Of all.
+    #[default]
+    Full,
+    /// Not of those of translated connections that carry what is written or was read, unless the
+    /// policy looks at that ([`Policy`] steers, maps READs or replaces atomics). This trusts the
+    /// links' own checks: a header that is damaged all the same is believed. Damaged data is not
+    /// made good: an end drops it, since what the ICRC lacks is kept. A request that would be sent
+    /// again is verified first; if it is damaged, its client has to send it again.
+    Headers,
+}
+
 /// Limits and times. All tables are made by the constructor; nothing is allocated afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -86,6 +100,8 @@ pub struct Config {
     pub lists_max: u32,
     /// Nodes of lists that are remembered. 96 bytes each; in place 64. Default 65,536.
     pub nodes_max: u32,
+    /// Of which frames the ICRC is verified. Default: of all.
+    pub verify: Verify,
     /// The rule that this engine breaks.
     #[cfg(feature = "mutations")]
     pub without: Option<crate::Rule>,
@@ -129,6 +145,7 @@ impl Default for Config {
             words_max: 65_536,
             lists_max: 16_384,
             nodes_max: 65_536,
+            verify: Verify::Full,
             #[cfg(feature = "mutations")]
             without: None,
             records: false,

@@ -163,6 +163,8 @@ pub struct Counters {
     pub server_naks: u64,
     /// Requests that came back from a server queue pair without having run.
     pub returned: u64,
+    /// Requests that were damaged when they came, which was found when they were to be sent again.
+    pub damaged_kept: u64,
     /// Server queue pairs that stopped hosting.
     pub hosts_closed: u64,
     /// Ends of connections that were kept back until the guests had left.
@@ -294,6 +296,7 @@ impl Counters {
         self.timeouts += other.timeouts;
         self.server_naks += other.server_naks;
         self.returned += other.returned;
+        self.damaged_kept += other.damaged_kept;
         self.hosts_closed += other.hosts_closed;
         self.teardowns_held += other.teardowns_held;
         self.server_qps_lost += other.server_qps_lost;

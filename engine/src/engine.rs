@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Verify};
 use crate::connections::{self, Learner};
 use crate::contents::lists::Lists;
 use crate::contents::words::Words;
@@ -25,7 +25,7 @@ use crate::policy::{
 };
 use crate::rules::Rule;
 use crate::time::Nanos;
-use crate::wire::{Classified, Layout, PatchTables, classify, icrc};
+use crate::wire::{Classified, Layout, PatchTables, classify};
 
 /// Places per server where all server queue pairs may host and their number changes.
 const PLACES_ALL: u32 = 64;
@@ -240,7 +240,10 @@ impl Engine {
             dismissed: None,
             learner,
             earliest: Nanos::NEVER,
-            resumes: Resumes::none(),
+            resumes: match config.verify {
+                Verify::Full => Resumes::none(),
+                Verify::Headers => Resumes::new(connections_max, Nanos(0), Nanos(0)),
+            },
             flips_from: Nanos(0),
             requests,
             responses,
@@ -445,7 +448,7 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
-        if !icrc::verify(frame.bytes(), layout) && self.config.keeps(Rule::CorruptIsDropped) {
+        if !self.is_sound(id, frame, layout) && self.config.keeps(Rule::CorruptIsDropped) {
             return self.drop_frame(frame, DropReason::IcrcBad, out);
         }
         if self.tag_is_unlike(side, id, layout) && self.config.keeps(Rule::TagsAreTheConnections) {

@@ -45,7 +45,7 @@ mod rules;
 mod switch;
 mod time;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Verify};
 pub use connections_report::{ConnectionReport, ConnectionState};
 pub use counters::{Counters, DeclineReason, DropReason, GeneratedKind, KeptReason, Tally};
 pub use engine::{BURST_MAX, BuildError, Engine, Letter, ServerQpReport};

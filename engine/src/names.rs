@@ -42,6 +42,7 @@ impl Counters {
             timeouts,
             server_naks,
             returned,
+            damaged_kept,
             hosts_closed,
             teardowns_held,
             server_qps_lost,

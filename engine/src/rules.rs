@@ -121,6 +121,8 @@ rules! {
     TagsAreTheConnections => "tags-are-the-connections",
     /// A frame with a wrong ICRC is not taken.
     CorruptIsDropped => "corrupt-is-dropped",
+    /// A frame that was not verified when it came is before it is sent again.
+    CheckedBeforeRepair => "checked-before-repair",
     /// PSNs towards a server queue pair follow each other without holes (IBTA vol. 1, 9.7.2).
     PsnsAreDense => "psns-are-dense",
     /// What is sent again under a PSN is what was sent under it.

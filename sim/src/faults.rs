@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use qpmux_engine::wire::{Ipv4, ipv4};
+use qpmux_engine::wire::{Classified, Ipv4, classify, icrc, ipv4};
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
@@ -250,6 +250,40 @@ pub(crate) fn damage(frame: &mut [u8], bit: u64) {
     let bits = (frame.len() - ip) as u64 * 8;
     let at = bit % bits;
     frame[ip + (at / 8) as usize] ^= 1 << (at % 8);
+}
+
+/// Changes one bit of a frame where a link that is trusted may: of its data, but for the first eight
+/// bytes, which may be a key, or of its ICRC.
+pub(crate) fn damage_data(frame: &mut [u8], bit: u64) {
+    let Ok(Classified::Rc(layout)) = classify(frame) else { return damage(frame, bit) };
+    let (payload, len) = (usize::from(layout.payload), usize::from(layout.payload_len));
+    let (first, bytes) = match len {
+        0..=8 => (usize::from(layout.icrc), icrc::LEN),
+        _ => (payload + 8, len - 8),
+    };
+    let at = bit % (bytes as u64 * 8);
+    frame[first + (at / 8) as usize] ^= 1 << (at % 8);
+}
+
+/// What a frame with data was before [`damage_data`]; `None` if it is not damaged so. Others are
+/// verified wherever they come.
+pub(crate) fn mended(frame: &[u8]) -> Option<Vec<u8>> {
+    let Ok(Classified::Rc(layout)) = classify(frame) else { return None };
+    if layout.payload_len == 0 || icrc::verify(frame, &layout) {
+        return None;
+    }
+    let mut frame = frame.to_vec();
+    let payload = usize::from(layout.payload);
+    for at in 0..usize::from(layout.payload_len) * 8 {
+        frame[payload + at / 8] ^= 1 << (at % 8);
+        if icrc::verify(&frame, &layout) {
+            return Some(frame);
+        }
+        frame[payload + at / 8] ^= 1 << (at % 8);
+    }
+    // Its ICRC was.
+    icrc::store(&mut frame, &layout);
+    Some(frame)
 }
 
 /// Where the IP header of a frame begins, behind at most one VLAN tag.

@@ -223,6 +223,11 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
+    /// Whether a client's packets are translated, and nothing else is to be found out of it.
+    pub(crate) fn is_active(&self, id: ClientId) -> bool {
+        self.get(id).is_some_and(|client| client.service == Service::Active)
+    }
+
     /// For the connections known from the start and those learnt later, so many in all.
     pub(crate) fn new(
         config: &Config,

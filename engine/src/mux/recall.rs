@@ -37,6 +37,11 @@ impl Engine {
     ) {
         let recalled = self.servers.get_mut(id).and_then(|server| server.recalled.take());
         self.servers.work.push(id.0);
+        if let Some(slot) = recalled
+            && self.servers.slots.get(slot).is_some_and(|record| record.unverified)
+        {
+            return self.on_checked(slot, frame, layout, out);
+        }
         let slot = recalled.filter(|slot| {
             let token = self.servers.slots.get(*slot).map(|record| record.token);
             token == Some(frame.token()) && self.next_waiting(id) == Some(*slot)

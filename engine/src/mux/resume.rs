@@ -88,7 +88,8 @@ pub(crate) struct ResumedClient {
     pub(crate) deadline: Nanos,
 }
 
-/// What only an engine has that goes on where another was. Empty in all others.
+/// What only an engine has that goes on where another was, or that may find requests damaged that
+/// it has bound. Empty in all others.
 pub(crate) struct Resumes {
     pub(crate) clients: Box<[ResumedClient]>,
     pub(crate) servers: Box<[ResumedServer]>,
@@ -101,7 +102,7 @@ impl Resumes {
         Resumes { clients: Box::new([]), servers: Box::new([]), bindings: Box::new([]) }
     }
 
-    fn new(connections_max: usize, until: Nanos, quiet_from: Nanos) -> Resumes {
+    pub(crate) fn new(connections_max: usize, until: Nanos, quiet_from: Nanos) -> Resumes {
         let client = ResumedClient {
             unsettled: 0,
             orphans: Queue::EMPTY,
@@ -203,7 +204,8 @@ impl Engine {
         let until = now.after(engine.config.resume_wait_ns);
         // Until then what was sent before may arrive, and be answered as late.
         let quiet_from = now.after(engine.config.packet_lifetime_ns.saturating_mul(2));
-        engine.resumes = Resumes::new(connections, until, quiet_from);
+        let room = connections.max(engine.resumes.clients.len());
+        engine.resumes = Resumes::new(room, until, quiet_from);
         let strangers = journal.clients().any(|(id, _)| id.index() >= connections)
             || journal.servers().any(|(id, _)| id.index() >= connections);
         if strangers && !engine.policy.trust.learns() {
@@ -439,6 +441,8 @@ impl Engine {
             psn: binding.server_psn,
             token: Token(0),
             source,
+            unverified: false,
+            payload_len: binding.payload_len,
             parts: 0,
             done: one.answered,
             arrival: 0,

@@ -19,9 +19,10 @@ use crate::ids::{ClientId, ServerQpId};
 use crate::journal::{Extent, Record};
 use crate::mail::{Completion, Kind, Outcome, Request, Resumed, SlotRef};
 use crate::out::{Action, Out};
+use crate::policy::{Access, KeyOf};
 use crate::rules::Rule;
 use crate::time::Nanos;
-use crate::wire::{Layout, NakCode, Opcode, ServerPsn, Syndrome, rnr_delay_ns};
+use crate::wire::{Layout, NakCode, Opcode, ServerPsn, Syndrome, icrc, rnr_delay_ns};
 
 /// PSNs between the next one and that of the question: none of them is in use for long, and the
 /// question is still in the half of the sequence space that is ahead (IBTA vol. 1, 9.7.2).
@@ -246,18 +247,14 @@ impl Engine {
         let id = request.server_qp;
         let found = self.find_bound(id, request);
         let record = found.and_then(|slot| self.servers.slots.get(slot)).copied();
-        let binding = record.and_then(|record| self.resumes.binding(record.source)).copied();
-        let (Some(slot), Some(record), Some(binding)) = (found, record, binding) else {
+        let (Some(slot), Some(record)) = (found, record) else {
             return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
         };
-        let extent = layout.reth(frame.bytes()).map(|reth| Extent {
-            remote_key: reth.remote_key,
-            start: reth.virtual_address,
-            len: reth.dma_length,
-        });
-        let same = layout.opcode == binding.opcode
-            && layout.payload_len == binding.payload_len
-            && extent == binding.extent;
+        // What comes again is sent again, so it is verified whatever is trusted.
+        if self.trusts_link(layout) && !icrc::verify(frame.bytes(), layout) {
+            return self.drop_frame(frame, DropReason::IcrcBad, out);
+        }
+        let same = self.is_same(&record, frame, layout);
         let takes = matches!(record.source, Source::Missing(_))
             && (same || !self.config.keeps(Rule::ReturnedBytesMatch));
         let Some(connection) = self.directory.server_qp(id).filter(|_| takes) else {
@@ -277,12 +274,39 @@ impl Engine {
         out.push(Action::Hold(frame.token()));
         if let Some(record) = self.servers.slots.get_mut(slot) {
             (record.token, record.source) = (frame.token(), Source::Frame);
+            record.unverified = false;
         }
         // Whether it ran is still to be found out.
         if !self.is_asking(id) {
             self.complete(request, Outcome::Resumed(Resumed::Sent), out);
         }
         self.servers.work.push(id.0);
+    }
+
+    /// Whether a client's packet is what it was that was bound, as far as that is known.
+    fn is_same(&self, record: &ServerSlot, frame: &Frame<'_>, layout: &Layout) -> bool {
+        let extent = layout.reth(frame.bytes()).map(|reth| Extent {
+            remote_key: reth.remote_key,
+            start: reth.virtual_address,
+            len: reth.dma_length,
+        });
+        let found = (layout.opcode, layout.payload_len, extent);
+        if let Some(binding) = self.resumes.binding(record.source) {
+            return found == (binding.opcode, binding.payload_len, binding.extent);
+        }
+        // It was damaged. Where its key was, it went elsewhere than its key does.
+        let Request { access, key, origin, .. } = &record.request;
+        let span = extent.map(|extent| (extent.start, extent.len));
+        let same_key = match self.policy.profile.key_of(layout, frame.bytes(), span, None) {
+            KeyOf::Known(found) => *key == Some(found),
+            _ => true,
+        };
+        let before = access.map(|Access { remote_key, start, len, .. }| Extent {
+            remote_key,
+            start,
+            len,
+        });
+        same_key && found == (origin.opcode, record.payload_len, before)
     }
 
     /// The bound request of a client's slot. The search is bounded by the window.

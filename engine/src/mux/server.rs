@@ -209,6 +209,9 @@ pub(crate) struct ServerSlot {
     pub(crate) psn: ServerPsn,
     pub(crate) token: Token,
     pub(crate) source: Source,
+    /// Its ICRC was not verified when it came: see [`crate::config::Verify::Headers`].
+    pub(crate) unverified: bool,
+    pub(crate) payload_len: u16,
     /// READ response packets that have come, in order.
     pub(crate) parts: u32,
     /// An atomic whose answer has come, a READ whose whole response has.
@@ -216,6 +219,9 @@ pub(crate) struct ServerSlot {
     /// Order of arrival among the waiting.
     pub(crate) arrival: u64,
 }
+
+/// The number of what was not restored: its frame was damaged.
+pub(crate) const DAMAGED: u32 = u32::MAX;
 
 /// Where the bytes of a request come from when it is sent again. The numbers are those of what was
 /// restored: see [`super::resume::Resumes::binding`].
@@ -227,7 +233,7 @@ pub(crate) enum Source {
     Made(u32),
     /// A zero-length WRITE has its place.
     Filler,
-    /// They are gone; the client is to send them again.
+    /// They are gone; the client is to send them again. [`DAMAGED`]: they were damaged.
     Missing(u32),
     /// It is a READ that went out under the PSN that it had, though its client did not ask for so
     /// many packets before the rest.
@@ -289,6 +295,8 @@ impl Servers {
             psn: ServerPsn::default(),
             token: Token(0),
             source: Source::Frame,
+            unverified: false,
+            payload_len: 0,
             parts: 0,
             done: false,
             arrival: 0,
@@ -397,6 +405,8 @@ impl Engine {
             psn: ServerPsn::default(),
             token,
             source: Source::Frame,
+            unverified: false,
+            payload_len: 0,
             parts: request.parts,
             done: false,
             arrival: self.servers.arrivals,
@@ -470,8 +480,10 @@ impl Engine {
             return self.send_read_again(now, slot, frame, layout, out);
         }
         let Some(psn) = self.servers.get(id).map(|server| server.next) else { return };
+        let unverified = self.trusts_link(layout);
         let Some(record) = self.servers.slots.get_mut(slot) else { return };
-        record.psn = psn;
+        (record.psn, record.unverified) = (psn, unverified);
+        record.payload_len = layout.payload_len;
         let turned = self.turn(now, slot, psn, frame, layout);
         let layout = turned.as_ref().unwrap_or(layout);
         let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
@@ -554,6 +566,7 @@ impl Engine {
                     || self.give_up_again_step(now, id, out)
                     || self.end_late_step(now, id, out)
                     || self.finish_step(now, id, out)
+                    || self.check_step(id, out)
                     || self.repair_step(id, out)
                     || self.return_step(id, out)
                     || self.recall_step(id, out)

@@ -315,6 +315,10 @@ impl Engine {
             }
             return false;
         }
+        if self.is_checked(id, slot) {
+            // Its frame is on its way here, and cannot be given up before.
+            return false;
+        }
         let outcome = self.acknowledged(slot);
         self.close_server_slot(id, slot);
         if let Some(server) = self.servers.get_mut(id) {

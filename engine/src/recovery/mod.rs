@@ -1,5 +1,6 @@
 //! When it goes wrong towards a server: timers, sending again, giving up.
 
+mod check;
 mod repair;
 pub(crate) mod rtt;
 mod timer;

@@ -49,6 +49,9 @@ impl Engine {
         let Some(slot) = server.repair else { return false };
         let next = self.servers.slots.next(slot);
         let Some(&record) = self.servers.slots.get(slot) else { return false };
+        if self.is_checked(id, slot) {
+            return false;
+        }
         let sent = self.ask_for_tail(id, &record, out) || self.transmit(id, &record, out);
         if let Some(server) = self.servers.get_mut(id).filter(|_| sent) {
             server.repair = next;

@@ -75,6 +75,9 @@ pub(super) struct Limits {
     /// Addresses, and words, that are remembered.
     pub(super) addresses_max: u32,
     pub(super) words_max: u32,
+    /// Data is not verified when it comes.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub(super) trusts_link: bool,
 }
 
 impl Default for Limits {
@@ -91,6 +94,7 @@ impl Default for Limits {
             message_wait_ns: 2_000_000,
             addresses_max: 64,
             words_max: 64,
+            trusts_link: false,
         }
     }
 }

@@ -209,6 +209,7 @@ fn limits(dice: &mut Dice, focus: Focus) -> Limits {
         server_timeout_ns: dice.pick(&[20_000, 40_000]),
         server_retries_max: 100_000,
         disturbances_max: dice.pick(&[2, FOREVER, FOREVER, FOREVER]),
+        trusts_link: dice.chance(250) && focus == Focus::Everywhere,
         ..Limits::default()
     }
 }

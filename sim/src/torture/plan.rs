@@ -7,7 +7,7 @@ use qpmux_engine::policy::{
     Start,
 };
 use qpmux_engine::wire::{ClientPsn, Msn, Psn};
-use qpmux_engine::{Config, DomainId, ServerQpId, ShardId};
+use qpmux_engine::{Config, DomainId, ServerQpId, ShardId, Verify};
 use serde::{Deserialize, Serialize};
 
 use super::choices::{Choices, Limits};
@@ -282,6 +282,7 @@ impl Plan {
             message_wait_ns: limits.message_wait_ns,
             addresses_max: limits.addresses_max,
             words_max: limits.words_max,
+            verify: if self.trusts_link() { Verify::Headers } else { Verify::Full },
             // Longer packets are patched as well, in several steps.
             frame_len_max: 128,
             declined_keys_max: 64,
@@ -352,12 +353,28 @@ impl Plan {
         all
     }
 
+    /// Whether data that is damaged on its way to the middlebox goes on from there.
+    pub(super) fn trusts_link(&self) -> bool {
+        self.engine.trusts_link && self.learning.is_none()
+    }
+
     fn wire(&self, leg: Leg, i: u32) -> Wire {
+        let passed = self.trusts_link() && self.passes_damage(leg);
         Wire {
-            may_lose: self.may(leg, i, &[What::Drop, What::Corrupt]),
+            may_lose: passed || self.may(leg, i, &[What::Drop, What::Corrupt]),
             may_reorder: self.may(leg, i, &[What::Double, What::Delay]),
-            may_corrupt: self.may(leg, i, &[What::Corrupt]),
+            may_corrupt: passed || self.may(leg, i, &[What::Corrupt]),
         }
+    }
+
+    /// Whether what comes out on a leg may have been damaged before the middlebox, by anyone.
+    fn passes_damage(&self, leg: Leg) -> bool {
+        let before = match leg {
+            Leg::BoxToServer => Leg::ClientToBox,
+            Leg::BoxToClient => Leg::ServerToBox,
+            Leg::ClientToBox | Leg::ServerToBox => return false,
+        };
+        (0..self.clients.len() as u32).any(|i| self.may(before, i, &[What::Corrupt]))
     }
 
     pub(super) fn faults(&self, leg: Leg, i: u32) -> Faults {
