@@ -301,11 +301,8 @@ impl Engine {
             KeyOf::Known(found) => *key == Some(found),
             _ => true,
         };
-        let before = access.map(|Access { remote_key, start, len, .. }| Extent {
-            remote_key,
-            start,
-            len,
-        });
+        let before =
+            access.map(|Access { remote_key, start, len, .. }| Extent { remote_key, start, len });
         same_key && found == (origin.opcode, record.payload_len, before)
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use qpmux_engine::policy::{ConfiguredRegion, Directory, PolicyError, Rights, SwitchError};
-use qpmux_engine::{BURST_MAX, BuildError, Config, Engine, ShardId};
+use qpmux_engine::{BURST_MAX, BuildError, Config, Engine, ShardId, Verify};
 use qpmux_workloads::ProfileError;
 use serde::Deserialize;
 
@@ -183,6 +183,19 @@ pub struct Network {
     /// READs and atomics that a server queue pair takes at a time (max_dest_rd_atomic). Without
     /// it, the most that were seen outstanding.
     depth: Option<u16>,
+    /// Of which packets the ICRC is verified.
+    verify: Verified,
+}
+
+/// Of which packets the ICRC is verified when they come in.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum Verified {
+    /// Of all.
+    #[default]
+    Full,
+    /// Of those without data: see [`Verify::Headers`].
+    Headers,
 }
 
 /// How much of everything. Memory: `frames` times `frame_len_max`, and what the engine's limits
@@ -358,6 +371,10 @@ impl Settings {
             connections_max: limits.connections_max,
             path_mtu: self.network.path_mtu,
             depth: self.network.depth,
+            verify: match self.network.verify {
+                Verified::Full => Verify::Full,
+                Verified::Headers => Verify::Headers,
+            },
             ..Config::default()
         }
     }

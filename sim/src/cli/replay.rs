@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use qpmux_engine::Config;
 use qpmux_engine::policy::{self, Policy};
+use qpmux_engine::{Config, Verify};
 use qpmux_workloads::load_profile;
 
 use super::output::print;
@@ -48,6 +48,11 @@ pub(crate) struct Args {
     /// a connection whose path MTU is not known is not translated.
     #[arg(long, value_name = "BYTES")]
     path_mtu: Option<u16>,
+    /// Of which packets the ICRC is verified when they come in: of all, or not of those with data,
+    /// which then is when they are sent again. Where data is looked at (--map all, --steer,
+    /// --atomics replace), of all.
+    #[arg(long, value_enum, default_value_t = Verified::Full, value_name = "WHAT")]
+    verify: Verified,
     /// Where the servers' answers come from.
     #[arg(long, value_enum, default_value_t = Responses::Model)]
     responses: Responses,
@@ -122,6 +127,15 @@ enum Learn {
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+enum Verified {
+    /// Of all.
+    Full,
+    /// Of those without data.
+    Headers,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 enum Responses {
     /// From modelled servers with real memory.
     Model,
@@ -143,7 +157,15 @@ impl Args {
         Ok(Setup {
             policy,
             connections: load_connections(self.connections.as_deref())?,
-            engine: Config { path_mtu: self.path_mtu, depth: self.depth, ..Config::default() },
+            engine: Config {
+                path_mtu: self.path_mtu,
+                depth: self.depth,
+                verify: match self.verify {
+                    Verified::Full => Verify::Full,
+                    Verified::Headers => Verify::Headers,
+                },
+                ..Config::default()
+            },
             shards: self.shards,
             depth: self.depth,
             ack_every: self.ack_every,
