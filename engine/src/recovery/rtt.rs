@@ -13,7 +13,13 @@ pub(crate) struct RoundTrip {
     variation_ns: u64,
     /// The request that is measured, and when it was sent.
     measured: Option<(ServerPsn, Nanos)>,
+    /// Timeouts since an answer was measured.
+    unmeasured: u32,
 }
+
+/// Doublings that outlast progress, at most: 64 ms with the usual floor, well under the patience of
+/// clients, and far enough to measure answers that take as long.
+const KEPT_MAX: u32 = 4;
 
 impl RoundTrip {
     /// A request is sent for the first time. One is measured at a time.
@@ -27,11 +33,19 @@ impl RoundTrip {
         self.measured = None;
     }
 
+    /// The timer ran out. Until an answer is measured the next one waits longer, also if there is
+    /// progress meanwhile (RFC 6298, 5.5 and 5.7). Where answers suddenly take longer than the
+    /// timer, everything is sent again before it is answered, so nothing would ever be measured.
+    pub(crate) fn on_timeout(&mut self) {
+        self.unmeasured = KEPT_MAX.min(self.unmeasured + 1);
+    }
+
     /// A request is complete.
     pub(crate) fn on_answered(&mut self, psn: ServerPsn, now: Nanos) {
         let Some((_, sent)) = self.measured.take_if(|(measured, _)| *measured == psn) else {
             return;
         };
+        self.unmeasured = 0;
         let sample = now.0.saturating_sub(sent.0);
         if self.smoothed_ns == 0 {
             (self.smoothed_ns, self.variation_ns) = (sample.max(1), sample / 2);
@@ -46,7 +60,8 @@ impl RoundTrip {
     /// busy responder is not helped by hearing the same ever more often.
     pub(crate) fn timeout_ns(&self, floor_ns: u64, cap_ns: u64, retries: u32) -> u64 {
         let wanted = self.smoothed_ns.saturating_add(self.variation_ns.saturating_mul(4));
-        let doubled = wanted.max(floor_ns).saturating_mul(1 << retries.min(20));
+        let doubled =
+            wanted.max(floor_ns).saturating_mul(1 << retries.max(self.unmeasured).min(20));
         doubled.min(cap_ns.max(floor_ns))
     }
 }
@@ -75,6 +90,33 @@ mod tests {
         assert_eq!(answered(&[1000; 50]).timeout_ns(5000, 100_000, 0), 5000);
         assert_eq!(answered(&[1000; 50]).timeout_ns(5000, 100_000, 3), 40_000);
         assert_eq!(answered(&[1000; 50]).timeout_ns(5000, 100_000, 60), 100_000);
+    }
+
+    #[test]
+    fn answers_that_suddenly_take_longer_than_the_timer_are_measured_all_the_same() {
+        let (floor, cap, takes) = (4_000_000, 256_000_000, 20_000_000);
+        let mut estimate = answered(&[10_000; 50]);
+        let mut now = Nanos(1 << 40);
+        let mut timeouts = 0;
+        for psn in (100..).take(20).map(ServerPsn::new) {
+            estimate.on_sent(psn, now);
+            let answered = now.after(takes);
+            let mut deadline = now.after(estimate.timeout_ns(floor, cap, 0));
+            for retries in 1.. {
+                if deadline >= answered {
+                    break;
+                }
+                timeouts += 1;
+                estimate.on_timeout();
+                estimate.on_repair();
+                deadline = deadline.after(estimate.timeout_ns(floor, cap, retries));
+            }
+            estimate.on_answered(psn, answered);
+            now = answered;
+        }
+        assert!(timeouts <= 4, "{timeouts}");
+        let timeout = estimate.timeout_ns(floor, cap, 0);
+        assert!((takes..3 * takes).contains(&timeout), "{timeout}");
     }
 
     #[test]

@@ -77,6 +77,7 @@ impl Engine {
         let Some(server) = self.servers.get_mut(id) else { return };
         self.counters.timeouts += 1;
         server.retries += 1;
+        server.round_trip.on_timeout();
         if server.retries > retries_max && self.config.keeps(Rule::SilentIsGivenUp) {
             return self.lose_server(id, Loss::Silent { until });
         }
