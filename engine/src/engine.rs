@@ -10,7 +10,7 @@ use crate::counters::{Counters, DropReason};
 use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::mail::{Completion, Mail, Outcome};
-use crate::mux::client::{Clients, Service};
+use crate::mux::client::{Clients, Gap, Service};
 use crate::mux::closing::Loss;
 use crate::mux::in_place::InPlace;
 use crate::mux::lookup::FlowTable;
@@ -25,7 +25,7 @@ use crate::policy::{
 };
 use crate::rules::Rule;
 use crate::time::Nanos;
-use crate::wire::{Classified, Layout, PatchTables, classify};
+use crate::wire::{Classified, ClientPsn, Layout, PatchTables, classify};
 
 /// Places per server where all server queue pairs may host and their number changes.
 const PLACES_ALL: u32 = 64;
@@ -448,6 +448,9 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
+        if side == Side::Client && self.is_beyond_gap(id, layout) {
+            return self.drop_frame(frame, DropReason::RequestGap, out);
+        }
         if !self.is_sound(id, frame, layout) && self.config.keeps(Rule::CorruptIsDropped) {
             return self.drop_frame(frame, DropReason::IcrcBad, out);
         }
@@ -461,6 +464,18 @@ impl Engine {
             Side::Client => self.on_client_packet(now, id, frame, layout, out),
             Side::Server => self.on_server_packet(now, id.own_server_qp(), frame, layout, out),
         }
+    }
+
+    /// Whether a request is beyond a gap that its client is told of, or will be: nothing it says
+    /// can change anything, so no work is spent on whether it is intact. While more comes in than
+    /// can be taken, many are.
+    fn is_beyond_gap(&self, id: ClientId, layout: &Layout) -> bool {
+        self.clients.get(id).is_some_and(|client| {
+            client.service == Service::Active
+                && client.gap != Gap::None
+                && ClientPsn::from_wire(layout.psn).is_after(client.expected)
+        }) && self.config.keeps(Rule::GapIsNotTaken)
+            && self.config.keeps(Rule::OneNakPerGap)
     }
 
     /// Whether a translated connection's packet has a VLAN tag though the connection has none, or

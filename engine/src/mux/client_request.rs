@@ -102,6 +102,9 @@ impl Engine {
         if self.clients.get(id).is_none_or(|client| client.open >= window) {
             return self.drop_frame(frame, DropReason::ClientWindow, out);
         }
+        if self.is_crowded(id, layout) {
+            return self.drop_frame(frame, DropReason::TableFull, out);
+        }
         let route = self.route(id, frame, layout, &shape);
         let Some(slot) = self.open_slot(id, layout, &shape, route.way) else {
             self.drop_frame(frame, DropReason::TableFull, out);
@@ -132,6 +135,16 @@ impl Engine {
             return self.refuse(id, slot, frame, out);
         }
         self.issue_or_hold(now, id, slot, frame, layout, out);
+    }
+
+    /// Whether the table has no room for another message of this client: it has as many requests
+    /// open as are free. Else those who came first would keep a full table to themselves, since
+    /// they send again as soon as they are answered, and others would get nothing until they give
+    /// up. With n such clients each has a share of one in n + 1; one alone has half.
+    fn is_crowded(&self, id: ClientId, layout: &Layout) -> bool {
+        let free = self.clients.slots.free();
+        let open = self.clients.get(id).map_or(0, |client| client.open as usize);
+        open >= free && free > 0 && layout.opcode.starts_message()
     }
 
     /// Refuses a request as its responder would (IBTA vol. 1, 9.7.4.1.2: messages neither

@@ -62,6 +62,11 @@ impl<T: Copy> Slab<T> {
         self.used
     }
 
+    /// Records that are not in use.
+    pub(crate) fn free(&self) -> usize {
+        self.entries.len() - self.used
+    }
+
     /// Whether all records are in use.
     pub(crate) fn is_full(&self) -> bool {
         self.used == self.entries.len()
