@@ -104,6 +104,8 @@ pub struct PortCounters {
     pub received: u64,
     /// Frames lost because no buffer was free.
     pub pool_exhausted: u64,
+    /// Requests shed because more came in than the loop could take.
+    pub overload: u64,
     /// Frames longer than the configured limit.
     pub receive_too_long: u64,
     /// Errors of the interface while receiving, such as going down.
@@ -145,6 +147,7 @@ impl PortCounters {
             receive_not_ours,
             handed_over,
             hand_over_full,
+            overload,
         } = *other;
         self.received += received;
         self.pool_exhausted += pool_exhausted;
@@ -159,6 +162,7 @@ impl PortCounters {
         self.receive_not_ours += receive_not_ours;
         self.handed_over += handed_over;
         self.hand_over_full += hand_over_full;
+        self.overload += overload;
     }
 }
 
@@ -166,6 +170,9 @@ impl PortCounters {
 pub trait Driver {
     /// Memory of a frame.
     type Buffer: Buffer;
+
+    /// Frames that it takes in at a time, at most: if it does, more may wait.
+    const TAKEN_MAX: usize = BURST_MAX;
 
     /// Takes frames in, all of one side, in the order in which they came in, and puts them into
     /// `burst`, which is empty. `None` ends a round, in which each port is asked once.

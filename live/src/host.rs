@@ -11,6 +11,7 @@ use tracing::warn;
 
 use crate::beside::Beside;
 use crate::driver::{Burst, Driver, PortCounters, index};
+use crate::shed::Shedder;
 use crate::tokens::{Lent, Life, Tokens};
 
 /// Actions that one call may leave behind: four for each frame of a burst.
@@ -37,6 +38,7 @@ pub struct Host<D: Driver> {
     cpu_from: u64,
     /// What frames are shown to that are not, or not only, the engine's.
     beside: Beside,
+    shedder: Shedder,
 }
 
 /// What a call hands to the engine.
@@ -63,6 +65,7 @@ impl<D: Driver> Host<D> {
             stalled: 0,
             cpu_from: thread_cpu_ns(),
             beside: Beside::default(),
+            shedder: Shedder::default(),
         }
     }
 
@@ -70,6 +73,10 @@ impl<D: Driver> Host<D> {
     /// in. Where frames tell the time, `now` does not count once one has.
     pub fn turn(&mut self, now: Nanos) -> bool {
         self.beside.begin(now);
+        if self.shedder.looks(now) {
+            let (_, lost) = self.driver.counters(Side::Client);
+            self.shedder.look(now, lost);
+        }
         let mut any = false;
         while let Some(side) = self.driver.receive(&mut self.burst) {
             any |= !self.burst.frames.is_empty();
@@ -123,6 +130,11 @@ impl<D: Driver> Host<D> {
         &mut self.beside
     }
 
+    /// What is shed while more comes in than can be taken.
+    pub fn shedder(&mut self) -> &mut Shedder {
+        &mut self.shedder
+    }
+
     /// The engine.
     #[must_use]
     pub fn engine(&self) -> &Engine {
@@ -139,6 +151,9 @@ impl<D: Driver> Host<D> {
     pub fn port_counters(&mut self, side: Side) -> (PortCounters, u64) {
         let (mut counters, missed) = self.driver.counters(side);
         counters.pool_exhausted += self.shed[index(side)];
+        if side == Side::Client {
+            counters.overload = self.shedder.shed();
+        }
         (counters, missed)
     }
 
@@ -169,9 +184,13 @@ impl<D: Driver> Host<D> {
             self.expire_before(time);
             self.beside.at(time);
         }
-        self.admit(side);
+        let now = self.told.unwrap_or(now);
+        if side == Side::Client {
+            let frames = self.burst.frames.len();
+            self.shedder.took(frames, frames >= D::TAKEN_MAX);
+        }
+        self.admit(side, now);
         if !self.lent.is_empty() {
-            let now = self.told.unwrap_or(now);
             self.call(now, Input::Frames(side));
             self.answer_recalls(now);
         }
@@ -195,12 +214,16 @@ impl<D: Driver> Host<D> {
 
     /// Lends a burst. What there is no token for is thrown away: better now than after work was
     /// spent on it.
-    fn admit(&mut self, side: Side) {
+    fn admit(&mut self, side: Side, now: Nanos) {
         let reserve = if side == Side::Client { RESERVE } else { 0 };
         for held in self.burst.frames.drain(..) {
             if !self.beside.came_in(side, held.frame()) {
                 self.beside.goes_out(side.opposite(), held.frame());
                 self.driver.send(side.opposite(), held);
+                continue;
+            }
+            if side == Side::Client && self.shedder.sheds(now, held.frame()) {
+                self.driver.release(held.buffer);
                 continue;
             }
             if self.tokens.free() > reserve {

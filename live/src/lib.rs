@@ -32,6 +32,7 @@ pub mod packet;
 pub mod port;
 pub mod report;
 pub mod run;
+pub mod shed;
 pub mod subnets;
 pub mod tokens;
 pub mod wait;

@@ -163,6 +163,7 @@ impl Report {
 impl PortReport {
     fn merge(&mut self, other: &PortReport) {
         self.counters.merge(&other.counters);
-        self.receive_missed += other.receive_missed;
+        // Each worker tells it of the whole port.
+        self.receive_missed = self.receive_missed.max(other.receive_missed);
     }
 }

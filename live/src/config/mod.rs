@@ -228,6 +228,8 @@ pub struct Limits {
     guest_wait_ns: u64,
     packet_lifetime_ns: u64,
     message_wait_ns: u64,
+    /// Clients are shed in turn while more comes in than the loop can take.
+    shed_overload: bool,
 }
 
 impl Default for Limits {
@@ -256,6 +258,7 @@ impl Default for Limits {
             guest_wait_ns: engine.guest_wait_ns,
             packet_lifetime_ns: engine.packet_lifetime_ns,
             message_wait_ns: engine.message_wait_ns,
+            shed_overload: true,
         }
     }
 }
@@ -331,6 +334,12 @@ impl Settings {
     #[must_use]
     pub fn frame_len_max(&self) -> usize {
         self.limits.frame_len_max
+    }
+
+    /// Whether clients are shed in turn while more comes in than the loop can take.
+    #[must_use]
+    pub fn sheds_overload(&self) -> bool {
+        self.limits.shed_overload
     }
 
     /// Buffer in the kernel, of each interface and direction, in bytes.

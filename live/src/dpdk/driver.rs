@@ -212,6 +212,8 @@ impl<'p> Line<'p> {
 impl<'p> Driver for Dpdk<'p> {
     type Buffer = Mbuf<'p>;
 
+    const TAKEN_MAX: usize = TAKEN_MAX;
+
     fn receive(&mut self, burst: &mut Burst<Mbuf<'p>>) -> Option<Side> {
         if self.stick.is_some() {
             return self.receive_mixed(burst);

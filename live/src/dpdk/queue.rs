@@ -98,12 +98,9 @@ impl<'p> Queue<'p> {
     }
 
     /// Frames that the port, with all its queues, lost since it was opened, because nobody took
-    /// them in time or for lack of buffers. Told with the first queue only.
+    /// them in time or for lack of buffers.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        if self.number > 0 {
-            return 0;
-        }
         let mut stats = MaybeUninit::<dpdk_sys::rte_eth_stats>::zeroed();
         // SAFETY: what is not written stays zero.
         let stats = unsafe {

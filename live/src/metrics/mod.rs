@@ -21,6 +21,7 @@ type PortField = (&'static str, &'static str, fn(&PortCounters) -> u64);
 /// What of a port's counters is lost, by reason, and on which way.
 const LOST: [PortField; 10] = [
     ("receive", "pool_exhausted", |port| port.pool_exhausted),
+    ("receive", "overload", |port| port.overload),
     ("receive", "too_long", |port| port.receive_too_long),
     ("receive", "error", |port| port.receive_errors),
     ("receive", "not_ours", |port| port.receive_not_ours),

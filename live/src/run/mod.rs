@@ -235,6 +235,7 @@ impl Run<'_> {
         let Start { engine, mailbox, bell, clock, idle, .. } = start;
         let mut host = Host::new(engine, driver, self.settings.frames());
         host.beside().set_servers(self.settings.servers.clone());
+        host.shedder().enable(self.settings.sheds_overload());
         Turns { host, desk: Desk::new(mailbox), bell, clock, idle }
     }
 

@@ -5,6 +5,7 @@ mod configured;
 mod hostile;
 mod metrics;
 mod operations;
+mod overload;
 mod passing;
 mod reload;
 mod translated;
@@ -32,6 +33,7 @@ struct Wire {
     waiting: VecDeque<io::Result<Vec<u8>>>,
     sent: VecDeque<Vec<u8>>,
     refuses: Option<SendFailure>,
+    missed: u64,
 }
 
 #[derive(Clone, Default)]
@@ -77,12 +79,22 @@ impl Port for MemoryPort {
     }
 
     fn missed(&mut self) -> u64 {
-        0
+        self.0.borrow().missed
     }
 }
 
 /// An engine that knows these connections, and sends all that has a key to one server queue pair.
 fn engine(map: Map, connections: Vec<Connection>, regions: Vec<Region>) -> Engine {
+    engine_with(Config::default(), map, connections, regions)
+}
+
+/// The same with these limits.
+fn engine_with(
+    config: Config,
+    map: Map,
+    connections: Vec<Connection>,
+    regions: Vec<Region>,
+) -> Engine {
     let policy = Policy {
         map,
         key_map: KeyMap::Modulo,
@@ -102,7 +114,7 @@ fn engine(map: Map, connections: Vec<Connection>, regions: Vec<Region>) -> Engin
         })
         .collect();
     let directory = Directory::new(connections, regions, grants, &policy).unwrap();
-    Engine::new(Config::default(), policy, directory, ShardId(0), 1).unwrap()
+    Engine::new(config, policy, directory, ShardId(0), 1).unwrap()
 }
 
 type MemoryHost = Host<Copying<MemoryPort>>;

@@ -35,7 +35,7 @@ pub(super) struct Bench {
     travelled: u64,
 }
 
-fn links(i: u32) -> (Link, Link) {
+pub(super) fn links(i: u32) -> (Link, Link) {
     let (client, server) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
     let link = |host, qpn, peer, peer_qpn| Link {
         wire: Wire::LOSSY,
@@ -44,7 +44,7 @@ fn links(i: u32) -> (Link, Link) {
     (link(client, 100 + i, server, 200 + i), link(server, 200 + i, client, 100 + i))
 }
 
-fn connection(i: u32) -> Connection {
+pub(super) fn connection(i: u32) -> Connection {
     let (client, server) = links(i);
     let end =
         |link: &Link| Endpoint { mac: link.path.source_mac, ip: link.path.source, qpn: link.qpn };

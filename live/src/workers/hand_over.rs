@@ -138,6 +138,8 @@ impl<D: Driver> HandOver<D> {
 impl<D: Driver> Driver for HandOver<D> {
     type Buffer = D::Buffer;
 
+    const TAKEN_MAX: usize = D::TAKEN_MAX;
+
     /// A round asks the ports first, then each ring once.
     fn receive(&mut self, burst: &mut Burst<D::Buffer>) -> Option<Side> {
         if self.rings.is_empty() {
