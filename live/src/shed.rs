@@ -11,6 +11,7 @@
 
 use qpmux_engine::wire::{Classified, classify};
 use qpmux_engine::{BURST_MAX, Nanos};
+use tracing::warn;
 
 /// Time for which nothing is taken of a client that had its turn, ns: longer than what it has sent
 /// already waits at a port, shorter than the timeouts after which it sends again.
@@ -149,6 +150,9 @@ impl Shedder {
             (slot.taken, slot.rests_until) = (0, now.0.saturating_add(REST));
         }
         self.shed += 1;
+        if self.shed == 1 {
+            warn!("Client side: more comes in than can be taken, clients are shed in turn");
+        }
         true
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Posts what the window has room for, and counts it.
+    /// Posts what the window has room for.
     pub(crate) fn post(&mut self, window: usize, rng: &mut Pcg64) {
         while self.requester.pending() < window
             && let Some(came) = self.waiting.pop_front()

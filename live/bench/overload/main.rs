@@ -27,7 +27,7 @@ use runs::{Case, Progress, Results};
 
 /// Measure the live loop under more load than it can bear.
 ///
-/// Needs no network and no rights. A run with the defaults takes some minutes. All numbers but
+/// Needs no network and no rights. A run with the defaults takes some ten minutes. All numbers but
 /// those of --json are ratios: a rate to the loop's capacity, a time to that of a quiet loop.
 #[derive(Parser, Debug)]
 #[command(name = "overload")]

@@ -27,7 +27,7 @@ use crate::wires::{Flight, Wires};
 const DELAY: u64 = 2_000;
 const FARTHEST: u64 = 20_000;
 
-/// By how much clients notice a timeout late, at most, ns: of 67 ms.
+/// By how much clients notice a timeout of 67 ms late, at most, ns.
 const TIMER_SPREAD: u64 = 67_000_000;
 
 /// What is in the way of operations.
@@ -84,12 +84,11 @@ impl World {
         let mut host = Host::new(engine, rings.clone(), settings.frames());
         host.shedder().enable(settings.sheds_overload());
         let mut rng = Pcg64::seed_from_u64(seed);
-        let delay = |rng: &mut Pcg64| rng.random_range(DELAY..=FARTHEST);
         let mut clients = Vec::new();
         let mut responders = Vec::new();
         for i in 0..shape.clients {
             let (mut client, responder) = pair(i, shape.clients, &mut rng);
-            client.delay = delay(&mut rng);
+            client.delay = rng.random_range(DELAY..=FARTHEST);
             clients.push(client);
             responders.push(responder);
         }
@@ -274,7 +273,8 @@ impl World {
             && client.armed.is_none_or(|armed| due < armed)
         {
             client.armed = Some(due);
-            // Adapters notice between one and four times the timeout (IBTA vol. 1, 9.7.6.1.3).
+            // Adapters may take between one and four timeouts to notice (IBTA vol. 1,
+            // 9.7.6.1.3); these take up to two.
             let late = self.rng.random_range(0..=TIMER_SPREAD);
             self.timers.push(Reverse((due.max(at) + late + 1, i)));
         }
