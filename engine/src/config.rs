@@ -25,9 +25,10 @@ pub struct Config {
     /// client repeats it. Default 256: Linux rxe stops 128 packets beyond the last
     /// acknowledgement (rxe_param.h).
     pub client_window_max: u32,
-    /// Open requests on one shard, all clients together, in packets. 152 bytes each for the
-    /// client's half and, times the number of shards, 184 for the server's; 88 more where READs
-    /// are mapped, requests steered or atomics replaced. Default 65,536.
+    /// Open requests on one shard, all clients together, in packets. A client begins no message
+    /// while it has as many open as are free. 152 bytes each for the client's half and, times the
+    /// number of shards, 184 for the server's; 88 more where READs are mapped, requests steered or
+    /// atomics replaced. Default 65,536.
     pub requests_max: u32,
     /// READ response packets held on one shard because an earlier answer is missing. 8 bytes
     /// each, and a buffer of the host's. Default 16,384.

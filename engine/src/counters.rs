@@ -40,7 +40,8 @@ named! {
         DuplicateUnknown => "duplicate_unknown",
         /// The client has more open requests than the configured window.
         ClientWindow => "client_window",
-        /// A table is full: the request was not accepted, its client will repeat it.
+        /// A table is full, or has as little room as its client has much in it: the request was
+        /// not accepted, its client will repeat it.
         TableFull => "table_full",
         /// No room to hold a READ response that came early; it will be asked for again, by the
         /// engine or by the client.
