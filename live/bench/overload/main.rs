@@ -20,7 +20,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
 
 use runs::{Case, Progress, Results};
@@ -47,7 +47,8 @@ struct Args {
     #[arg(long, value_delimiter = ',', value_name = "CASE", default_value = "all")]
     cases: Vec<String>,
     /// Emulated milliseconds that each load is measured for, after half as many.
-    #[arg(long, value_name = "MS", default_value_t = 600)]
+    #[arg(long, value_name = "MS", default_value_t = 600,
+        value_parser = clap::value_parser!(u64).range(1..=60_000))]
     span: u64,
     /// Frames that wait at a port, at most.
     #[arg(long, value_name = "FRAMES", default_value_t = 1_024)]
@@ -60,7 +61,8 @@ struct Args {
     #[arg(long, value_name = "PARTS", default_value_t = 20)]
     parts: usize,
     /// Emulated milliseconds of each of these parts.
-    #[arg(long, value_name = "MS", default_value_t = 200)]
+    #[arg(long, value_name = "MS", default_value_t = 200,
+        value_parser = clap::value_parser!(u64).range(5..=60_000))]
     part: u64,
     /// Seed of all that is drawn. The host's processor time differs from run to run all the same.
     #[arg(long, default_value_t = 1)]
@@ -85,6 +87,9 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     let cases = Case::named(&args.cases, args.ring)?;
+    if let Some(load) = args.loads.iter().find(|load| !(0.01..=100.0).contains(*load)) {
+        bail!("--loads has {load}, must be 0.01 to 100");
+    }
     let mut progress = Progress::default();
     let results = Results {
         loads: runs::sweep(&cases, args, &mut progress)?,
