@@ -9,8 +9,8 @@
 //! does when frames are lost, and others find room meanwhile. How many requests that are follows
 //! from what is lost all the same.
 
+use qpmux_engine::Nanos;
 use qpmux_engine::wire::{Classified, classify};
-use qpmux_engine::{BURST_MAX, Nanos};
 use tracing::warn;
 
 /// Time for which nothing is taken of a client that had its turn, ns: longer than what it has sent
@@ -161,6 +161,7 @@ impl Shedder {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use qpmux_engine::BURST_MAX;
     use qpmux_engine::wire::Psn;
     use qpmux_sim::rc::{Link, Requester, RequesterConfig, Verb};
 

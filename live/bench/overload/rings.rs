@@ -6,9 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use qpmux_engine::{BURST_MAX, Side};
-use qpmux_live::driver::{
-    Arrived, Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index,
-};
+use qpmux_live::driver::{Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index};
 
 /// A frame and its memory.
 pub(crate) type Packet = Held<Box<[u8]>>;
@@ -105,7 +103,7 @@ impl Driver for Rings {
         let wires = &mut *self.wires.borrow_mut();
         let ring = &mut wires.waiting[index(side)];
         let taken = ring.len().min(BURST_MAX);
-        burst.extend(ring.drain(..taken).map(|held| Arrived { held, time: None }));
+        burst.frames.extend(ring.drain(..taken));
         wires.counters[index(side)].received += taken as u64;
         Some(side)
     }
@@ -123,7 +121,7 @@ impl Driver for Rings {
         let wires = &mut *self.wires.borrow_mut();
         let mut buffer = wires.blank();
         buffer[ROOM_BEFORE..ROOM_BEFORE + frame.len()].copy_from_slice(frame);
-        wires.send(side, Held { buffer, start: ROOM_BEFORE, len: frame.len() });
+        wires.send(side, Held::new(buffer, ROOM_BEFORE, frame.len()));
     }
 
     fn make_exclusive(&mut self, _: &mut Packet) -> bool {

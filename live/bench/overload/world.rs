@@ -304,7 +304,7 @@ fn transmit(
         let mut buffer = rings.blank();
         let place = &mut buffer[ROOM_BEFORE..ROOM_BEFORE + FRAME_LEN_MAX];
         let Some(len) = emit(place) else { return rings.put_back(buffer) };
-        wires.put(arrives, true, side, Held { buffer, start: ROOM_BEFORE, len });
+        wires.put(arrives, true, side, Held::new(buffer, ROOM_BEFORE, len));
     }
 }
 

@@ -19,7 +19,7 @@ const PREFIX: &str = "qpmux_";
 type PortField = (&'static str, &'static str, fn(&PortCounters) -> u64);
 
 /// What of a port's counters is lost, by reason, and on which way.
-const LOST: [PortField; 10] = [
+const LOST: [PortField; 11] = [
     ("receive", "pool_exhausted", |port| port.pool_exhausted),
     ("receive", "overload", |port| port.overload),
     ("receive", "too_long", |port| port.receive_too_long),

@@ -88,7 +88,7 @@ fn every_counter_is_a_metric_from_the_start() {
     assert_eq!(metrics["qpmux_running_seconds"].values[""], 3.0);
     assert_eq!(metrics["qpmux_running_seconds"].kind, "gauge");
     assert_eq!(metrics["qpmux_connections"].values.len(), 4);
-    assert_eq!(metrics["qpmux_port_lost_total"].values.len(), 22);
+    assert_eq!(metrics["qpmux_port_lost_total"].values.len(), 24);
     assert!(metrics.values().all(|family| !family.values.is_empty()));
 }
 
