@@ -41,6 +41,33 @@ pub(crate) fn client_of(qpn: u32) -> usize {
     qpn.wrapping_sub(if qpn >= SERVER_QPN { SERVER_QPN } else { CLIENT_QPN }) as usize
 }
 
+/// What clients ask for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Mix {
+    /// Four WRITEs, four READs and two swaps of ten.
+    All,
+    /// READs and swaps: no frame has more than 86 bytes, but for the answers of READs with 142.
+    Small,
+    /// WRITEs: every other frame has 1,098 bytes.
+    Large,
+}
+
+enum Kind {
+    Write,
+    Read,
+    Swap,
+}
+
+impl Mix {
+    fn of_ten(self, number: u32) -> Kind {
+        match (self, number) {
+            (Mix::Large, _) | (Mix::All, 0..4) => Kind::Write,
+            (Mix::Small, 0..5) | (Mix::All, 4..8) => Kind::Read,
+            _ => Kind::Swap,
+        }
+    }
+}
+
 /// A client: operations wait here until its window has room.
 pub(crate) struct Client {
     pub(crate) requester: Requester,
@@ -53,6 +80,7 @@ pub(crate) struct Client {
     /// How far away it is, ns.
     pub(crate) delay: u64,
     number: u64,
+    mix: Mix,
     /// The key of its newest WRITE.
     key: u64,
 }
@@ -69,19 +97,19 @@ impl Client {
         }
     }
 
-    /// Four WRITEs of a record, four READs and two swaps of a head word in ten operations.
+    /// One of ten operations of the mix: WRITEs of a record, READs, swaps of a head word.
     fn draw(&mut self, rng: &mut Pcg64) -> Verb {
         let record = self.number * RECORDS_EACH + rng.random_range(0..RECORDS_EACH);
         let address = RECORDS + record * RECORD as u64;
-        match rng.random_range(0..10) {
-            0..4 => {
+        match self.mix.of_ten(rng.random_range(0..10)) {
+            Kind::Write => {
                 self.key = rng.random_range(0..KEYS);
                 let mut bytes = [0; RECORD];
                 bytes[..8].copy_from_slice(&self.key.to_le_bytes());
                 Verb::write(address, RKEY, &bytes)
             }
-            4..8 => Verb::Read { address, rkey: RKEY, length: READ },
-            _ => {
+            Kind::Read => Verb::Read { address, rkey: RKEY, length: READ },
+            Kind::Swap => {
                 let address = BASE + self.key * HEAD;
                 Verb::CompareSwap { address, rkey: RKEY, compare: 0, swap: address }
             }
@@ -90,7 +118,7 @@ impl Client {
 }
 
 /// Both ends of the connection of client `i`.
-pub(crate) fn pair(i: u32, clients: u32, rng: &mut Pcg64) -> (Client, Responder) {
+pub(crate) fn pair(i: u32, clients: u32, mix: Mix, rng: &mut Pcg64) -> (Client, Responder) {
     let machine = i / PER_MACHINE;
     let [high, low] = (machine as u16).to_be_bytes();
     let address = Ipv4Addr::new(10, 1, high, low);
@@ -110,6 +138,7 @@ pub(crate) fn pair(i: u32, clients: u32, rng: &mut Pcg64) -> (Client, Responder)
         armed: None,
         delay: 0,
         number: u64::from(i),
+        mix,
         key: 0,
     };
     (client, Responder::new(responder))

@@ -6,6 +6,7 @@
 //! the time that frames take. So load is known relative to what the loop can do, which is measured
 //! first in each world, and other work on the machine disturbs little.
 
+mod costs;
 mod ends;
 mod figure;
 mod rings;
@@ -34,6 +35,9 @@ use runs::{Case, Progress, Results};
 #[command(after_help = "Example:\n  cargo run --release -p qpmux-live --example overload -- \
     --loads 0.5,1,2,3 --out out/overload")]
 struct Args {
+    /// Only measure what the loop costs a frame, by map and by what is verified.
+    #[arg(long)]
+    costs: bool,
     /// Offered load, as multiples of capacity.
     #[arg(
         long,
@@ -86,6 +90,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
+    if args.costs {
+        return print_costs(args);
+    }
     let cases = Case::named(&args.cases, args.ring)?;
     if let Some(load) = args.loads.iter().find(|load| !(0.01..=100.0).contains(*load)) {
         bail!("--loads has {load}, must be 0.01 to 100");
@@ -115,4 +122,14 @@ fn run(args: &Args) -> anyhow::Result<()> {
         write("overload.png", &chart.png()?)?;
     }
     Ok(())
+}
+
+fn print_costs(args: &Args) -> anyhow::Result<()> {
+    let costs = costs::measure_all(args, &mut Progress::default())?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &costs)?;
+        return Ok(writeln!(out)?);
+    }
+    Ok(out.write_all(costs::text(&costs).as_bytes())?)
 }

@@ -6,16 +6,17 @@ use anyhow::{bail, ensure};
 use serde::Serialize;
 
 use crate::Args;
+use crate::ends::Mix;
 use crate::tally::{Span, measure};
 use crate::world::{Shape, Source, World};
 
 /// Operations on their way, all clients together, while capacity is measured: enough to keep the
 /// loop busy, too few to fill a ring.
-const BUSY: usize = 384;
+pub(crate) const BUSY: usize = 384;
 /// The same where servers are far, and hold most of them.
 const BUSY_FAR: usize = 900;
 /// Time for which it is measured, ns.
-const CAPACITY_NS: u64 = 100_000_000;
+pub(crate) const CAPACITY_NS: u64 = 100_000_000;
 
 /// Load, as multiples of capacity, in the parts of the run in which it rises and falls: the last
 /// goes on for as long as there are parts.
@@ -33,7 +34,16 @@ pub(crate) struct Case {
 impl Case {
     fn all(ring: usize) -> Vec<Case> {
         let limits = "";
-        let shape = |clients| Shape { clients, window: 16, ring, server_delay: 0, limits };
+        let shape = |clients| Shape {
+            clients,
+            window: 16,
+            ring,
+            server_delay: 0,
+            limits,
+            map: "writes",
+            verify: "full",
+            mix: Mix::All,
+        };
         let few = Shape { limits: "frames = 512", ..shape(2_000) };
         let slow = Shape { server_delay: 2_000_000, ..shape(2_000) };
         let unshed = Shape { limits: "shed_overload = false", ..shape(2_000) };
@@ -106,7 +116,7 @@ impl Default for Progress {
 }
 
 impl Progress {
-    fn tell(&mut self, what: &str) {
+    pub(crate) fn tell(&mut self, what: &str) {
         if self.0.elapsed() > Duration::from_secs(2) {
             eprintln!("overload: {what}");
         }

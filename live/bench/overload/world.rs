@@ -16,7 +16,7 @@ use qpmux_sim::rc::{Completion, Responder, Status};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use crate::ends::{BASE, Client, RKEY, SERVER, client_of, memory_len, pair};
+use crate::ends::{BASE, Client, Mix, RKEY, SERVER, client_of, memory_len, pair};
 use crate::rings::{FRAME_LEN_MAX, Packet, Rings};
 use crate::tally::Tally;
 use crate::wires::{Flight, Wires};
@@ -42,6 +42,10 @@ pub(crate) struct Shape {
     pub(crate) server_delay: u64,
     /// A line of table `[limits]`.
     pub(crate) limits: &'static str,
+    /// The map, and of which packets the ICRC is verified.
+    pub(crate) map: &'static str,
+    pub(crate) verify: &'static str,
+    pub(crate) mix: Mix,
 }
 
 /// Where operations come from.
@@ -87,7 +91,7 @@ impl World {
         let mut clients = Vec::new();
         let mut responders = Vec::new();
         for i in 0..shape.clients {
-            let (mut client, responder) = pair(i, shape.clients, &mut rng);
+            let (mut client, responder) = pair(i, shape.clients, shape.mix, &mut rng);
             client.delay = rng.random_range(DELAY..=FARTHEST);
             clients.push(client);
             responders.push(responder);
@@ -130,6 +134,9 @@ impl World {
 
     /// Runs a closed loop until every connection is translated.
     pub(crate) fn translate_all(&mut self) -> anyhow::Result<()> {
+        if self.shape.map == "none" {
+            return Ok(());
+        }
         self.set_source(Source::Closed, 256.min(self.clients.len()));
         let last = self.now + 5_000_000_000;
         while self.translated() < self.clients.len() {
@@ -322,11 +329,13 @@ fn count(tally: &mut Tally, came: u64, completion: &Completion) -> bool {
 fn configuration(shape: &Shape) -> String {
     format!(
         "[client]\ninterface = 'clients'\n[server]\ninterface = 'servers'\n\
-         [policy]\nmap = 'writes'\nserver_qps = 4\n\
-         [network]\npath_mtu = 1024\ndepth = 16\n\
+         [policy]\nmap = '{}'\nserver_qps = 4\n\
+         [network]\npath_mtu = 1024\ndepth = 16\nverify = '{}'\n\
          [limits]\nframe_len_max = {FRAME_LEN_MAX}\n{}\n\
          [[region]]\nserver = '{SERVER}'\nrkey = {RKEY}\nstart = {BASE}\nlen = {}\n\
          rights = ['read', 'write', 'atomic']\n",
+        shape.map,
+        shape.verify,
         shape.limits,
         memory_len(shape.clients),
     )
