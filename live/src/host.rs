@@ -2,6 +2,7 @@
 //! nothing is left to do.
 
 use std::collections::VecDeque;
+use std::io;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -11,6 +12,7 @@ use tracing::warn;
 
 use crate::beside::Beside;
 use crate::driver::{Burst, Driver, PortCounters, index};
+use crate::journal::{Writer, Written};
 use crate::shed::Shedder;
 use crate::tokens::{Lent, Life, Tokens};
 
@@ -39,6 +41,9 @@ pub struct Host<D: Driver> {
     /// What frames are shown to that are not, or not only, the engine's.
     beside: Beside,
     shedder: Shedder,
+    journal: Option<Writer>,
+    /// Why the journal cannot be written: nothing goes out any more.
+    failure: Option<io::Error>,
 }
 
 /// What a call hands to the engine.
@@ -66,6 +71,8 @@ impl<D: Driver> Host<D> {
             cpu_from: thread_cpu_ns(),
             beside: Beside::default(),
             shedder: Shedder::default(),
+            journal: None,
+            failure: None,
         }
     }
 
@@ -133,6 +140,27 @@ impl<D: Driver> Host<D> {
     /// What is shed while more comes in than can be taken.
     pub fn shedder(&mut self) -> &mut Shedder {
         &mut self.shedder
+    }
+
+    /// Has the engine's records written before what they are about happens.
+    pub fn set_journal(&mut self, journal: Writer) {
+        self.journal = Some(journal);
+    }
+
+    /// Gives the journal back.
+    pub fn take_journal(&mut self) -> Option<Writer> {
+        self.journal.take()
+    }
+
+    /// What was read and written of the journal so far, if there is one.
+    #[must_use]
+    pub fn written(&self) -> Option<Written> {
+        self.journal.as_ref().map(Writer::written)
+    }
+
+    /// Why nothing goes out any more, if that is so. It is told once.
+    pub fn take_failure(&mut self) -> Option<io::Error> {
+        self.failure.take()
     }
 
     /// The engine.
@@ -270,6 +298,9 @@ impl<D: Driver> Host<D> {
             let taken = self.call_once(now, input, first);
             let done = self.out.actions().is_empty();
             self.carry_out();
+            if self.failure.is_some() {
+                break;
+            }
             first += taken;
             match (first >= self.lent.len(), done) {
                 (true, true) => break,
@@ -305,7 +336,22 @@ impl<D: Driver> Host<D> {
         }
     }
 
+    /// Writes the records of a call, all at once: earlier than in their turn is never too early.
+    fn write_records(&mut self) -> io::Result<()> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        for action in self.out.actions() {
+            if let Action::Record(index) = action {
+                journal.add(self.out.generated(*index));
+            }
+        }
+        journal.commit()
+    }
+
     fn carry_out(&mut self) {
+        if let Err(error) = self.write_records() {
+            self.failure = Some(error);
+            return self.out.clear();
+        }
         for at in 0..self.out.actions().len() {
             match self.out.actions()[at] {
                 Action::Forward(token, side) => self.forward(token, side),
@@ -345,8 +391,8 @@ impl<D: Driver> Host<D> {
                     self.beside.goes_out(side, frame);
                     self.driver.send_bytes(side, frame);
                 }
-                // Nothing keeps a log here, and the engine is told so.
-                Action::Record(_) => debug_assert!(false, "a record nobody asked for"),
+                // It is written.
+                Action::Record(_) => {}
                 // There is one shard, and nobody to write to.
                 Action::Mail(..) => {
                     debug_assert!(false, "mail from the only shard");

@@ -25,6 +25,7 @@ pub mod ctl;
 pub mod dpdk;
 pub mod driver;
 pub mod host;
+pub mod journal;
 pub mod log;
 pub mod metrics;
 pub mod operations;

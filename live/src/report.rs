@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::driver::{Driver, PortCounters};
 use crate::host::Host;
+use crate::journal::Written;
 
 type Named = BTreeMap<&'static str, u64>;
 
@@ -42,6 +43,8 @@ pub struct Report {
     pub duration_ns: u64,
     /// Processor time that the workers have taken since they began, in nanoseconds.
     pub loop_cpu_ns: u64,
+    /// What was read and written of the journal, if there is one.
+    pub journal: Option<Written>,
     /// Each worker's part.
     pub workers: Vec<WorkerReport>,
 }
@@ -129,6 +132,7 @@ impl Report {
             broken: host.broken(),
             duration_ns: now.0,
             loop_cpu_ns: worker.loop_cpu_ns,
+            journal: host.written(),
             workers: vec![worker],
         }
     }
@@ -156,6 +160,9 @@ impl Report {
         self.broken += other.broken;
         self.duration_ns = self.duration_ns.max(other.duration_ns);
         self.loop_cpu_ns += other.loop_cpu_ns;
+        if let (Some(sum), Some(other)) = (&mut self.journal, &other.journal) {
+            sum.merge(other);
+        }
         self.workers.extend(other.workers);
     }
 }

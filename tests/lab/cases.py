@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import process
@@ -271,6 +272,40 @@ def servers_cases():
     ]
 
 
+def crashes(run, times, every):
+    """A test while the middlebox is killed, and started again at once, so many times."""
+
+    def run_with_crashes(lab):
+        with ThreadPoolExecutor(1) as pool:
+            # What this thread starts ends with it, so the middlebox is started here.
+            found, gaps = pool.submit(run, lab), []
+            while len(gaps) < times and not wait([found], every).done:
+                gaps.append(lab.box.crash())
+            found = found.result()
+        return {**found, "crashes": len(gaps), "longest_s": max(gaps, default=0)}
+
+    def judge(found, _):
+        few = found["crashes"] < times
+        return [f"it was over after {found['crashes']} crashes"] if few else []
+
+    return run_with_crashes, judge
+
+
+def crash_cases():
+    """The store while the middlebox is killed again and again."""
+    tests = [
+        ("half writes, 20 times", kv(8, 1900, 50), 20, 1.5, 1, 0),
+        ("swaps behind writes", kv(8, 600, 50, "-F -P"), 8, 1.5, 1, 0),
+        ("two machines", kv(4, 600, 50), 8, 1.5, 2, 0),
+        ("1 % lost", kv(8, 500, 50), 8, 1.5, 1, 1),
+    ]
+    cases = []
+    for name, run, times, every, clients, percent in tests:
+        run, judge = crashes(run, times, every)
+        cases.append(Case(f"crash: {name}", run, clients, loss=percent, judge=judge))
+    return cases
+
+
 def hostile(side, options=""):
     """The store, while somebody sends at one side what nobody should."""
 
@@ -353,6 +388,8 @@ def suite(name):
         return hostile_cases()
     if name == "servers":
         return servers_cases()
+    if name == "crash":
+        return crash_cases()
     if name == "loss":
         return [*loss_cases(1), *loss_cases(5)]
     everything = [
@@ -362,5 +399,5 @@ def suite(name):
         *kv_cases(),
     ]
     if name == "all":
-        return [*everything, *suite("loss"), *suite("servers"), *suite("hostile")]
+        return [*everything, *suite("loss"), *suite("servers"), *suite("crash"), *suite("hostile")]
     return everything if name == "full" else [case for case in everything if case.quick]

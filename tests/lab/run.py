@@ -51,7 +51,7 @@ def arguments():
         description=__doc__.split("\n\n", maxsplit=1)[0],
         epilog="Example: sudo tests/lab/run.py --suite smoke",
     )
-    suites = ["smoke", "full", "loss", "servers", "hostile"]
+    suites = ["smoke", "full", "loss", "servers", "crash", "hostile"]
     parser.add_argument("--suite", choices=suites, default="smoke")
     parser.add_argument(
         "--only", metavar="REGEX", help="only tests whose names match, of any suite"
@@ -167,8 +167,12 @@ class Lab:
 
     def middlebox(self, folder):
         """A fresh middlebox."""
-        command = [self.options.middlebox, "--config", self.options.config]
-        return Middlebox(command, folder)
+        with open(self.options.config, encoding="utf-8") as file:
+            text = file.read().replace("@FOLDER@", folder)
+        config = f"{folder}/live.toml"
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(text)
+        return Middlebox([self.options.middlebox, "--config", config], folder)
 
     def run(self, case):
         """Runs one test. Returns its row."""
@@ -239,7 +243,7 @@ def text_of(row):
         for name, value in row["result"].items()
         if name in ("typical_us", "average_MB_per_s", "pings", "operations_per_s", "updates")
         or (name in ("ghosts", "late_swaps", "frames_lost", "rejected") and value)
-        or name in ("hostile_frames", "hostile_frames_per_s", "memory_grew_kB")
+        or name in ("hostile_frames", "hostile_frames_per_s", "memory_grew_kB", "crashes", "longest_s")
     }
     words = [f"{name} {value:g}" for name, value in shown.items() if value is not None]
     ports = row["middlebox"].get("ports", {})

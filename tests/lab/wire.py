@@ -119,9 +119,22 @@ class Middlebox:
     def __init__(self, command, folder):
         self.log = f"{folder}/middlebox.log"
         self.out = f"{folder}/middlebox.json"
-        with open(self.log, "wb") as errors, open(self.out, "wb") as output:
-            self.process = process.start(command, os.devnull, stdout=output, stderr=errors)
+        self.command = command
+        self.start("wb")
+
+    def start(self, mode):
+        """Starts it."""
+        with open(self.log, mode) as errors, open(self.out, "wb") as output:
+            self.process = process.start(self.command, os.devnull, stdout=output, stderr=errors)
         process.until(self.listens, 20, "start of the middlebox")
+
+    def crash(self):
+        """Kills it, and starts it again. Returns how long nothing was forwarded at least."""
+        begin = time.monotonic()
+        self.process.kill()
+        process.stop(self.process)
+        self.start("ab")
+        return time.monotonic() - begin
 
     def listens(self):
         """Whether it has packet sockets on both interfaces."""

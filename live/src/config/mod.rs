@@ -5,19 +5,22 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use qpmux_engine::journal::Journal;
 use qpmux_engine::policy::{ConfiguredRegion, Directory, PolicyError, Rights, SwitchError};
-use qpmux_engine::{BURST_MAX, BuildError, Config, Engine, ShardId, Verify};
+use qpmux_engine::{BURST_MAX, BuildError, Config, Engine, Nanos, ShardId, Verify};
 use qpmux_workloads::ProfileError;
 use serde::Deserialize;
 
 use crate::subnets::Subnets;
 
+mod journal;
 mod operations;
 mod policy;
 mod ports;
 mod reload;
 mod workers;
 
+pub use journal::JournalSettings;
 pub use operations::{ControlSettings, LogFormat, LogSettings, MetricsSettings, StopRule, Version};
 pub use policy::{Atomics, Map, PolicySettings, Steer};
 pub use ports::{ClockSettings, DpdkSettings, Neighbour, Places, PortSettings};
@@ -102,6 +105,9 @@ pub struct Settings {
     /// Which time it is.
     #[serde(default)]
     pub clock: ClockSettings,
+    /// What outlives the program.
+    #[serde(default)]
+    pub journal: JournalSettings,
     /// How the running program is asked.
     #[serde(default)]
     pub control: ControlSettings,
@@ -318,6 +324,7 @@ impl Settings {
         if let Some((key, server)) = regions.chain(memories).find(|(_, server)| !learnt(*server)) {
             return wrong_value(key, &server, "one of servers: others are not learnt");
         }
+        self.check_journal()?;
         self.control.check()?;
         self.policy.check(limits, self.region.len())
     }
@@ -356,7 +363,9 @@ impl Settings {
         (Duration::from_nanos(floor), Duration::from_nanos(cap.max(floor)))
     }
 
-    fn engine_config(&self) -> Config {
+    /// The limits and times of the engine.
+    #[must_use]
+    pub fn engine_config(&self) -> Config {
         let limits = &self.limits;
         Config {
             client_window_max: limits.client_window_max,
@@ -378,6 +387,7 @@ impl Settings {
             message_wait_ns: limits.message_wait_ns,
             frame_len_max: limits.frame_len_max,
             connections_max: limits.connections_max,
+            records: self.journal.folder.is_some(),
             path_mtu: self.network.path_mtu,
             depth: self.network.depth,
             verify: match self.network.verify {
@@ -394,13 +404,28 @@ impl Settings {
     /// When choices contradict each other, the profile cannot be read, or a limit is out of its
     /// range.
     pub fn engine(&self) -> Result<Engine, ConfigError> {
+        self.engine_after(None)
+    }
+
+    /// The engine that goes on where another one was, as its journal says.
+    ///
+    /// # Errors
+    /// As of [`Settings::engine`], or when the journal does not fit.
+    pub fn engine_after(&self, journal: Option<&Journal>) -> Result<Engine, ConfigError> {
         let (policy, first) = self.policy.policies()?;
         let regions = self.region.iter().map(RegionSettings::region);
         let big = self.server_memory.iter().filter(|each| each.byte_order == ByteOrder::Big);
         let directory = Directory::empty()
             .with_regions(regions.collect::<Result<_, _>>()?)
             .with_big_endian(big.map(|each| each.server).collect());
-        let mut engine = Engine::new(self.engine_config(), policy, directory, ShardId(0), 1)?;
+        let config = self.engine_config();
+        let mut engine = match journal {
+            None => Engine::new(config, policy, directory, ShardId(0), 1)?,
+            Some(journal) => {
+                let only = (ShardId(0), 1);
+                Engine::resume(config, policy, directory, only, journal, Nanos(0))?
+            }
+        };
         engine.switch(first).map_err(ConfigError::Most)?;
         Ok(engine)
     }

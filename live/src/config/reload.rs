@@ -43,6 +43,7 @@ impl Settings {
             ("worker", self.worker == new.worker),
             ("dpdk", self.dpdk == new.dpdk),
             ("clock", self.clock == new.clock),
+            ("journal", self.journal == new.journal),
             ("control", self.control == new.control),
             ("metrics", self.metrics == new.metrics),
             ("log", self.log == new.log),

@@ -2,6 +2,7 @@
 //! until they have stopped.
 
 mod idle;
+mod start;
 mod turns;
 
 use std::path::Path;
@@ -9,16 +10,15 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::sched_setaffinity;
 use nix::unistd::Pid;
-use qpmux_engine::Engine;
 use tracing::info;
 
 use crate::config::{Places, Settings};
 use crate::control::crew::Crew;
 use crate::control::desk::Desk;
 use crate::control::foreman::Foreman;
-use crate::control::mail::{Bell, Mailbox, post};
+use crate::control::mail::Bell;
 use crate::copying::Copying;
 use crate::driver::Driver;
 use crate::host::Host;
@@ -28,6 +28,7 @@ use crate::report::Report;
 use crate::wait::{Signals, Wake};
 
 use idle::Idle;
+use start::{Start, lock_journal, starts};
 use turns::{Turns, on_sockets};
 
 /// What the command line adds to the configuration.
@@ -39,17 +40,6 @@ pub struct Run<'a> {
     pub path: &'a Path,
     /// Stop when nothing has come in for so long.
     pub until_idle: Option<Duration>,
-}
-
-/// What a worker's thread begins with, apart from its driver.
-struct Start {
-    engine: Engine,
-    mailbox: Mailbox,
-    bell: Bell,
-    /// Where its thread stays; `None`: where it was started.
-    processors: Option<CpuSet>,
-    clock: Instant,
-    idle: Idle,
 }
 
 /// Rings when its worker has ended, however that was.
@@ -68,26 +58,9 @@ impl Run<'_> {
     /// What the operating system or DPDK refuses.
     pub fn run(&self) -> anyhow::Result<Report> {
         let signals = Signals::new().context("cannot wait for signals")?;
-        let (clock, idle) = (Instant::now(), Idle::new(self.until_idle));
-        let mut posts = Vec::new();
-        let cores = self.settings.cores();
-        let alone = cores.len() == 1;
-        // DPDK puts whoever starts it on one processor: good for one worker, not for several.
-        let all = sched_getaffinity(THIS_THREAD).context("sched_getaffinity")?;
-        let start = |core: Option<usize>| {
-            let processors = match core {
-                Some(core) => Some(one_processor(core)?),
-                None => (!alone).then_some(all),
-            };
-            let bell = Bell::new().context("cannot make a bell")?;
-            let (post, mailbox) = post(bell.clone());
-            posts.push(post);
-            let (engine, idle) = (self.settings.engine()?, idle.clone());
-            Ok(Start { engine, mailbox, bell, processors, clock, idle })
-        };
-        let starts = cores.into_iter().map(start);
-        let starts: Vec<Start> = starts.collect::<anyhow::Result<_>>()?;
-        let mut crew = Crew::new(posts, self.settings.control.stop);
+        // Until the end of everything else.
+        let _lock = lock_journal(self.settings)?;
+        let (starts, mut crew) = starts(self.settings, &Idle::new(self.until_idle))?;
         // Its threads end when this does.
         let _operations = Operations::start(self.settings, &crew)?;
         let (floor, cap) = self.settings.server_timeouts();
@@ -210,7 +183,9 @@ impl Run<'_> {
                     let _entered = enter();
                     let mut turns = self.turns(start, driver);
                     turn(&mut turns)?;
-                    Ok(turns.report())
+                    let report = turns.report();
+                    turns.end_journal()?;
+                    Ok(report)
                 };
                 let named = thread::Builder::new().name(format!("worker {number}"));
                 let spawned = named.spawn_scoped(scope, work).context("cannot start a thread");
@@ -232,10 +207,13 @@ impl Run<'_> {
     }
 
     fn turns<D: Driver>(&self, start: Start, driver: D) -> Turns<D> {
-        let Start { engine, mailbox, bell, clock, idle, .. } = start;
+        let Start { engine, journal, mailbox, bell, clock, idle, .. } = start;
         let mut host = Host::new(engine, driver, self.settings.frames());
         host.beside().set_servers(self.settings.servers.clone());
         host.shedder().enable(self.settings.sheds_overload());
+        if let Some(journal) = journal {
+            host.set_journal(journal);
+        }
         Turns { host, desk: Desk::new(mailbox), bell, clock, idle }
     }
 
@@ -276,10 +254,3 @@ fn join(threads: Vec<ScopedJoinHandle<'_, anyhow::Result<Report>>>) -> anyhow::R
 
 /// How the calling thread is named to the scheduler.
 const THIS_THREAD: Pid = Pid::from_raw(0);
-
-fn one_processor(core: usize) -> anyhow::Result<CpuSet> {
-    let mut set = CpuSet::new();
-    set.set(core)
-        .with_context(|| format!("worker.core is {core}, must be a processor's number"))?;
-    Ok(set)
-}

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use qpmux_engine::Nanos;
+use tracing::info;
 
 use super::idle::Idle;
 use crate::control::desk::{Desk, Onward};
@@ -37,7 +38,7 @@ impl<D: Driver> Turns<D> {
     pub(super) fn poll(&mut self, idle_sleep: Duration, runs_out: bool) -> anyhow::Result<()> {
         let mut empty_turns = 0;
         for turn in 0_u64.. {
-            let any = self.host.turn(self.now());
+            let any = self.turn()?;
             empty_turns = if any { 0 } else { empty_turns + 1 };
             let tired = empty_turns > EMPTY_TURNS && !idle_sleep.is_zero();
             if tired {
@@ -55,6 +56,15 @@ impl<D: Driver> Turns<D> {
         Ok(())
     }
 
+    /// One turn. Whether anything came in.
+    fn turn(&mut self) -> anyhow::Result<bool> {
+        let any = self.host.turn(self.now());
+        match self.host.take_failure() {
+            Some(error) => Err(error).context("the journal cannot be written, so nothing is sent"),
+            None => Ok(any),
+        }
+    }
+
     fn now(&self) -> Nanos {
         // A u64 of nanoseconds lasts 584 years.
         Nanos(u64::try_from(self.clock.elapsed().as_nanos()).unwrap_or(u64::MAX))
@@ -63,6 +73,17 @@ impl<D: Driver> Turns<D> {
     fn attend(&mut self) -> Onward {
         let now = self.now();
         self.desk.attend(&mut self.host, now)
+    }
+
+    /// A journal that nobody needs any more is removed.
+    pub(super) fn end_journal(&mut self) -> anyhow::Result<()> {
+        let Some(journal) = self.host.take_journal() else { return Ok(()) };
+        let translated = self.host.engine().translated();
+        if translated == 0 {
+            return journal.discard().context("the journal cannot be removed");
+        }
+        info!("the journal stays: {}", crate::control::crew::translated(translated));
+        Ok(())
     }
 
     pub(super) fn report(&mut self) -> Report {
@@ -80,8 +101,11 @@ pub(super) fn on_sockets(turns: &mut Turns<Copying<PacketPort>>) -> anyhow::Resu
         let at_most = at_most.into_iter().chain(turns.idle.most()).min();
         let ports = turns.host.driver().ports().each_ref().map(AsFd::as_fd);
         wait(&ports, &turns.bell, at_most).context("cannot wait for frames")?;
-        let now = turns.now();
-        if turns.attend() == Onward::Stop || turns.idle.is_over(turns.host.turn(now)) {
+        if turns.attend() == Onward::Stop {
+            return Ok(());
+        }
+        let any = turns.turn()?;
+        if turns.idle.is_over(any) {
             return Ok(());
         }
     }

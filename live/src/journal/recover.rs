@@ -1,0 +1,140 @@
+//! What files say, of which the last may have been cut off in the middle of a word.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use qpmux_engine::Config;
+use qpmux_engine::journal::{Journal, Record};
+
+use super::chunks::{HEADER, Next, next, read_header, version};
+use super::{Kind, Place, RecoverError};
+
+/// What was found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// What is known.
+    pub journal: Journal,
+    /// The number of the first segment that may be begun.
+    pub next: u64,
+    /// Records read.
+    pub records: u64,
+    /// Bytes of a chunk that was cut off, at the end: never acted on.
+    pub torn: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Reads a worker's files: its last checkpoint, and all segments behind it. `None` if it has none.
+///
+/// # Errors
+/// See [`RecoverError`]: nothing is guessed.
+pub fn recover(place: &Place, config: &Config) -> Result<Option<Recovered>, RecoverError> {
+    recover_up_to(place, config, u64::MAX)
+}
+
+/// The same of segments up to that number only: all of them are whole then.
+pub(super) fn recover_up_to(
+    place: &Place,
+    config: &Config,
+    most: u64,
+) -> Result<Option<Recovered>, RecoverError> {
+    let from = Instant::now();
+    let checkpoint = place.numbers(Kind::Checkpoint)?.pop();
+    let mut segments = place.numbers(Kind::Segment)?;
+    segments.retain(|number| *number <= most && checkpoint.is_none_or(|covered| *number > covered));
+    if checkpoint.is_none() && segments.is_empty() {
+        return Ok(None);
+    }
+    let mut found = Recovered {
+        journal: Journal::new(config),
+        next: segments.last().copied().or(checkpoint).unwrap_or(0) + 1,
+        records: 0,
+        torn: 0,
+        took: Duration::ZERO,
+    };
+    if let Some(number) = checkpoint {
+        read(&place.path(Kind::Checkpoint, number), place, false, &mut found)?;
+    }
+    let first = checkpoint.map_or(1, |covered| covered + 1);
+    let last = segments.last().copied().unwrap_or(0);
+    for number in first..=last {
+        let path = place.path(Kind::Segment, number);
+        if segments.binary_search(&number).is_err() {
+            return Err(RecoverError::Missing { path });
+        }
+        read(&path, place, number == last && most == u64::MAX, &mut found)?;
+    }
+    found.took = from.elapsed();
+    Ok(Some(found))
+}
+
+/// Reads a file into `found`. The end of the last one may be torn.
+fn read(
+    path: &Path,
+    place: &Place,
+    may_be_torn: bool,
+    found: &mut Recovered,
+) -> Result<(), RecoverError> {
+    let bytes = fs::read(path).map_err(|error| RecoverError::io(path, error))?;
+    let damaged = |at: usize, what: &'static str| {
+        Err(RecoverError::Damaged { path: path.to_owned(), at, what })
+    };
+    let another = |what: String| Err(RecoverError::Another { path: path.to_owned(), what });
+    if bytes.len() < HEADER && may_be_torn {
+        found.torn = bytes.len();
+        return Ok(());
+    }
+    match read_header(&bytes) {
+        None => return damaged(0, "it has no header"),
+        Some((found, _)) if found != version() => {
+            let this = version();
+            return another(format!("is of version {found}, and this program reads {this}"));
+        }
+        Some((_, sum)) if sum != place.configuration => {
+            return another(
+                "is of another configuration: go on with that one, or drain with it first"
+                    .to_owned(),
+            );
+        }
+        Some(_) => {}
+    }
+    let mut rest = bytes.get(HEADER..).unwrap_or(&[]);
+    loop {
+        let at = bytes.len() - rest.len();
+        match next(rest) {
+            Next::End => return Ok(()),
+            Next::Torn if may_be_torn => {
+                found.torn = rest.len();
+                return Ok(());
+            }
+            Next::Torn => return damaged(at, "it ends in the middle of a chunk"),
+            Next::Damaged(what) => return damaged(at, what),
+            Next::Records(records, behind) => {
+                apply(records, path, found)?;
+                rest = behind;
+            }
+        }
+    }
+}
+
+fn apply(mut records: &[u8], path: &Path, found: &mut Recovered) -> Result<(), RecoverError> {
+    let wrong = |error| RecoverError::Records { path: path.to_owned(), error };
+    while !records.is_empty() {
+        let (record, len) = Record::decode(records)
+            .map_err(|error| wrong(qpmux_engine::journal::JournalError::Record(error)))?;
+        found.journal.apply(&record).map_err(wrong)?;
+        found.records += 1;
+        records = records.get(len..).unwrap_or(&[]);
+    }
+    Ok(())
+}
+
+/// Removes a file that may not be there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
