@@ -175,6 +175,8 @@ if [ "$tier" = lab ]; then
     step "DPDK: READs mapped" lab_on_dpdk --config tests/lab/dpdk/map-all.toml --expect address_hits
     step "DPDK: atomics replaced" \
         lab_on_dpdk --config tests/lab/dpdk/replace.toml --expect replaced_atomics
+    step "killed" lab --suite crash --config tests/lab/journal.toml
+    step "DPDK: killed" lab_on_dpdk --suite crash --config tests/lab/dpdk/journal.toml
     step "DPDK: two workers" \
         lab_on_dpdk --suite servers --config tests/lab/dpdk/workers.toml --expect mapped
 else

@@ -43,6 +43,7 @@ impl Case {
             map: "writes",
             verify: "full",
             mix: Mix::All,
+            journal: false,
         };
         let few = Shape { limits: "frames = 512", ..shape(2_000) };
         let slow = Shape { server_delay: 2_000_000, ..shape(2_000) };

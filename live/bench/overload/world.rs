@@ -11,10 +11,12 @@ use qpmux_engine::{ClientId, ConnectionState, Nanos, Side};
 use qpmux_live::config::Settings;
 use qpmux_live::driver::{Held, ROOM_BEFORE};
 use qpmux_live::host::Host;
+use qpmux_live::journal::Writer;
 use qpmux_sim::memory::{EffectLog, Memory};
 use qpmux_sim::rc::{Completion, Responder, Status};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+use tempfile::TempDir;
 
 use crate::ends::{BASE, Client, Mix, RKEY, SERVER, client_of, memory_len, pair};
 use crate::rings::{FRAME_LEN_MAX, Packet, Rings};
@@ -46,6 +48,8 @@ pub(crate) struct Shape {
     pub(crate) map: &'static str,
     pub(crate) verify: &'static str,
     pub(crate) mix: Mix,
+    /// Whether there is a journal.
+    pub(crate) journal: bool,
 }
 
 /// Where operations come from.
@@ -78,15 +82,25 @@ pub(crate) struct World {
     rng: Pcg64,
     /// What asking for the time costs.
     clock_cost: u64,
+    /// Where the journal is; it goes with this.
+    _folder: TempDir,
 }
 
 impl World {
     pub(crate) fn new(shape: &Shape, seed: u64) -> anyhow::Result<World> {
-        let settings = Settings::parse(&configuration(shape)).context("configuration")?;
+        let folder = TempDir::new()?;
+        let mut text = configuration(shape);
+        if shape.journal {
+            text += &format!("[journal]\nfolder = '{}'\n", folder.path().display());
+        }
+        let settings = Settings::parse(&text).context("configuration")?;
         let engine = settings.engine().context("configuration")?;
         let rings = Rings::new(shape.ring);
         let mut host = Host::new(engine, rings.clone(), settings.frames());
         host.shedder().enable(settings.sheds_overload());
+        if let Some(place) = settings.journal_place(0) {
+            host.set_journal(Writer::begin(place, &settings.engine_config(), None)?);
+        }
         let mut rng = Pcg64::seed_from_u64(seed);
         let mut clients = Vec::new();
         let mut responders = Vec::new();
@@ -113,6 +127,7 @@ impl World {
             next_arrival: None,
             rng,
             clock_cost: clock_cost(),
+            _folder: folder,
         })
     }
 

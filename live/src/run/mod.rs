@@ -170,6 +170,9 @@ impl Run<'_> {
         D::Buffer: Send,
     {
         let ended = Bell::new().context("cannot make a bell")?;
+        // Engines that go on count from here how long others may take to answer: not before ports
+        // are open.
+        let clock = Instant::now();
         thread::scope(|scope| {
             let mut threads = Vec::with_capacity(starts.len());
             for (number, (start, driver)) in starts.into_iter().zip(drivers).enumerate() {
@@ -181,7 +184,7 @@ impl Run<'_> {
                             .context("worker.core must be a processor that this program may use")?;
                     }
                     let _entered = enter();
-                    let mut turns = self.turns(start, driver);
+                    let mut turns = self.turns(start, driver, clock);
                     turn(&mut turns)?;
                     let report = turns.report();
                     turns.end_journal()?;
@@ -206,8 +209,8 @@ impl Run<'_> {
         })
     }
 
-    fn turns<D: Driver>(&self, start: Start, driver: D) -> Turns<D> {
-        let Start { engine, journal, mailbox, bell, clock, idle, .. } = start;
+    fn turns<D: Driver>(&self, start: Start, driver: D, clock: Instant) -> Turns<D> {
+        let Start { engine, journal, mailbox, bell, idle, .. } = start;
         let mut host = Host::new(engine, driver, self.settings.frames());
         host.beside().set_servers(self.settings.servers.clone());
         host.shedder().enable(self.settings.sheds_overload());

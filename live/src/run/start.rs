@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::{Context, bail};
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -24,13 +23,11 @@ pub(super) struct Start {
     pub(super) bell: Bell,
     /// Where its thread stays; `None`: where it was started.
     pub(super) processors: Option<CpuSet>,
-    pub(super) clock: Instant,
     pub(super) idle: Idle,
 }
 
 /// What all workers begin with, and how they are written to.
 pub(super) fn starts(settings: &Settings, idle: &Idle) -> anyhow::Result<(Vec<Start>, Crew)> {
-    let clock = Instant::now();
     let cores = settings.cores();
     let alone = cores.len() == 1;
     // DPDK puts whoever starts it on one processor: good for one worker, not for several.
@@ -50,7 +47,7 @@ pub(super) fn starts(settings: &Settings, idle: &Idle) -> anyhow::Result<(Vec<St
             None => (settings.engine()?, None),
         };
         let idle = idle.clone();
-        starts.push(Start { engine, journal, mailbox, bell, processors, clock, idle });
+        starts.push(Start { engine, journal, mailbox, bell, processors, idle });
     }
     Ok((starts, Crew::new(posts, settings.control.stop)))
 }

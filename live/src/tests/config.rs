@@ -195,6 +195,26 @@ fn workers_are_configured() {
 }
 
 #[test]
+fn a_journal_is_of_its_configuration() {
+    let journal = "[journal]\nfolder = '/var/lib/x'\n";
+    assert!(with("").unwrap().journal_place(0).is_none());
+    let sum = |rest: &str| {
+        with(&format!("{journal}{rest}")).unwrap().journal_place(0).unwrap().configuration
+    };
+    let plain = sum("");
+    assert_eq!(plain, sum("[log]\nformat = 'json'\n[metrics]\nlisten = 'off'\n"));
+    assert_ne!(plain, sum("[policy]\nmap = 'writes'\ntrust = 'observed'\n"));
+    assert_ne!(plain, sum("[network]\npath_mtu = 1024\n"));
+    let refused = |rest: &str| with(rest).unwrap_err();
+    assert!(refused("[journal]\nfolder = 'x'\n").contains("must be an absolute path"));
+    assert!(refused("[journal]\nsegment_bytes = 1\n").contains("journal.segment_bytes is 1"));
+    let steers = format!(
+        "{journal}[policy]\nmap = 'writes'\ntrust = 'observed'\nprofile = 'clover'\nsteer = 'all'\n"
+    );
+    assert!(refused(&steers).contains("no log can be kept"), "{}", refused(&steers));
+}
+
+#[test]
 fn operations_are_configured() {
     let plain = with("").unwrap();
     assert_eq!((plain.control.socket, plain.control.stop), (None, StopRule::Ask));
