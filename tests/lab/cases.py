@@ -37,6 +37,10 @@ class Case:
     hostile: bool = False  # a sender that means no good has an entrance on either side
     judge: object = None  # says what is wrong, of what was found and the middlebox's counters
 
+    def has_one_machine_a_side(self):
+        """Whether two machines are all that it needs."""
+        return self.clients == 1 and self.servers == 1 and not self.hostile
+
 
 def wait_in(guest, condition, what):
     """Waits until a shell condition holds in a guest."""

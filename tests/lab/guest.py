@@ -20,13 +20,15 @@ CPU = {
     "tcg": ["-accel", "tcg,thread=multi", "-cpu", "Nehalem"],
     "kvm": ["-accel", "kvm", "-cpu", "host"],
 }
+MEMORY_MB = 192
 ANSWER = re.compile(rb"(\d+) (\d+) (\d+)\n")
 
 
 class Guest:
-    """One machine with one processor; machine i has the address 10.9.0.<i + 1>."""
+    """One machine with one processor; machine i has the address 10.9.0.<i + 1>. QEMU is told of
+    its network, `n`, in the words of `link`."""
 
-    def __init__(self, number, interface, folder, mtu, accelerator):
+    def __init__(self, number, link, folder, mtu, accelerator):
         self.name = f"guest{number}"
         self.address = f"10.9.0.{number + 1}"
         self.console = f"{folder}/{self.name}.console"
@@ -43,13 +45,12 @@ class Guest:
         command = ["qemu-system-x86_64", "-name", self.name, "-M", "q35", "-smp", "1"]
         command += CPU[accelerator]
         command += ["-bios", FIRMWARE] if os.path.exists(FIRMWARE) else []
-        command += ["-m", "192", "-nodefaults", "-no-reboot", "-display", "none"]
+        command += ["-m", str(MEMORY_MB), "-nodefaults", "-no-reboot", "-display", "none"]
         command += ["-kernel", f"{folder}/kernel", "-initrd", f"{folder}/files"]
         command += ["-append", kernel_line]
         command += ["-serial", f"file:{self.console}"]
         command += ["-serial", f"unix:{self.control},server=on,wait=off"]
-        command += ["-netdev", f"tap,id=n,ifname={interface},script=no,downscript=no,vhost=off"]
-        command += ["-device", f"virtio-net-pci,netdev=n,mac={mac},romfile=,{PLAIN}"]
+        command += [*link, "-device", f"virtio-net-pci,netdev=n,mac={mac},romfile=,{PLAIN}"]
         self.process = process.start(command, self.log)
 
     def wait_ready(self, seconds=120):

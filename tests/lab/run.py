@@ -27,7 +27,8 @@ import image
 import needs
 import process
 from guest import Guest
-from wire import Capture, Middlebox, Wire
+from vhost import LAB, VhostWire
+from wire import Middlebox, Wire
 
 # A guest's only processor may stall longer than 67 ms, the usual timeout of queue pairs, which is
 # code 14: 18 is 1.07 s. Where frames are lost, whatever is not noticed otherwise waits for it: 16
@@ -45,22 +46,20 @@ def percent(text):
     return value
 
 
-def arguments():
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n", maxsplit=1)[0],
-        epilog="Example: sudo tests/lab/run.py --suite smoke",
-    )
-    suites = ["smoke", "full", "loss", "servers", "crash", "hostile"]
-    parser.add_argument("--suite", choices=suites, default="smoke")
-    parser.add_argument(
-        "--only", metavar="REGEX", help="only tests whose names match, of any suite"
-    )
+def add_wire(parser):
+    """What is between the machines."""
     parser.add_argument(
         "--wire",
         choices=["middlebox", "bridge"],
         default="middlebox",
         help="bridge: no middlebox, to see what the machines do by themselves",
+    )
+    parser.add_argument(
+        "--vhost",
+        dest="wire",
+        action="store_const",
+        const="vhost",
+        help="join machines and middlebox by vhost-user; only tests with one machine on each side",
     )
     parser.add_argument(
         "--middlebox",
@@ -74,6 +73,20 @@ def arguments():
         default=f"{HERE}/pass.toml",
         help="its configuration; the interfaces are called clients and servers",
     )
+
+
+def arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n", maxsplit=1)[0],
+        epilog="Example: sudo tests/lab/run.py --suite smoke",
+    )
+    suites = ["smoke", "full", "loss", "servers", "crash", "hostile"]
+    parser.add_argument("--suite", choices=suites, default="smoke")
+    parser.add_argument(
+        "--only", metavar="REGEX", help="only tests whose names match, of any suite"
+    )
+    add_wire(parser)
     parser.add_argument(
         "--loss",
         type=percent,
@@ -117,10 +130,12 @@ def arguments():
 
 
 def chosen(options):
-    """The tests that were asked for."""
+    """The tests that were asked for, and those of them that this wire is not for."""
+    asked = cases.suite("all" if options.only else options.suite)
     if options.only:
-        return [case for case in cases.suite("all") if re.search(options.only, case.name)]
-    return cases.suite(options.suite)
+        asked = [case for case in asked if re.search(options.only, case.name)]
+    fits = lambda case: options.wire != "vhost" or case.has_one_machine_a_side()
+    return [case for case in asked if fits(case)], [case for case in asked if not fits(case)]
 
 
 class Lab:
@@ -137,13 +152,18 @@ class Lab:
         self.kernel = image.build(self.folder)
         self.build_s = time.monotonic() - begin
         entrances = any(case.hostile for case in tests)
-        self.wire = Wire(clients, servers, options.mtu, options.wire == "bridge", entrances)
+        if options.wire == "vhost":
+            self.wire = VhostWire(options.config, self.folder)
+        else:
+            self.wire = Wire(clients, servers, options, entrances)
         # What the machines say to each other while they start has to pass as well.
-        box = None if options.wire == "bridge" else self.middlebox(self.folder)
+        box = self.middlebox(self.folder)
         self.guests = [
-            Guest(number, tap, self.folder, options.mtu, options.accelerator)
-            for number, tap in enumerate(self.wire.taps)
+            Guest(number, link, self.folder, options.mtu, options.accelerator)
+            for number, link in enumerate(self.wire.links)
         ]
+        if box:
+            box.wait()
         for guest in self.guests:
             guest.wait_ready()
         if box:
@@ -166,13 +186,15 @@ class Lab:
         return QP_TIMEOUT_LOSS if self.loss else QP_TIMEOUT
 
     def middlebox(self, folder):
-        """A fresh middlebox."""
+        """A fresh middlebox, if there is to be one."""
+        if self.options.wire == "bridge":
+            return None
         with open(self.options.config, encoding="utf-8") as file:
-            text = file.read().replace("@FOLDER@", folder)
+            text = file.read().replace("@FOLDER@", folder).replace(LAB, self.folder)
         config = f"{folder}/live.toml"
         with open(config, "w", encoding="utf-8") as file:
             file.write(text)
-        return Middlebox([self.options.middlebox, "--config", config], folder)
+        return Middlebox(self.options.middlebox, config, self.wire, folder)
 
     def run(self, case):
         """Runs one test. Returns its row."""
@@ -184,10 +206,12 @@ class Lab:
         found, wrong, counters = {}, [], {}
         box = capture = None
         try:
-            if self.options.wire != "bridge":
-                box = self.middlebox(folder)
+            box = self.middlebox(folder)
             self.box, self.test_folder = box, folder
-            capture = Capture(self.wire, folder)
+            if box:
+                box.wait()
+            self.wire.settle(self.guests)
+            capture = self.wire.capture(box, folder)
             found = self.under_loss(case)
         except cases.Failure as failure:
             wrong.append(str(failure))
@@ -243,7 +267,8 @@ def text_of(row):
         for name, value in row["result"].items()
         if name in ("typical_us", "average_MB_per_s", "pings", "operations_per_s", "updates")
         or (name in ("ghosts", "late_swaps", "frames_lost", "rejected") and value)
-        or name in ("hostile_frames", "hostile_frames_per_s", "memory_grew_kB", "crashes", "longest_s")
+        or name in ("hostile_frames", "hostile_frames_per_s", "memory_grew_kB")
+        or name in ("crashes", "longest_s")
     }
     words = [f"{name} {value:g}" for name, value in shown.items() if value is not None]
     ports = row["middlebox"].get("ports", {})
@@ -284,13 +309,14 @@ def sum_of(rows, counter):
 def main():
     """Runs the tests that were asked for."""
     options = arguments()
-    tests = chosen(options)
+    tests, left_out = chosen(options)
     if not tests:
-        needs.give_up("no test has such a name")
+        why = "is for one machine on each side, as --vhost is" if left_out else "has such a name"
+        needs.give_up(f"no test {why}")
     needs.check()
     if options.wire == "bridge" and any(case.hostile for case in tests):
         needs.give_up("hostile tests need a middlebox")
-    if options.wire == "middlebox" and not os.access(options.middlebox, os.X_OK):
+    if options.wire != "bridge" and not os.access(options.middlebox, os.X_OK):
         build = "cargo build --release -p qpmux-live"
         needs.give_up(f"there is no {options.middlebox}: {build}")
     out = sys.stderr if options.json else sys.stdout
@@ -298,6 +324,8 @@ def main():
     lab = Lab(options, tests)
     machines = len(lab.guests)
     print(f"{machines} machines, Linux {lab.kernel}, ready in {lab.start_s:.1f} s", file=out)
+    for case in left_out:
+        print(f"{case.name:<28} left out: more machines than --vhost joins", file=out)
     rows = []
     for case in tests:
         for left in reversed(range(options.tries)):

@@ -64,7 +64,8 @@ def make_side(name, inside, taps, mtu):
 class Wire:
     """The network of a run, in this process' own namespace."""
 
-    def __init__(self, clients, servers, mtu, bridged, entrances=False):
+    def __init__(self, clients, servers, options, entrances=False):
+        mtu, bridged = options.mtu, options.wire == "bridge"
         ip("link", "set", "lo", "up")
         apart = [clients > 1 or entrances, servers > 1 or entrances]
         taps = [f"tap{i}" for i in range(clients)] if apart[0] else [CLIENTS]
@@ -72,6 +73,9 @@ class Wire:
         self.taps = [*taps, *beyond]
         for tap in self.taps:
             make_tap(tap, mtu)
+        how = "script=no,downscript=no,vhost=off"
+        # What QEMU is told of each guest's.
+        self.links = [["-netdev", f"tap,id=n,ifname={tap},{how}"] for tap in self.taps]
         self.watched = {CLIENTS: CLIENTS, SERVERS: SERVERS}
         self.entrances = {}
         if bridged:
@@ -88,6 +92,26 @@ class Wire:
             self.watched = dict(self.entrances)
             for tap in self.taps:
                 ip("link", "set", tap, "type", "bridge_slave", "flood", "off")
+
+    def is_listened_at(self, pid):
+        """Whether a process has packet sockets on both interfaces."""
+        try:
+            links = [os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")]
+        except OSError:
+            return False
+        own = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
+        with open(f"/proc/{pid}/net/packet", encoding="ascii") as file:
+            rows = [line.split() for line in file.readlines()[1:]]
+        # sk RefCnt Type Proto Iface R Rmem User Inode
+        bound = {row[4] for row in rows if row[8] in own and row[4] != "0"}
+        return len(bound) == 2
+
+    def settle(self, _):
+        """Nothing to wait for: guests do not see that the middlebox is another one."""
+
+    def capture(self, _, folder):
+        """Captures both sides in the folder."""
+        return Capture(self, folder)
 
 
 class Capture:
@@ -116,42 +140,39 @@ class Capture:
 class Middlebox:
     """The process between `clients` and `servers`."""
 
-    def __init__(self, command, folder):
+    def __init__(self, program, config, wire, folder):
+        self.program, self.config, self.wire = program, config, wire
         self.log = f"{folder}/middlebox.log"
         self.out = f"{folder}/middlebox.json"
-        self.command = command
         self.start("wb")
 
     def start(self, mode):
         """Starts it."""
+        command = [self.program, "--config", self.config]
         with open(self.log, mode) as errors, open(self.out, "wb") as output:
-            self.process = process.start(self.command, os.devnull, stdout=output, stderr=errors)
-        process.until(self.listens, 20, "start of the middlebox")
+            self.process = process.start(command, os.devnull, stdout=output, stderr=errors)
+
+    def wait(self):
+        """Waits until it takes frames of both sides."""
+
+        def listens():
+            if self.process.poll() is not None:
+                end = process.tail(self.log)
+                raise RuntimeError(f"the middlebox ended ({self.process.returncode}): {end}")
+            return self.wire.is_listened_at(self.process.pid)
+
+        process.until(listens, 20, "start of the middlebox")
 
     def crash(self):
         """Kills it, and starts it again. Returns how long nothing was forwarded at least."""
         begin = time.monotonic()
         self.process.kill()
         process.stop(self.process)
+        gone = lambda: not self.wire.is_listened_at(self.process.pid)
+        process.until(gone, 10, "end of the middlebox")
         self.start("ab")
+        self.wait()
         return time.monotonic() - begin
-
-    def listens(self):
-        """Whether it has packet sockets on both interfaces."""
-        if self.process.poll() is not None:
-            end = process.tail(self.log)
-            raise RuntimeError(f"the middlebox ended ({self.process.returncode}): {end}")
-        pid = self.process.pid
-        try:
-            links = [os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")]
-        except OSError:
-            return False
-        own = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
-        with open(f"/proc/{pid}/net/packet", encoding="ascii") as file:
-            rows = [line.split() for line in file.readlines()[1:]]
-        # sk RefCnt Type Proto Iface R Rmem User Inode
-        bound = {row[4] for row in rows if row[8] in own and row[4] != "0"}
-        return len(bound) == 2
 
     def memory_kb(self):
         """Its resident memory."""
