@@ -179,6 +179,7 @@ if [ "$tier" = lab ]; then
     step "DPDK: killed" lab_on_dpdk --suite crash --config tests/lab/dpdk/journal.toml
     step "DPDK: two workers" \
         lab_on_dpdk --suite servers --config tests/lab/dpdk/workers.toml --expect mapped
+    step "DPDK: no interfaces" lab --vhost --config tests/lab/dpdk/vhost.toml --expect mapped
 else
     step "what the tests need" install_needs
     step "formatting" cargo fmt --all --check
