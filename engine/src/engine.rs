@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::config::{Config, ConfigError, Verify};
+use crate::config::{Config, ConfigError};
 use crate::connections::{self, Learner};
 use crate::contents::lists::Lists;
 use crate::contents::words::Words;
@@ -240,10 +240,7 @@ impl Engine {
             dismissed: None,
             learner,
             earliest: Nanos::NEVER,
-            resumes: match config.verify {
-                Verify::Full => Resumes::none(),
-                Verify::Headers => Resumes::new(connections_max, Nanos(0), Nanos(0)),
-            },
+            resumes: Resumes::of(&config, connections_max),
             flips_from: Nanos(0),
             requests,
             responses,

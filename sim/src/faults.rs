@@ -252,8 +252,8 @@ pub(crate) fn damage(frame: &mut [u8], bit: u64) {
     frame[ip + (at / 8) as usize] ^= 1 << (at % 8);
 }
 
-/// Changes one bit of a frame where a link that is trusted may: of its data, but for the first eight
-/// bytes, which may be a key, or of its ICRC.
+/// Changes one bit of a frame where a link that is trusted may: of its data, but for the first
+/// eight bytes, which may be a key, or of its ICRC.
 pub(crate) fn damage_data(frame: &mut [u8], bit: u64) {
     let Ok(Classified::Rc(layout)) = classify(frame) else { return damage(frame, bit) };
     let (payload, len) = (usize::from(layout.payload), usize::from(layout.payload_len));

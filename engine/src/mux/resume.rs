@@ -13,6 +13,7 @@ use super::results::AtomicResult;
 use super::server::{ServerSlot, Source};
 use super::slab::Queue;
 use crate::Config;
+use crate::config::Verify;
 use crate::engine::{BuildError, Engine};
 use crate::frame::Token;
 use crate::ids::{ClientId, ServerQpId, ShardId};
@@ -98,11 +99,17 @@ pub(crate) struct Resumes {
 }
 
 impl Resumes {
-    pub(crate) fn none() -> Resumes {
-        Resumes { clients: Box::new([]), servers: Box::new([]), bindings: Box::new([]) }
+    /// Of an engine that begins.
+    pub(crate) fn of(config: &Config, connections_max: usize) -> Resumes {
+        match config.verify {
+            Verify::Headers => Resumes::new(connections_max, Nanos(0), Nanos(0)),
+            Verify::Full => {
+                Resumes { clients: Box::new([]), servers: Box::new([]), bindings: Box::new([]) }
+            }
+        }
     }
 
-    pub(crate) fn new(connections_max: usize, until: Nanos, quiet_from: Nanos) -> Resumes {
+    fn new(connections_max: usize, until: Nanos, quiet_from: Nanos) -> Resumes {
         let client = ResumedClient {
             unsettled: 0,
             orphans: Queue::EMPTY,

@@ -480,10 +480,9 @@ impl Engine {
             return self.send_read_again(now, slot, frame, layout, out);
         }
         let Some(psn) = self.servers.get(id).map(|server| server.next) else { return };
-        let unverified = self.trusts_link(layout);
+        let (unverified, len) = (self.trusts_link(layout), layout.payload_len);
         let Some(record) = self.servers.slots.get_mut(slot) else { return };
-        (record.psn, record.unverified) = (psn, unverified);
-        record.payload_len = layout.payload_len;
+        (record.psn, record.unverified, record.payload_len) = (psn, unverified, len);
         let turned = self.turn(now, slot, psn, frame, layout);
         let layout = turned.as_ref().unwrap_or(layout);
         let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };

@@ -234,6 +234,7 @@ pub struct Limits {
     guest_wait_ns: u64,
     packet_lifetime_ns: u64,
     message_wait_ns: u64,
+    resume_wait_ns: u64,
     /// Clients are shed in turn while more comes in than the loop can take.
     shed_overload: bool,
 }
@@ -264,6 +265,7 @@ impl Default for Limits {
             guest_wait_ns: engine.guest_wait_ns,
             packet_lifetime_ns: engine.packet_lifetime_ns,
             message_wait_ns: engine.message_wait_ns,
+            resume_wait_ns: engine.resume_wait_ns,
             shed_overload: true,
         }
     }
@@ -385,6 +387,7 @@ impl Settings {
             guest_wait_ns: limits.guest_wait_ns,
             packet_lifetime_ns: limits.packet_lifetime_ns,
             message_wait_ns: limits.message_wait_ns,
+            resume_wait_ns: limits.resume_wait_ns,
             frame_len_max: limits.frame_len_max,
             connections_max: limits.connections_max,
             records: self.journal.folder.is_some(),

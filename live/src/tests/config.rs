@@ -31,7 +31,7 @@ fn everything_can_be_said() {
         socket_buffer_bytes = 65536\nclient_window_max = 8\nserver_window_max = 8\n\
         atomic_results = 4\nserver_retries_max = 3\naddresses_max = 10\nwords_max = 10\n\
         lists_max = 10\nnodes_max = 10\nshed_overload = false\n\
-        grants_max = 10\ndeclined_keys_max = 10\n[[region]]\n\
+        grants_max = 10\ndeclined_keys_max = 10\nresume_wait_ns = 1000000000\n[[region]]\n\
         server = '10.0.0.1'\nrkey = 1\nstart = 0\nlen = 64\nrights = ['read', 'write']\n\
         [[server_memory]]\nserver = '10.0.0.1'\nbyte_order = 'big'\n[[server_memory]]\n\
         server = '10.0.0.2'\nbyte_order = 'little'\n",

@@ -413,8 +413,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A packet of the middlebox goes out: judged first, then left to its fate. One that was damaged
-    /// before, by a link that is trusted, is judged by what it was.
+    /// A packet of the middlebox goes out: judged first, then left to its fate. One that was
+    /// damaged before, by a link that is trusted, is judged by what it was.
     fn emit(&mut self, side: Side, frame: &[u8], layout: Option<Layout>) {
         let was = self.plan.trusts_link().then(|| mended(frame)).flatten();
         let (sent, frame) = (frame, was.as_deref().unwrap_or(frame));
