@@ -209,7 +209,7 @@ fn a_journal_is_of_its_configuration() {
     assert!(refused("[journal]\nfolder = 'x'\n").contains("must be an absolute path"));
     assert!(refused("[journal]\nsegment_bytes = 1\n").contains("journal.segment_bytes is 1"));
     let steers = format!(
-        "{journal}[policy]\nmap = 'writes'\ntrust = 'observed'\nprofile = 'clover'\nsteer = 'all'\n"
+        "{journal}[policy]\nmap = 'all'\ntrust = 'observed'\nprofile = 'clover'\nsteer = 'all'\n"
     );
     assert!(refused(&steers).contains("no log can be kept"), "{}", refused(&steers));
 }
