@@ -11,8 +11,8 @@
 //! Records are written before the frames that they are about go out ([`crate::host`]). What a
 //! process has written stays if it is killed, whether or not the disk has it yet; a machine that
 //! loses its power loses it, with the connections' ends or without. A file is a header and chunks,
-//! each with a check sum ([`chunks`]); a torn chunk at the end of the last segment was never acted
-//! on; anything else that is wrong is told, and nothing goes on from it ([`recover`]).
+//! each with a check sum (`chunks.rs`); a torn chunk at the end of the last segment was never acted
+//! on; anything else that is wrong is told, and nothing goes on from it ([`recover()`]).
 
 mod chunks;
 mod packer;
