@@ -298,7 +298,7 @@ def crashes(run, times, every):
 def crash_cases():
     """The store while the middlebox is killed again and again."""
     tests = [
-        ("half writes, 20 times", kv(8, 2700, 50), 20, 1.5, 1, 0),
+        ("half writes, 20 times", kv(8, 2700, 50), 20, 1.0, 1, 0),
         ("swaps behind writes", kv(8, 1000, 50, "-F -P"), 6, 1.5, 1, 0),
         ("two machines", kv(4, 1000, 50), 6, 1.5, 2, 0),
         ("1 % lost", kv(8, 700, 50), 6, 1.5, 1, 1),
