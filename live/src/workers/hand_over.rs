@@ -84,12 +84,6 @@ impl<D: Driver> HandOver<D> {
         joined
     }
 
-    /// The worker's own ports.
-    #[must_use]
-    pub fn driver(&self) -> &D {
-        &self.driver
-    }
-
     /// Hands over what is another's of a burst.
     fn sort(&mut self, side: Side, burst: &mut Burst<D::Buffer>) {
         let time = burst.time;
