@@ -39,6 +39,10 @@ struct Args {
     /// Stop when nothing has come in for so many milliseconds.
     #[arg(long, value_name = "MS")]
     until_idle: Option<u64>,
+    /// Take over from the program that runs with this configuration, if there is one: it stops,
+    /// and this one goes on with its connections. Needs [control] socket and [journal] folder.
+    #[arg(long)]
+    take_over: bool,
     #[command(subcommand)]
     command: Option<Subcommand>,
 }
@@ -77,7 +81,7 @@ fn run(args: &Args, config: &Path) -> anyhow::Result<()> {
     // Captures have in them what clients write and read.
     umask(Mode::from_bits_truncate(0o077));
     let until_idle = args.until_idle.map(Duration::from_millis);
-    let run = Run { settings: &settings, path: config, until_idle };
+    let run = Run { settings: &settings, path: config, until_idle, take_over: args.take_over };
     print(&run.run()?)
 }
 

@@ -276,23 +276,33 @@ def servers_cases():
     ]
 
 
-def crashes(run, times, every):
-    """A test while the middlebox is killed, and started again at once, so many times."""
+def crash(box):
+    """The middlebox is killed, and started again at once."""
+    return box.crash()
 
-    def run_with_crashes(lab):
+
+def hand_over(box):
+    """Another process takes over from the middlebox."""
+    return box.hand_over()
+
+
+def changes(run, change, times, every):
+    """A test while another middlebox follows the one before, so many times."""
+
+    def run_with_changes(lab):
         with ThreadPoolExecutor(1) as pool:
             # What this thread starts ends with it, so the middlebox is started here.
             found, gaps = pool.submit(run, lab), []
             while len(gaps) < times and not wait([found], every).done:
-                gaps.append(lab.box.crash())
+                gaps.append(change(lab.box))
             found = found.result()
-        return {**found, "crashes": len(gaps), "longest_s": max(gaps, default=0)}
+        return {**found, "changes": len(gaps), "longest_s": max(gaps, default=0)}
 
     def judge(found, _):
-        few = found["crashes"] < times
-        return [f"it was over after {found['crashes']} crashes"] if few else []
+        few = found["changes"] < times
+        return [f"it was over after {found['changes']} changes"] if few else []
 
-    return run_with_crashes, judge
+    return run_with_changes, judge
 
 
 def crash_cases():
@@ -303,10 +313,25 @@ def crash_cases():
         ("two machines", kv(4, 1000, 50), 6, 1.5, 2, 0),
         ("1 % lost", kv(8, 700, 50), 6, 1.5, 1, 1),
     ]
+    return change_cases("crash", crash, tests)
+
+
+def hand_over_cases():
+    """The store while one process after the other takes over."""
+    tests = [
+        ("half writes, 20 times", kv(8, 2700, 50), 20, 1.0, 1, 0),
+        ("swaps behind writes", kv(8, 1000, 50, "-F -P"), 6, 1.5, 1, 0),
+        ("1 % lost", kv(8, 700, 50), 6, 1.5, 1, 1),
+    ]
+    return change_cases("hand over", hand_over, tests)
+
+
+def change_cases(what, change, tests):
+    """Tests while one middlebox follows the other."""
     cases = []
     for name, run, times, every, clients, percent in tests:
-        run, judge = crashes(run, times, every)
-        cases.append(Case(f"crash: {name}", run, clients, loss=percent, judge=judge))
+        run, judge = changes(run, change, times, every)
+        cases.append(Case(f"{what}: {name}", run, clients, loss=percent, judge=judge))
     return cases
 
 
@@ -394,6 +419,8 @@ def suite(name):
         return servers_cases()
     if name == "crash":
         return crash_cases()
+    if name == "hand-over":
+        return hand_over_cases()
     if name == "loss":
         return [*loss_cases(1), *loss_cases(5)]
     everything = [
@@ -403,5 +430,5 @@ def suite(name):
         *kv_cases(),
     ]
     if name == "all":
-        return [*everything, *suite("loss"), *suite("servers"), *suite("crash"), *suite("hostile")]
+        return [*everything, *suite("loss"), *suite("servers"), *suite("crash"), *suite("hand-over"), *suite("hostile")]
     return everything if name == "full" else [case for case in everything if case.quick]

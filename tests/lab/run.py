@@ -81,7 +81,7 @@ def arguments():
         description=__doc__.split("\n\n", maxsplit=1)[0],
         epilog="Example: sudo tests/lab/run.py --suite smoke",
     )
-    suites = ["smoke", "full", "loss", "servers", "crash", "hostile"]
+    suites = ["smoke", "full", "loss", "servers", "crash", "hand-over", "hostile"]
     parser.add_argument("--suite", choices=suites, default="smoke")
     parser.add_argument(
         "--only", metavar="REGEX", help="only tests whose names match, of any suite"
@@ -268,7 +268,7 @@ def text_of(row):
         if name in ("typical_us", "average_MB_per_s", "pings", "operations_per_s", "updates")
         or (name in ("ghosts", "late_swaps", "frames_lost", "rejected") and value)
         or name in ("hostile_frames", "hostile_frames_per_s", "memory_grew_kB")
-        or name in ("crashes", "longest_s")
+        or name in ("changes", "longest_s")
     }
     words = [f"{name} {value:g}" for name, value in shown.items() if value is not None]
     ports = row["middlebox"].get("ports", {})

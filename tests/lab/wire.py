@@ -97,11 +97,11 @@ class Wire:
         """Whether a process has packet sockets on both interfaces."""
         try:
             links = [os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")]
+            with open(f"/proc/{pid}/net/packet", encoding="ascii") as file:
+                rows = [line.split() for line in file.readlines()[1:]]
         except OSError:
             return False
         own = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
-        with open(f"/proc/{pid}/net/packet", encoding="ascii") as file:
-            rows = [line.split() for line in file.readlines()[1:]]
         # sk RefCnt Type Proto Iface R Rmem User Inode
         bound = {row[4] for row in rows if row[8] in own and row[4] != "0"}
         return len(bound) == 2
@@ -142,14 +142,16 @@ class Middlebox:
 
     def __init__(self, program, config, wire, folder):
         self.program, self.config, self.wire = program, config, wire
-        self.log = f"{folder}/middlebox.log"
-        self.out = f"{folder}/middlebox.json"
-        self.start("wb")
+        self.folder, self.log = folder, f"{folder}/middlebox.log"
+        self.starts, self.out = 0, None
+        self.start()
 
-    def start(self, mode):
-        """Starts it."""
-        command = [self.program, "--config", self.config]
-        with open(self.log, mode) as errors, open(self.out, "wb") as output:
+    def start(self, *options):
+        """Starts it. What each start prints has its own file."""
+        command = [self.program, "--config", self.config, *options]
+        self.out = f"{self.folder}/middlebox-{self.starts}.json"
+        self.starts += 1
+        with open(self.log, "ab") as errors, open(self.out, "wb") as output:
             self.process = process.start(command, os.devnull, stdout=output, stderr=errors)
 
     def wait(self):
@@ -170,9 +172,25 @@ class Middlebox:
         process.stop(self.process)
         gone = lambda: not self.wire.is_listened_at(self.process.pid)
         process.until(gone, 10, "end of the middlebox")
-        self.start("ab")
+        self.start()
         self.wait()
         return time.monotonic() - begin
+
+    def hand_over(self):
+        """Has another process take over from it. Returns how long nothing was forwarded at
+        most."""
+        before = self.process
+        self.start("--take-over")
+        listened = time.monotonic()
+        while before.poll() is None and self.process.poll() is None:
+            if self.wire.is_listened_at(before.pid):
+                listened = time.monotonic()
+            time.sleep(0.002)
+        status = process.stop(before)
+        if status:
+            raise RuntimeError(f"the middlebox handed over with status {status}")
+        self.wait()
+        return time.monotonic() - listened
 
     def memory_kb(self):
         """Its resident memory."""

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{ConfigError, Settings, wrong_value};
-use crate::journal::Place;
+use crate::journal::{Form, Place, Sums};
 
 /// Where records are kept, so that another run goes on where one was killed.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -16,17 +16,22 @@ pub struct JournalSettings {
     /// Bytes of a segment after which another one is begun. There are three of them and a
     /// checkpoint at most, as long as checkpoints are made as fast as segments fill.
     pub segment_bytes: u64,
+    /// The form of the files: 2, or 1, which the version before this one reads.
+    pub form: u16,
 }
 
 impl Default for JournalSettings {
     fn default() -> Self {
-        JournalSettings { folder: None, segment_bytes: 16 << 20 }
+        JournalSettings { folder: None, segment_bytes: 16 << 20, form: Form::Two.number() }
     }
 }
 
 impl Settings {
     pub(super) fn check_journal(&self) -> Result<(), ConfigError> {
-        let JournalSettings { folder, segment_bytes } = &self.journal;
+        let JournalSettings { folder, segment_bytes, form } = &self.journal;
+        if Form::of(*form).is_none() {
+            return wrong_value("journal.form", form, "1 or 2");
+        }
         if !(1 << 16..=1 << 32).contains(segment_bytes) {
             let expected = "65,536 to 4,294,967,296";
             return wrong_value("journal.segment_bytes", segment_bytes, expected);
@@ -47,9 +52,20 @@ impl Settings {
         let Settings {
             servers, policy, region, server_memory, network, limits, worker: all, ..
         } = self;
-        let meaning =
+        let every =
             format!("{servers:?}{policy:?}{region:?}{server_memory:?}{network:?}{limits:?}{all:?}");
-        let configuration = crc32fast::hash(meaning.as_bytes());
-        Some(Place { folder, worker, configuration, segment_bytes: self.journal.segment_bytes })
+        let [one, two] = [&every, &self.meaning].map(|text| crc32fast::hash(text.as_bytes()));
+        let JournalSettings { segment_bytes, form, .. } = self.journal;
+        let form = Form::of(form)?;
+        Some(Place { folder, worker, configuration: Sums { one, two }, form, segment_bytes })
     }
+}
+
+/// What a configuration says of the tables that the meaning of records depends on.
+pub(super) fn meaning(text: &str) -> Result<String, ConfigError> {
+    const TABLES: [&str; 7] =
+        ["servers", "policy", "region", "server_memory", "network", "limits", "worker"];
+    let mut table: toml::Table = toml::from_str(text)?;
+    table.retain(|name, _| TABLES.contains(&name));
+    Ok(table.to_string())
 }

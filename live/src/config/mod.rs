@@ -117,6 +117,9 @@ pub struct Settings {
     /// What the log looks like.
     #[serde(default)]
     pub log: LogSettings,
+    /// What the file says that records depend on.
+    #[serde(skip)]
+    meaning: String,
 }
 
 /// A range of a server's memory that all its queue pairs, of one protection domain, may reach.
@@ -295,7 +298,8 @@ impl Settings {
     /// # Errors
     /// See [`ConfigError`].
     pub fn parse(text: &str) -> Result<Settings, ConfigError> {
-        let settings: Settings = toml::from_str(text)?;
+        let mut settings: Settings = toml::from_str(text)?;
+        settings.meaning = journal::meaning(text)?;
         settings.check()?;
         Ok(settings)
     }

@@ -81,6 +81,7 @@ impl Clerk {
             Command::Connections { from } => self.connections(from),
             Command::Drain { hold } => self.drain(hold),
             Command::Stop { force } => self.stop(force),
+            Command::HandOver => self.hand_over(),
             Command::MeasureStart => self.measure_start(),
             Command::MeasureStop => self.measure_stop(),
             Command::CaptureStart { file, side, snap, packets, seconds } => {
@@ -143,6 +144,19 @@ impl Clerk {
             }
             Stop::Refused(breaks) => {
                 Err(format!("{} and would break: drain first, or force it", translated(breaks)))
+            }
+        }
+    }
+
+    fn hand_over(&mut self) -> Done {
+        if self.crew.report().map_err(told)?.journal.is_none() {
+            let text = "there is no [journal], from which another program could go on: drain first";
+            return Err(text.to_owned());
+        }
+        match self.crew.stop(true).map_err(told)? {
+            Stop::Stops(waiting) | Stop::Refused(waiting) => {
+                info!(waiting, "control: stopping for a successor, {}", translated(waiting));
+                Ok(json!({ "waiting": waiting }))
             }
         }
     }

@@ -55,6 +55,8 @@ pub enum Command {
         #[serde(default)]
         force: bool,
     },
+    /// To stop for a successor, which goes on with the journal.
+    HandOver,
     /// To begin a measurement.
     MeasureStart,
     /// To end it: what was counted meanwhile.

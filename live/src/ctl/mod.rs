@@ -4,7 +4,7 @@ mod client;
 mod show;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -65,6 +65,9 @@ enum CtlCommand {
         #[arg(long)]
         force: bool,
     },
+    /// Stop for a successor, which goes on with the connections from the journal: it should start at
+    /// once. `qpmux-live --take-over` does both.
+    HandOver,
     /// Say what is counted over some time, and how fast.
     #[command(group = clap::ArgGroup::new("when").required(true))]
     Measure {
@@ -196,6 +199,10 @@ pub fn carry_out(args: &CtlArgs, out: &mut dyn Write) -> Result<(), CtlError> {
             };
             Ok(writeln!(out, "stopping: {words}")?)
         }
+        CtlCommand::HandOver => {
+            let waiting = hand_over(&args.socket)?;
+            Ok(writeln!(out, "stopping: {}, and waits for a successor", translated(waiting))?)
+        }
         CtlCommand::Measure { action, seconds, json } => {
             let measured: Measurement = match (action, seconds) {
                 (Some(MeasureAction::Start), _) => {
@@ -214,6 +221,16 @@ pub fn carry_out(args: &CtlArgs, out: &mut dyn Write) -> Result<(), CtlError> {
             capture(&mut link, &start, out)
         }
     }
+}
+
+/// Stops the program that listens at `socket`, for a successor. How many connections wait for that.
+///
+/// # Errors
+/// See [`CtlError`].
+pub fn hand_over(socket: &Path) -> Result<usize, CtlError> {
+    let answer: Value = Link::open(socket)?.ask(&Command::HandOver)?;
+    let waiting = answer.get("waiting").and_then(Value::as_u64).unwrap_or(0);
+    Ok(usize::try_from(waiting).unwrap_or(usize::MAX))
 }
 
 /// A measurement of this command's own: others may run at the same time.

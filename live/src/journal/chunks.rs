@@ -2,38 +2,108 @@
 
 /// What a file begins with.
 const MAGIC: [u8; 6] = *b"qpmuxj";
-/// The version of this form. That of records is in each of them.
-const VERSION: u16 = 1;
-/// Bytes of a header: magic, version, the configuration's sum, and a sum of these.
-pub(super) const HEADER: usize = 16;
 /// Bytes in front of a chunk's records: their length, the same inverted, and their sum. A length
 /// that is damaged must not make what follows look as if it was never written.
 const FRONT: usize = 12;
 /// Longest chunk: more than any call of the engine records.
 const CHUNK_MAX: usize = 1 << 24;
 
-/// A header.
-pub(super) fn header(configuration: u32) -> [u8; HEADER] {
-    let mut header = [0; HEADER];
-    header[..6].copy_from_slice(&MAGIC);
-    header[6..8].copy_from_slice(&VERSION.to_le_bytes());
-    header[8..12].copy_from_slice(&configuration.to_le_bytes());
-    let sum = crc32fast::hash(&header[..12]);
-    header[12..].copy_from_slice(&sum.to_le_bytes());
-    header
+/// The forms that files may have. That of records is in each of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// The header is magic, form, the configuration's sum, and a sum of these.
+    One,
+    /// The term is behind the configuration's sum.
+    Two,
 }
 
-/// What a header says: its version, and the configuration's sum. `None` if it is none.
-pub(super) fn read_header(bytes: &[u8]) -> Option<(u16, u32)> {
-    let header = bytes.first_chunk::<HEADER>()?;
-    let word = |at: usize| header.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
-    let right = header[..6] == MAGIC && word(12)? == crc32fast::hash(&header[..12]);
-    right.then(|| Some((u16::from_le_bytes([header[6], header[7]]), word(8)?)))?
+impl Form {
+    /// The number that a header and the configuration say.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        match self {
+            Form::One => 1,
+            Form::Two => 2,
+        }
+    }
+
+    /// The form of that number.
+    #[must_use]
+    pub fn of(number: u16) -> Option<Form> {
+        [Form::One, Form::Two].into_iter().find(|form| form.number() == number)
+    }
+
+    /// Bytes of a header.
+    pub(super) const fn header_len(self) -> usize {
+        match self {
+            Form::One => 16,
+            Form::Two => 24,
+        }
+    }
 }
 
-/// The version that is written.
-pub(super) const fn version() -> u16 {
-    VERSION
+/// What a file says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Header {
+    pub(super) form: Form,
+    /// The sum of the configuration, as that form makes it.
+    pub(super) configuration: u32,
+    /// How many programs have gone on with the log, up to the one that wrote this.
+    pub(super) term: u64,
+}
+
+impl Header {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(self.form.number().to_le_bytes());
+        bytes.extend(self.configuration.to_le_bytes());
+        if self.form == Form::Two {
+            bytes.extend(self.term.to_le_bytes());
+        }
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        bytes
+    }
+}
+
+/// What a file begins with.
+pub(super) enum Begin<'a> {
+    /// A header, and what follows.
+    Whole(Header, &'a [u8]),
+    /// It ends before its header does.
+    Torn,
+    /// What is no header.
+    Damaged,
+    /// A header of a form that is not known here.
+    Later(u16),
+}
+
+/// What `bytes`, all of a file, begins with.
+pub(super) fn read_header(bytes: &[u8]) -> Begin<'_> {
+    let Some((front, _)) = bytes.split_first_chunk::<8>() else {
+        return if MAGIC.starts_with(bytes.get(..6).unwrap_or(bytes)) {
+            Begin::Torn
+        } else {
+            Begin::Damaged
+        };
+    };
+    let number = u16::from_le_bytes([front[6], front[7]]);
+    let form = match Form::of(number) {
+        _ if front[..6] != MAGIC => return Begin::Damaged,
+        None => return Begin::Later(number),
+        Some(form) => form,
+    };
+    let Some((header, rest)) = bytes.split_at_checked(form.header_len()) else {
+        return Begin::Torn;
+    };
+    let Some((said, sum)) = header.split_last_chunk::<4>() else { return Begin::Damaged };
+    if crc32fast::hash(said) != u32::from_le_bytes(*sum) {
+        return Begin::Damaged;
+    }
+    let word = |at: usize| said.get(at..at + 4).and_then(|word| word.try_into().ok());
+    let long = said.get(12..20).and_then(|long| long.try_into().ok());
+    let Some(configuration) = word(8).map(u32::from_le_bytes) else { return Begin::Damaged };
+    let term = long.map_or(0, u64::from_le_bytes);
+    Begin::Whole(Header { form, configuration, term }, rest)
 }
 
 /// Begins a chunk in `buffer`, which is to be ended.

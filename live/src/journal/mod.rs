@@ -24,6 +24,9 @@ use std::path::{Path, PathBuf};
 
 use qpmux_engine::journal::JournalError;
 
+use chunks::Header;
+
+pub use chunks::Form;
 pub use recover::{Recovered, recover};
 pub use writer::{Writer, Written};
 
@@ -34,10 +37,30 @@ pub struct Place {
     pub folder: PathBuf,
     /// The worker's number.
     pub worker: usize,
-    /// A sum of the configuration: another's records mean something else.
-    pub configuration: u32,
+    /// The configuration: another's records mean something else.
+    pub configuration: Sums,
+    /// The form of files that are written.
+    pub form: Form,
     /// Bytes of a segment after which another one is begun.
     pub segment_bytes: u64,
+}
+
+/// Sums of the configuration, as each form of files has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sums {
+    /// Of all settings: one that a later program adds changes it.
+    pub one: u32,
+    /// Of what the configuration says.
+    pub two: u32,
+}
+
+impl Sums {
+    const fn of(&self, form: Form) -> u32 {
+        match form {
+            Form::One => self.one,
+            Form::Two => self.two,
+        }
+    }
 }
 
 /// Why a journal cannot be gone on from.
@@ -118,6 +141,11 @@ impl Kind {
 }
 
 impl Place {
+    /// What a file says of itself that is written in this term.
+    const fn header(&self, term: u64) -> Header {
+        Header { form: self.form, configuration: self.configuration.of(self.form), term }
+    }
+
     fn path(&self, kind: Kind, number: u64) -> PathBuf {
         self.folder.join(format!("{}-{number:010}.{}", self.worker, kind.extension()))
     }

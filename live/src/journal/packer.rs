@@ -8,11 +8,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use qpmux_engine::Config;
-use qpmux_engine::journal::{Journal, Record};
+use qpmux_engine::journal::Record;
 use tracing::error;
 
 use super::chunks::{begin, end};
-use super::recover::{recover_up_to, remove};
+use super::recover::{Recovered, recover_up_to, remove};
 use super::writer::open;
 use super::{Kind, Place};
 
@@ -63,7 +63,7 @@ impl Drop for Packer {
 fn work(place: &Place, config: &Config, orders: &Receiver<u64>, busy: &AtomicBool) {
     for number in orders {
         let packed = match recover_up_to(place, config, number) {
-            Ok(Some(found)) => write_checkpoint(place, &found.journal, number),
+            Ok(Some(found)) => write_checkpoint(place, &found, number),
             Ok(None) => Ok(()),
             Err(error) => Err(io::Error::other(error)),
         };
@@ -77,13 +77,13 @@ fn work(place: &Place, config: &Config, orders: &Receiver<u64>, busy: &AtomicBoo
 
 /// Writes what is known up to a segment as a checkpoint, which is there whole or not at all, and
 /// removes what it is made of.
-pub(super) fn write_checkpoint(place: &Place, known: &Journal, number: u64) -> io::Result<()> {
+pub(super) fn write_checkpoint(place: &Place, known: &Recovered, number: u64) -> io::Result<()> {
     let path = place.path(Kind::Checkpoint, number);
     let unfinished = path.with_extension("unfinished");
-    let mut file = open(&unfinished, place.configuration)?;
+    let mut file = open(&unfinished, &place.header(known.term))?;
     let (mut chunk, mut failed) = (Vec::with_capacity(2 * CHUNK), None);
     begin(&mut chunk);
-    known.checkpoint(|record: &Record| {
+    known.journal.checkpoint(|record: &Record| {
         let mut bytes = [0; RECORD_MAX];
         let len = record.encode(&mut bytes).unwrap_or(0);
         chunk.extend_from_slice(bytes.get(..len).unwrap_or(&[]));

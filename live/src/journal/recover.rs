@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use qpmux_engine::Config;
 use qpmux_engine::journal::{Journal, Record};
 
-use super::chunks::{HEADER, Next, next, read_header, version};
+use super::chunks::{Begin, Next, next, read_header};
 use super::{Kind, Place, RecoverError};
 
 /// What was found.
@@ -18,6 +18,8 @@ pub struct Recovered {
     pub journal: Journal,
     /// The number of the first segment that may be begun.
     pub next: u64,
+    /// How many programs have gone on with it; 0 if its form does not say.
+    pub term: u64,
     /// Records read.
     pub records: u64,
     /// Bytes of a chunk that was cut off, at the end: never acted on.
@@ -50,6 +52,7 @@ pub(super) fn recover_up_to(
     let mut found = Recovered {
         journal: Journal::new(config),
         next: segments.last().copied().or(checkpoint).unwrap_or(0) + 1,
+        term: 0,
         records: 0,
         torn: 0,
         took: Duration::ZERO,
@@ -82,25 +85,27 @@ fn read(
         Err(RecoverError::Damaged { path: path.to_owned(), at, what })
     };
     let another = |what: String| Err(RecoverError::Another { path: path.to_owned(), what });
-    if bytes.len() < HEADER && may_be_torn {
-        found.torn = bytes.len();
-        return Ok(());
-    }
-    match read_header(&bytes) {
-        None => return damaged(0, "it has no header"),
-        Some((found, _)) if found != version() => {
-            let this = version();
-            return another(format!("is of version {found}, and this program reads {this}"));
+    let mut rest = match read_header(&bytes) {
+        Begin::Torn if may_be_torn => {
+            found.torn = bytes.len();
+            return Ok(());
         }
-        Some((_, sum)) if sum != place.configuration => {
-            return another(
-                "is of another configuration: go on with that one, or drain with it first"
-                    .to_owned(),
-            );
+        Begin::Torn | Begin::Damaged => return damaged(0, "it has no header"),
+        Begin::Later(form) => {
+            return another(format!("is of form {form}: a later program has written it"));
         }
-        Some(_) => {}
-    }
-    let mut rest = bytes.get(HEADER..).unwrap_or(&[]);
+        Begin::Whole(header, _) if header.configuration != place.configuration.of(header.form) => {
+            let what = "is of another configuration: go on with that one, or drain with it first";
+            return another(what.to_owned());
+        }
+        Begin::Whole(header, _) if header.term < found.term => {
+            return another("is older than what it follows: folders were mixed".to_owned());
+        }
+        Begin::Whole(header, rest) => {
+            found.term = header.term;
+            rest
+        }
+    };
     loop {
         let at = bytes.len() - rest.len();
         match next(rest) {

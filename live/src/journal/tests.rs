@@ -6,12 +6,15 @@ use qpmux_engine::journal::{Journal, Record};
 use qpmux_engine::{ClientId, Config};
 use tempfile::TempDir;
 
-use super::chunks::HEADER;
-use super::{Kind, Place, RecoverError, Recovered, Writer, recover};
+use super::{Form, Kind, Place, RecoverError, Recovered, Sums, Writer, recover};
+
+/// Bytes of a header.
+const HEADER: usize = Form::Two.header_len();
 
 fn place(folder: &TempDir) -> Place {
     let folder = folder.path().to_owned();
-    Place { folder, worker: 0, configuration: 7, segment_bytes: 1 << 10 }
+    let configuration = Sums { one: 6, two: 7 };
+    Place { folder, worker: 0, configuration, form: Form::Two, segment_bytes: 1 << 10 }
 }
 
 fn stopped(client: u32) -> Vec<u8> {
@@ -104,6 +107,10 @@ fn what_is_damaged_is_told_and_not_gone_on_with() {
         fs::write(&path, &bytes).unwrap();
         match recover(&place, &Config::default()) {
             Err(RecoverError::Damaged { at: told, .. }) => assert!(told <= at, "{at}: {told}"),
+            // Not a damaged form, as far as anybody can know.
+            Err(RecoverError::Another { what, .. }) if (6..8).contains(&at) => {
+                assert!(what.contains("a later program"), "{at}: {what}");
+            }
             other => panic!("{at}: {other:?}"),
         }
     }
@@ -117,9 +124,40 @@ fn another_configuration_another_version_and_a_gap_are_told() {
     write(&mut writer, 0..3);
     drop(writer);
     let told = |place: &Place| recover(place, &Config::default()).unwrap_err().to_string();
-    let other = Place { configuration: 8, ..place.clone() };
+    let other = Place { configuration: Sums { one: 7, two: 8 }, ..place.clone() };
     assert!(told(&other).contains("another configuration"), "{}", told(&other));
     let path = place.path(Kind::Segment, 1);
     fs::rename(&path, place.path(Kind::Segment, 2)).unwrap();
     assert!(told(&place).contains("0-0000000001.log: is not there"), "{}", told(&place));
+}
+
+#[test]
+fn what_the_form_before_says_is_gone_on_with_in_either_form() {
+    let folder = TempDir::new().unwrap();
+    let new = place(&folder);
+    let old = Place { form: Form::One, ..new.clone() };
+    let mut all = 0;
+    for (run, place) in [&old, &old, &new, &new, &old, &new].into_iter().enumerate() {
+        let (mut writer, _) = begin(place);
+        write(&mut writer, all..all + 100);
+        all += 100;
+        drop(writer);
+        let found = found(place);
+        assert_eq!(found.journal, with(0..all), "run {run}");
+        assert_eq!(found.term > 0, place.form == Form::Two, "run {run}");
+    }
+}
+
+#[test]
+fn files_of_a_term_that_is_over_are_not_mixed_in() {
+    let folder = TempDir::new().unwrap();
+    let place = Place { segment_bytes: 1 << 20, ..place(&folder) };
+    write(&mut begin(&place).0, 0..3);
+    let old = fs::read(place.path(Kind::Segment, 1)).unwrap();
+    write(&mut begin(&place).0, 3..6);
+    write(&mut begin(&place).0, 6..9);
+    let last = recover(&place, &Config::default()).unwrap().unwrap().next - 1;
+    fs::write(place.path(Kind::Segment, last + 1), old).unwrap();
+    let told = recover(&place, &Config::default()).unwrap_err().to_string();
+    assert!(told.contains("folders were mixed"), "{told}");
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use qpmux_engine::Config;
 use serde::Serialize;
 
-use super::chunks::{begin, end, header};
+use super::chunks::{Header, begin, end};
 use super::packer::{Packer, write_checkpoint};
 use super::recover::{Recovered, remove};
 use super::{Kind, Place};
@@ -18,6 +18,7 @@ pub struct Writer {
     place: Place,
     file: File,
     number: u64,
+    term: u64,
     /// Bytes of the segment.
     len: u64,
     chunk: Vec<u8>,
@@ -28,6 +29,8 @@ pub struct Writer {
 /// What was read and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Written {
+    /// How many programs have gone on with this log, this one among them.
+    pub term: u64,
     /// Records written.
     pub records: u64,
     /// Bytes written.
@@ -43,7 +46,8 @@ pub struct Written {
 impl Written {
     /// Adds what another worker read and wrote.
     pub fn merge(&mut self, other: &Written) {
-        let Written { records, bytes, recovered_records, torn_bytes, recovery_ns } = *other;
+        let Written { term, records, bytes, recovered_records, torn_bytes, recovery_ns } = *other;
+        self.term = self.term.max(term);
         self.records += records;
         self.bytes += bytes;
         self.recovered_records += recovered_records;
@@ -58,19 +62,21 @@ impl Writer {
     /// # Errors
     /// What the file system says.
     pub fn begin(place: Place, config: &Config, found: Option<&Recovered>) -> io::Result<Writer> {
-        let (mut number, mut written) = (1, Written::default());
+        let (mut number, mut written) = (1, Written { term: 1, ..Written::default() });
         if let Some(found) = found {
             number = found.next;
+            written.term = found.term + 1;
             written.recovered_records = found.records;
             written.torn_bytes = found.torn as u64;
             written.recovery_ns = u64::try_from(found.took.as_nanos()).unwrap_or(u64::MAX);
             // What is torn or long is of no use any more.
-            write_checkpoint(&place, &found.journal, number - 1)?;
+            write_checkpoint(&place, found, number - 1)?;
         }
         let packer = Packer::start(place.clone(), *config)?;
-        let file = open(&place.path(Kind::Segment, number), place.configuration)?;
+        let term = written.term;
+        let file = open(&place.path(Kind::Segment, number), &place.header(term))?;
         let chunk = Vec::with_capacity(1 << 16);
-        Ok(Writer { place, file, number, len: 0, chunk, packer, written })
+        Ok(Writer { place, file, number, term, len: 0, chunk, packer, written })
     }
 
     /// Adds a record to what is written next.
@@ -97,8 +103,8 @@ impl Writer {
         self.written.bytes += len;
         // While the segments before are packed, this one grows.
         if self.len >= self.place.segment_bytes && self.packer.is_idle() {
-            let next =
-                open(&self.place.path(Kind::Segment, self.number + 1), self.place.configuration)?;
+            let header = self.place.header(self.term);
+            let next = open(&self.place.path(Kind::Segment, self.number + 1), &header)?;
             (self.file, self.len) = (next, 0);
             self.packer.pack(self.number);
             self.number += 1;
@@ -128,9 +134,9 @@ impl Writer {
 }
 
 /// A new file with its header. One of the same name was never finished.
-pub(super) fn open(path: &Path, configuration: u32) -> io::Result<File> {
+pub(super) fn open(path: &Path, header: &Header) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).open(path)?;
-    file.write_all(&header(configuration))?;
+    file.write_all(&header.bytes())?;
     Ok(file)
 }

@@ -3,6 +3,7 @@
 
 mod idle;
 mod start;
+mod succession;
 mod turns;
 
 use std::path::Path;
@@ -28,7 +29,7 @@ use crate::report::Report;
 use crate::wait::{Signals, Wake};
 
 use idle::Idle;
-use start::{Start, lock_journal, starts};
+use start::{Start, starts};
 use turns::{Turns, on_sockets};
 
 /// What the command line adds to the configuration.
@@ -38,6 +39,8 @@ pub struct Run<'a> {
     pub settings: &'a Settings,
     /// The file that it is from.
     pub path: &'a Path,
+    /// Take over from a program that runs with these settings.
+    pub take_over: bool,
     /// Stop when nothing has come in for so long.
     pub until_idle: Option<Duration>,
 }
@@ -59,7 +62,10 @@ impl Run<'_> {
     pub fn run(&self) -> anyhow::Result<Report> {
         let signals = Signals::new().context("cannot wait for signals")?;
         // Until the end of everything else.
-        let _lock = lock_journal(self.settings)?;
+        let _lock = match self.take_over {
+            true => succession::take_over(self.settings)?,
+            false => succession::begin(self.settings)?,
+        };
         let (starts, mut crew) = starts(self.settings, &Idle::new(self.until_idle))?;
         // Its threads end when this does.
         let _operations = Operations::start(self.settings, &crew)?;

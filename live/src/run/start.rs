@@ -1,9 +1,6 @@
 //! What a worker begins with.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::path::Path;
-
-use anyhow::{Context, bail};
+use anyhow::Context;
 use nix::sched::{CpuSet, sched_getaffinity};
 use qpmux_engine::Engine;
 use tracing::{info, warn};
@@ -68,25 +65,6 @@ fn go_on(settings: &Settings, place: Place) -> anyhow::Result<(Engine, Option<Wr
     }
     let writer = Writer::begin(place, &config, found.as_ref()).with_context(named)?;
     Ok((engine, Some(writer)))
-}
-
-/// The folder of the journal, which is nobody else's meanwhile.
-pub(super) fn lock_journal(settings: &Settings) -> anyhow::Result<Option<File>> {
-    let Some(folder) = &settings.journal.folder else { return Ok(None) };
-    let named = || format!("journal.folder: {}", folder.display());
-    fs::create_dir_all(folder).with_context(named)?;
-    let lock = lock(&folder.join("lock")).with_context(named)?;
-    Ok(Some(lock))
-}
-
-fn lock(path: &Path) -> anyhow::Result<File> {
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another program that runs has it"),
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
 }
 
 fn one_processor(core: usize) -> anyhow::Result<CpuSet> {
