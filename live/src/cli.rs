@@ -1,20 +1,24 @@
 //! The command line: exit status 0 for a clean stop, 2 for a wrong use, file or interface. Of `ctl`
 //! also 1: refused.
 
+use std::env;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use nix::sched::{sched_getaffinity, sched_setaffinity};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::Pid;
 
 use crate::config::Settings;
 use crate::ctl::{self, CtlArgs};
 use crate::log;
 use crate::report::Report;
-use crate::run::Run;
+use crate::run::{End, Run};
 
 /// Multiplex RDMA queue pairs between two network interfaces.
 ///
@@ -81,8 +85,26 @@ fn run(args: &Args, config: &Path) -> anyhow::Result<()> {
     // Captures have in them what clients write and read.
     umask(Mode::from_bits_truncate(0o077));
     let until_idle = args.until_idle.map(Duration::from_millis);
+    // DPDK moves the thread that starts it.
+    let processors = sched_getaffinity(Pid::from_raw(0)).context("sched_getaffinity")?;
     let run = Run { settings: &settings, path: config, until_idle, take_over: args.take_over };
-    print(&run.run()?)
+    match run.run()? {
+        End::Counted(report) => print(&report),
+        End::Again => {
+            sched_setaffinity(Pid::from_raw(0), &processors).context("sched_setaffinity")?;
+            Err(begin_anew()).context("cannot begin anew")
+        }
+    }
+}
+
+/// Executes this program once more, as the same process: nothing is left of what was. Who takes
+/// over was asked for once.
+fn begin_anew() -> io::Error {
+    let mut arguments = env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let arguments = arguments.filter(|argument| argument != "--take-over");
+    // What runs, also if another version has its place by now.
+    Command::new("/proc/self/exe").arg0(name).args(arguments).exec()
 }
 
 fn print(report: &Report) -> anyhow::Result<()> {

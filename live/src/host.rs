@@ -10,10 +10,12 @@ use qpmux_engine::policy::{Choices, SwitchError};
 use qpmux_engine::{Action, BURST_MAX, Engine, Nanos, Out, Side, Token};
 use tracing::warn;
 
+use crate::announcement::announcement;
 use crate::beside::Beside;
 use crate::driver::{Burst, Driver, PortCounters, index};
 use crate::journal::{Writer, Written};
 use crate::shed::Shedder;
+use crate::standby::over;
 use crate::tokens::{Lent, Life, Tokens};
 
 /// Actions that one call may leave behind: four for each frame of a burst.
@@ -79,6 +81,10 @@ impl<D: Driver> Host<D> {
     /// Takes a round of bursts in, and acts on a deadline that has passed. Whether anything came
     /// in. Where frames tell the time, `now` does not count once one has.
     pub fn turn(&mut self, now: Nanos) -> bool {
+        if self.journal.as_ref().is_some_and(|journal| !journal.turn()) {
+            self.failure = Some(over());
+            return false;
+        }
         self.beside.begin(now);
         if self.shedder.looks(now) {
             let (_, lost) = self.driver.counters(Side::Client);
@@ -156,6 +162,22 @@ impl<D: Driver> Host<D> {
     #[must_use]
     pub fn written(&self) -> Option<Written> {
         self.journal.as_ref().map(Writer::written)
+    }
+
+    /// Has switches learn that who is beyond is reached through this host now: another one has
+    /// forwarded before, and most endpoints say nothing by themselves.
+    pub fn announce(&mut self) {
+        for (side, address, tag) in self.engine.addresses_beyond() {
+            let frame = announcement(address, tag);
+            self.driver.send_bytes(side, &frame);
+        }
+        self.driver.flush();
+    }
+
+    /// How often it is to turn at least, if that matters.
+    #[must_use]
+    pub fn pace(&self) -> Option<Duration> {
+        self.journal.as_ref().and_then(Writer::pace)
     }
 
     /// Why nothing goes out any more, if that is so. It is told once.
@@ -344,7 +366,13 @@ impl<D: Driver> Host<D> {
                 journal.add(self.out.generated(*index));
             }
         }
-        journal.commit()
+        journal.commit()?;
+        if !journal.is_settled() {
+            // What may go out already does not wait with it.
+            self.driver.flush();
+            journal.settle()?;
+        }
+        Ok(())
     }
 
     fn carry_out(&mut self) {

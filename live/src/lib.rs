@@ -14,6 +14,7 @@
 //! letters, and it answers with copies; [`ctl`] is the command at the other end of the socket.
 
 pub mod addresses;
+pub mod announcement;
 pub mod beside;
 pub mod cli;
 pub mod config;
@@ -34,6 +35,7 @@ pub mod port;
 pub mod report;
 pub mod run;
 pub mod shed;
+pub mod standby;
 pub mod subnets;
 pub mod tokens;
 pub mod wait;

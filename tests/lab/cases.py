@@ -326,6 +326,28 @@ def hand_over_cases():
     return change_cases("hand over", hand_over, tests)
 
 
+def standby_cases():
+    """The store while one of two hosts fails, and the other one goes on."""
+    crashed = [
+        ("half writes, 20 times", kv(8, 9500, 50), 20, 0.5, 1, 0),
+        ("swaps behind writes", kv(8, 3500, 50, "-F -P"), 5, 0.5, 1, 0),
+        ("1 % lost", kv(8, 1800, 50), 4, 0.5, 1, 1),
+    ]
+    few = lambda rounds, times: [("half writes", kv(8, rounds, 50), times, 0.5, 1, 0)]
+    return [
+        *change_cases("fail over", crash, crashed),
+        *change_cases("restart", lambda box: box.restart(), few(2500, 6)),
+        *change_cases("hand over to the other host", hand_over, few(3000, 6)),
+        *change_cases("stand still", lambda box: box.stand_still(), few(2000, 3)),
+    ]
+
+
+def arbiter_cases():
+    """The store while two hosts do not hear each other."""
+    few = [("half writes", kv(8, 2500, 50), 3, 0.5, 1, 0)]
+    return change_cases("cut", lambda box: box.cut(), few)
+
+
 def change_cases(what, change, tests):
     """Tests while one middlebox follows the other."""
     cases = []
@@ -421,6 +443,8 @@ def suite(name):
         return crash_cases()
     if name == "hand-over":
         return hand_over_cases()
+    if name == "standby":
+        return [*standby_cases(), *arbiter_cases()]
     if name == "loss":
         return [*loss_cases(1), *loss_cases(5)]
     everything = [
@@ -430,5 +454,5 @@ def suite(name):
         *kv_cases(),
     ]
     if name == "all":
-        return [*everything, *suite("loss"), *suite("servers"), *suite("crash"), *suite("hand-over"), *suite("hostile")]
+        return [*everything, *suite("loss"), *suite("servers"), *suite("crash"), *suite("hand-over"), *suite("standby"), *suite("hostile")]
     return everything if name == "full" else [case for case in everything if case.quick]

@@ -27,6 +27,7 @@ import image
 import needs
 import process
 from guest import Guest
+from pair import Pair, second_interfaces
 from vhost import LAB, VhostWire
 from wire import Middlebox, Wire
 
@@ -81,7 +82,7 @@ def arguments():
         description=__doc__.split("\n\n", maxsplit=1)[0],
         epilog="Example: sudo tests/lab/run.py --suite smoke",
     )
-    suites = ["smoke", "full", "loss", "servers", "crash", "hand-over", "hostile"]
+    suites = ["smoke", "full", "loss", "servers", "crash", "hand-over", "standby", "hostile"]
     parser.add_argument("--suite", choices=suites, default="smoke")
     parser.add_argument(
         "--only", metavar="REGEX", help="only tests whose names match, of any suite"
@@ -152,10 +153,16 @@ class Lab:
         self.kernel = image.build(self.folder)
         self.build_s = time.monotonic() - begin
         entrances = any(case.hostile for case in tests)
+        # Middleboxes.
+        self.two = False
         if options.wire == "vhost":
             self.wire = VhostWire(options.config, self.folder)
         else:
-            self.wire = Wire(clients, servers, options, entrances)
+            with open(options.config, encoding="utf-8") as file:
+                self.two = "[standby]" in file.read()
+            self.wire = Wire(clients, servers, options, entrances, self.two)
+            if self.two:
+                second_interfaces(options.mtu)
         # What the machines say to each other while they start has to pass as well.
         box = self.middlebox(self.folder)
         self.guests = [
@@ -194,7 +201,8 @@ class Lab:
         config = f"{folder}/live.toml"
         with open(config, "w", encoding="utf-8") as file:
             file.write(text)
-        return Middlebox(self.options.middlebox, config, self.wire, folder)
+        kind = Pair if self.two else Middlebox
+        return kind(self.options.middlebox, config, self.wire, folder)
 
     def run(self, case):
         """Runs one test. Returns its row."""

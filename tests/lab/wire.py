@@ -64,10 +64,10 @@ def make_side(name, inside, taps, mtu):
 class Wire:
     """The network of a run, in this process' own namespace."""
 
-    def __init__(self, clients, servers, options, entrances=False):
+    def __init__(self, clients, servers, options, entrances=False, two=False):
         mtu, bridged = options.mtu, options.wire == "bridge"
         ip("link", "set", "lo", "up")
-        apart = [clients > 1 or entrances, servers > 1 or entrances]
+        apart = [clients > 1 or entrances or two, servers > 1 or entrances or two]
         taps = [f"tap{i}" for i in range(clients)] if apart[0] else [CLIENTS]
         beyond = [f"tap-server{i}" for i in range(servers)] if apart[1] else [SERVERS]
         self.taps = [*taps, *beyond]
@@ -86,6 +86,8 @@ class Wire:
             make_side(CLIENTS, "inside", taps, mtu)
         if apart[1]:
             make_side(SERVERS, "beyond", beyond, mtu)
+        if two:
+            self.watched = {CLIENTS: taps[0], SERVERS: beyond[0]}
         if entrances:
             self.entrances = {CLIENTS: "inside", SERVERS: "beyond"}
             # There, what a driver sends past packet sockets is seen as well.

@@ -402,6 +402,27 @@ impl Journal {
         Ok(())
     }
 
+    /// The end of the log may be missing, so what is known is not to be gone on with: every client
+    /// that it knows of, and each of the first `connections`, is served no longer, and what was
+    /// bound may have run or may still. They are to know it from silence, and nothing is guessed.
+    ///
+    /// # Errors
+    /// As of [`Journal::apply`].
+    pub fn fence(&mut self, connections: u32) -> Result<(), JournalError> {
+        let known = self.clients.keys().chain(self.servers.keys()).copied();
+        let all: BTreeSet<u32> = known.chain(0..connections).collect();
+        for id in &all {
+            self.apply(&Record::Stopped { client: ClientId(*id) })?;
+        }
+        for id in all {
+            let server_qp = ServerQpId(id);
+            let span = self.servers.get(&id).and_then(|known| known.span);
+            let done = span.map_or(ServerPsn::new(0), |(_, floor)| floor);
+            self.apply(&Record::Lost { server_qp, done, refusing: false })?;
+        }
+        Ok(())
+    }
+
     /// The same in as few records as can be: a log that may replace the one that was read. What
     /// is recorded later goes behind it.
     pub fn checkpoint(&self, mut emit: impl FnMut(&Record)) {

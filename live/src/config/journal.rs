@@ -67,5 +67,10 @@ pub(super) fn meaning(text: &str) -> Result<String, ConfigError> {
         ["servers", "policy", "region", "server_memory", "network", "limits", "worker"];
     let mut table: toml::Table = toml::from_str(text)?;
     table.retain(|name, _| TABLES.contains(&name));
+    // Which core does the work does not matter.
+    let workers = table.get_mut("worker").and_then(toml::Value::as_array_mut);
+    for worker in workers.into_iter().flatten() {
+        worker.as_table_mut().and_then(|worker| worker.remove("core"));
+    }
     Ok(table.to_string())
 }

@@ -18,6 +18,7 @@ mod operations;
 mod policy;
 mod ports;
 mod reload;
+mod standby;
 mod workers;
 
 pub use journal::JournalSettings;
@@ -25,6 +26,7 @@ pub use operations::{ControlSettings, LogFormat, LogSettings, MetricsSettings, S
 pub use policy::{Atomics, Map, PolicySettings, Steer};
 pub use ports::{ClockSettings, DpdkSettings, Neighbour, Places, PortSettings};
 pub use reload::Reload;
+pub use standby::{Begins, StandbySettings};
 pub use workers::WorkerSettings;
 
 /// Why a configuration cannot be used.
@@ -108,6 +110,8 @@ pub struct Settings {
     /// What outlives the program.
     #[serde(default)]
     pub journal: JournalSettings,
+    /// Another host that goes on when this one fails.
+    pub standby: Option<StandbySettings>,
     /// How the running program is asked.
     #[serde(default)]
     pub control: ControlSettings,
@@ -331,6 +335,7 @@ impl Settings {
             return wrong_value(key, &server, "one of servers: others are not learnt");
         }
         self.check_journal()?;
+        self.check_standby()?;
         self.control.check()?;
         self.policy.check(limits, self.region.len())
     }

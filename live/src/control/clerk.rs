@@ -15,6 +15,7 @@ use super::capture::{Capture, CaptureSide, SNAP_MAX};
 use super::crew::{Crew, CrewError, Stop, translated};
 use super::measure::Measurement;
 use super::protocol::{Answer, Command, DrainAnswer, Page, PolicyAnswer, Row};
+use crate::standby::{Next, Stage};
 
 /// Longest capture.
 const SECONDS_MAX: f64 = 86_400.0;
@@ -81,7 +82,12 @@ impl Clerk {
             Command::Connections { from } => self.connections(from),
             Command::Drain { hold } => self.drain(hold),
             Command::Stop { force } => self.stop(force),
-            Command::HandOver => self.hand_over(),
+            Command::HandOver { successor } => self.hand_over(successor),
+            Command::Standby => value(self.crew.status().seen()),
+            Command::GoOnAlone => match self.crew.status().declare_off() {
+                true => Ok(json!({})),
+                false => Err("this host does not wait for the other one".to_owned()),
+            },
             Command::MeasureStart => self.measure_start(),
             Command::MeasureStop => self.measure_stop(),
             Command::CaptureStart { file, side, snap, packets, seconds } => {
@@ -148,7 +154,13 @@ impl Clerk {
         }
     }
 
-    fn hand_over(&mut self) -> Done {
+    fn hand_over(&mut self, successor: bool) -> Done {
+        let paired = self.crew.status().seen().stage == Stage::Paired;
+        self.crew.status().set_next(match successor {
+            true => Next::Successor,
+            false if paired => Next::Again,
+            false => Next::Exit,
+        });
         if self.crew.report().map_err(told)?.journal.is_none() {
             let text = "there is no [journal], from which another program could go on: drain first";
             return Err(text.to_owned());

@@ -10,12 +10,15 @@ use super::capture::Tap;
 use super::mail::{Awaited, PAGE, Post, PostError, Question, Reply};
 use crate::config::StopRule;
 use crate::report::Report;
+use crate::standby::Status;
 
 /// The workers, as they are written to. Each thread has its own.
 #[derive(Clone, Debug)]
 pub struct Crew {
     posts: Vec<Post>,
     stop: StopRule,
+    /// This host's part of two.
+    status: Status,
     /// Held by whoever changes something, so that all workers hear of changes in one order.
     changes: Arc<Mutex<()>>,
 }
@@ -29,6 +32,9 @@ pub enum CrewError {
     /// They were not built for that policy.
     #[error("{0}: that needs a restart")]
     Switch(SwitchError),
+    /// There are none: this host stands by, or may not speak yet.
+    #[error("nothing is forwarded here now: `ctl standby` says why")]
+    Silent,
     /// A worker says something else than what it was asked.
     #[error("the packet loop answered something else")]
     Unexpected,
@@ -59,7 +65,20 @@ impl Crew {
     /// The workers behind these posts, and what a stop does while connections are translated.
     #[must_use]
     pub fn new(posts: Vec<Post>, stop: StopRule) -> Crew {
-        Crew { posts, stop, changes: Arc::default() }
+        Crew { posts, stop, status: Status::default(), changes: Arc::default() }
+    }
+
+    /// The same on one of two hosts.
+    #[must_use]
+    pub fn of_two(mut self, status: &Status) -> Crew {
+        self.status = status.clone();
+        self
+    }
+
+    /// This host's part of two.
+    #[must_use]
+    pub fn status(&self) -> &Status {
+        &self.status
     }
 
     fn ask_each<T>(
@@ -91,7 +110,7 @@ impl Crew {
             sum.merge(report);
             sum
         });
-        sum.ok_or(CrewError::Unexpected)
+        sum.ok_or(CrewError::Silent)
     }
 
     /// What they do, and the most that they were built for: all the same.
@@ -99,7 +118,7 @@ impl Crew {
     /// # Errors
     /// See [`CrewError`].
     pub fn policy(&mut self) -> Result<(Choices, Choices), CrewError> {
-        let first = self.posts.first_mut().ok_or(CrewError::Unexpected)?;
+        let first = self.posts.first_mut().ok_or(CrewError::Silent)?;
         match first.ask(Question::Policy)? {
             Reply::Policy(now, most) => Ok((now, most)),
             _ => Err(CrewError::Unexpected),

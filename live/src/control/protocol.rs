@@ -55,8 +55,16 @@ pub enum Command {
         #[serde(default)]
         force: bool,
     },
-    /// To stop for a successor, which goes on with the journal.
-    HandOver,
+    /// To stop, and have another program go on: on the other host if one stands by there.
+    HandOver {
+        /// It is on this host, and goes on with the journal.
+        #[serde(default)]
+        successor: bool,
+    },
+    /// This host's part of two.
+    Standby,
+    /// The other host is off for good: this one may go on without it.
+    GoOnAlone,
     /// To begin a measurement.
     MeasureStart,
     /// To end it: what was counted meanwhile.

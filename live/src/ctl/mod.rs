@@ -16,6 +16,7 @@ use crate::control::capture::{CaptureSide, CaptureStatus};
 use crate::control::crew::translated;
 use crate::control::measure::Measurement;
 use crate::control::protocol::{Command, DrainAnswer, Page, PolicyAnswer, Row};
+use crate::standby::Seen;
 use client::Link;
 
 /// How often is looked whether something has ended.
@@ -65,9 +66,23 @@ enum CtlCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Stop for a successor, which goes on with the connections from the journal: it should start at
-    /// once. `qpmux-live --take-over` does both.
+    /// Stop, and have another program go on with the connections: on the other host if that stands
+    /// by, else here, from the journal: it should start at once. `qpmux-live --take-over` is such a
+    /// program, and asks for this itself.
     HandOver,
+    /// Show this host's part of two.
+    Standby {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Go on without the other host, which this one waits for. If that one is not off, both forward
+    /// frames, and data is lost.
+    GoOnAlone {
+        /// It is off, and stays so until it stands by for this one.
+        #[arg(long, required = true)]
+        the_other_host_is_off: bool,
+    },
     /// Say what is counted over some time, and how fast.
     #[command(group = clap::ArgGroup::new("when").required(true))]
     Measure {
@@ -200,8 +215,16 @@ pub fn carry_out(args: &CtlArgs, out: &mut dyn Write) -> Result<(), CtlError> {
             Ok(writeln!(out, "stopping: {words}")?)
         }
         CtlCommand::HandOver => {
-            let waiting = hand_over(&args.socket)?;
-            Ok(writeln!(out, "stopping: {}, and waits for a successor", translated(waiting))?)
+            let waiting = hand_over(&args.socket, false)?;
+            Ok(writeln!(out, "handing over: {}", translated(waiting))?)
+        }
+        CtlCommand::Standby { json } => {
+            let seen: Seen = link.ask(&Command::Standby)?;
+            if *json { show::json(out, &seen) } else { show::standby(out, &seen) }
+        }
+        CtlCommand::GoOnAlone { .. } => {
+            let _: Value = link.ask(&Command::GoOnAlone)?;
+            Ok(writeln!(out, "going on alone")?)
         }
         CtlCommand::Measure { action, seconds, json } => {
             let measured: Measurement = match (action, seconds) {
@@ -223,12 +246,13 @@ pub fn carry_out(args: &CtlArgs, out: &mut dyn Write) -> Result<(), CtlError> {
     }
 }
 
-/// Stops the program that listens at `socket`, for a successor. How many connections wait for that.
+/// Stops the program that listens at `socket`; a successor goes on, on this host if `here`. How many
+/// connections wait for that.
 ///
 /// # Errors
 /// See [`CtlError`].
-pub fn hand_over(socket: &Path) -> Result<usize, CtlError> {
-    let answer: Value = Link::open(socket)?.ask(&Command::HandOver)?;
+pub fn hand_over(socket: &Path, here: bool) -> Result<usize, CtlError> {
+    let answer: Value = Link::open(socket)?.ask(&Command::HandOver { successor: here })?;
     let waiting = answer.get("waiting").and_then(Value::as_u64).unwrap_or(0);
     Ok(usize::try_from(waiting).unwrap_or(usize::MAX))
 }

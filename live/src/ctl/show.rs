@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::CtlError;
 use crate::control::measure::Measurement;
 use crate::control::protocol::{End, PolicyAnswer, Row, Words};
+use crate::standby::Seen;
 
 pub(super) fn json(out: &mut dyn Write, of: &impl Serialize) -> Result<(), CtlError> {
     let text = serde_json::to_string_pretty(of).map_err(io::Error::other)?;
@@ -29,6 +30,18 @@ pub(super) fn policy(out: &mut dyn Write, answer: &PolicyAnswer) -> Result<(), C
         format!("map={map} steer={steer} atomics={atomics}")
     };
     Ok(writeln!(out, "now   {}\nmost  {}", line(&answer.now), line(&answer.most))?)
+}
+
+pub(super) fn standby(out: &mut dyn Write, seen: &Seen) -> Result<(), CtlError> {
+    let Seen { stage, term, records_taken, lag_bytes } = seen;
+    let rows = [
+        ("stage", stage.name().to_owned()),
+        ("term", term.to_string()),
+        ("records taken", records_taken.to_string()),
+        ("lag, bytes", lag_bytes.to_string()),
+    ];
+    let cells: Vec<_> = rows.map(|(name, value)| vec![name.to_owned(), value]).into();
+    table(out, &[], &cells)
 }
 
 /// Columns, each as wide as its widest cell; those of `right` (by number) end at their right side.

@@ -13,7 +13,7 @@ const CHUNK_MAX: usize = 1 << 24;
 pub enum Form {
     /// The header is magic, form, the configuration's sum, and a sum of these.
     One,
-    /// The term is behind the configuration's sum.
+    /// A [`Stamp`] is behind the configuration's sum.
     Two,
 }
 
@@ -37,9 +37,21 @@ impl Form {
     pub(super) const fn header_len(self) -> usize {
         match self {
             Form::One => 16,
-            Form::Two => 24,
+            Form::Two => 40,
         }
     }
+}
+
+/// Which log a file is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stamp {
+    /// A number that no other log has.
+    pub log: u64,
+    /// How many hosts have written it, one after the other. Restarts do not count.
+    pub term: u64,
+    /// The start of the machine that has written it: what was written before another one may have
+    /// lost its end with the power. 0 is not known.
+    pub boot: u64,
 }
 
 /// What a file says of itself.
@@ -48,8 +60,8 @@ pub(super) struct Header {
     pub(super) form: Form,
     /// The sum of the configuration, as that form makes it.
     pub(super) configuration: u32,
-    /// How many programs have gone on with the log, up to the one that wrote this.
-    pub(super) term: u64,
+    /// What it is of; of the form before, nothing is known.
+    pub(super) stamp: Option<Stamp>,
 }
 
 impl Header {
@@ -58,7 +70,8 @@ impl Header {
         bytes.extend(self.form.number().to_le_bytes());
         bytes.extend(self.configuration.to_le_bytes());
         if self.form == Form::Two {
-            bytes.extend(self.term.to_le_bytes());
+            let Stamp { log, term, boot } = self.stamp.unwrap_or_default();
+            bytes.extend([log, term, boot].map(u64::to_le_bytes).as_flattened());
         }
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
         bytes
@@ -100,10 +113,11 @@ pub(super) fn read_header(bytes: &[u8]) -> Begin<'_> {
         return Begin::Damaged;
     }
     let word = |at: usize| said.get(at..at + 4).and_then(|word| word.try_into().ok());
-    let long = said.get(12..20).and_then(|long| long.try_into().ok());
+    let long = |at: usize| said.get(at..at + 8).and_then(|long| long.try_into().ok());
+    let [log, term, boot] = [12, 20, 28].map(|at| long(at).map(u64::from_le_bytes));
+    let stamp = log.zip(term).zip(boot).map(|((log, term), boot)| Stamp { log, term, boot });
     let Some(configuration) = word(8).map(u32::from_le_bytes) else { return Begin::Damaged };
-    let term = long.map_or(0, u64::from_le_bytes);
-    Begin::Whole(Header { form, configuration, term }, rest)
+    Begin::Whole(Header { form, configuration, stamp }, rest)
 }
 
 /// Begins a chunk in `buffer`, which is to be ended.

@@ -26,8 +26,9 @@ use qpmux_engine::journal::JournalError;
 
 use chunks::Header;
 
-pub use chunks::Form;
-pub use recover::{Recovered, recover};
+pub use chunks::{Form, Stamp};
+pub use packer::in_chunks;
+pub use recover::{Recovered, apply_chunk, recover};
 pub use writer::{Writer, Written};
 
 /// Where a worker's files are, and whose they may be.
@@ -141,9 +142,22 @@ impl Kind {
 }
 
 impl Place {
-    /// What a file says of itself that is written in this term.
-    const fn header(&self, term: u64) -> Header {
-        Header { form: self.form, configuration: self.configuration.of(self.form), term }
+    /// What a file says of itself that is written here.
+    const fn header(&self, stamp: Stamp) -> Header {
+        let configuration = self.configuration.of(self.form);
+        Header { form: self.form, configuration, stamp: Some(stamp) }
+    }
+
+    /// Removes the worker's files.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn clear(&self) -> io::Result<()> {
+        for kind in [Kind::Segment, Kind::Checkpoint] {
+            let numbers = self.numbers(kind).map_err(io::Error::other)?;
+            numbers.into_iter().try_for_each(|number| recover::remove(&self.path(kind, number)))?;
+        }
+        Ok(())
     }
 
     fn path(&self, kind: Kind, number: u64) -> PathBuf {

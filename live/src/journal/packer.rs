@@ -8,11 +8,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use qpmux_engine::Config;
-use qpmux_engine::journal::Record;
+use qpmux_engine::journal::{Journal, Record};
 use tracing::error;
 
-use super::chunks::{begin, end};
-use super::recover::{Recovered, recover_up_to, remove};
+use super::chunks::{Stamp, begin, end};
+use super::recover::{recover_up_to, remove};
 use super::writer::open;
 use super::{Kind, Place};
 
@@ -63,7 +63,10 @@ impl Drop for Packer {
 fn work(place: &Place, config: &Config, orders: &Receiver<u64>, busy: &AtomicBool) {
     for number in orders {
         let packed = match recover_up_to(place, config, number) {
-            Ok(Some(found)) => write_checkpoint(place, &found, number),
+            Ok(Some(found)) => {
+                let stamp = found.stamp.unwrap_or_default();
+                write_checkpoint(place, &found.journal, stamp, number)
+            }
             Ok(None) => Ok(()),
             Err(error) => Err(io::Error::other(error)),
         };
@@ -75,30 +78,39 @@ fn work(place: &Place, config: &Config, orders: &Receiver<u64>, busy: &AtomicBoo
     }
 }
 
-/// Writes what is known up to a segment as a checkpoint, which is there whole or not at all, and
-/// removes what it is made of.
-pub(super) fn write_checkpoint(place: &Place, known: &Recovered, number: u64) -> io::Result<()> {
-    let path = place.path(Kind::Checkpoint, number);
-    let unfinished = path.with_extension("unfinished");
-    let mut file = open(&unfinished, &place.header(known.term))?;
-    let (mut chunk, mut failed) = (Vec::with_capacity(2 * CHUNK), None);
+/// What is known, as chunks.
+///
+/// # Errors
+/// That of `take`, which is not called any more then.
+pub fn in_chunks(known: &Journal, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let (mut chunk, mut done) = (Vec::with_capacity(2 * CHUNK), Ok(()));
     begin(&mut chunk);
-    known.journal.checkpoint(|record: &Record| {
+    known.checkpoint(|record: &Record| {
         let mut bytes = [0; RECORD_MAX];
         let len = record.encode(&mut bytes).unwrap_or(0);
         chunk.extend_from_slice(bytes.get(..len).unwrap_or(&[]));
-        if chunk.len() >= CHUNK && failed.is_none() {
+        if chunk.len() >= CHUNK && done.is_ok() {
             end(&mut chunk);
-            failed = file.write_all(&chunk).err();
+            done = take(&chunk);
             begin(&mut chunk);
         }
     });
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    if end(&mut chunk) {
-        file.write_all(&chunk)?;
-    }
+    done?;
+    if end(&mut chunk) { take(&chunk) } else { Ok(()) }
+}
+
+/// Writes what is known up to a segment as a checkpoint, which is there whole or not at all, and
+/// removes what it is made of.
+pub(super) fn write_checkpoint(
+    place: &Place,
+    known: &Journal,
+    stamp: Stamp,
+    number: u64,
+) -> io::Result<()> {
+    let path = place.path(Kind::Checkpoint, number);
+    let unfinished = path.with_extension("unfinished");
+    let mut file = open(&unfinished, &place.header(stamp))?;
+    in_chunks(known, |chunk| file.write_all(chunk))?;
     fs::rename(&unfinished, &path)?;
     for kind in [Kind::Checkpoint, Kind::Segment] {
         let numbers = place.numbers(kind).map_err(io::Error::other)?;

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use qpmux_engine::Config;
-use qpmux_engine::journal::{Journal, Record};
+use qpmux_engine::journal::{Journal, JournalError, Record};
 
-use super::chunks::{Begin, Next, next, read_header};
+use super::chunks::{Begin, Next, Stamp, next, read_header};
 use super::{Kind, Place, RecoverError};
 
 /// What was found.
@@ -18,14 +18,29 @@ pub struct Recovered {
     pub journal: Journal,
     /// The number of the first segment that may be begun.
     pub next: u64,
-    /// How many programs have gone on with it; 0 if its form does not say.
-    pub term: u64,
+    /// Which log it is, if its form says.
+    pub stamp: Option<Stamp>,
     /// Records read.
     pub records: u64,
     /// Bytes of a chunk that was cut off, at the end: never acted on.
     pub torn: usize,
     /// How long it took.
     pub took: Duration,
+}
+
+impl Recovered {
+    /// Of a worker that has no files.
+    #[must_use]
+    pub fn nothing(config: &Config) -> Recovered {
+        Recovered {
+            journal: Journal::new(config),
+            next: 1,
+            stamp: None,
+            records: 0,
+            torn: 0,
+            took: Duration::ZERO,
+        }
+    }
 }
 
 /// Reads a worker's files: its last checkpoint, and all segments behind it. `None` if it has none.
@@ -49,14 +64,8 @@ pub(super) fn recover_up_to(
     if checkpoint.is_none() && segments.is_empty() {
         return Ok(None);
     }
-    let mut found = Recovered {
-        journal: Journal::new(config),
-        next: segments.last().copied().or(checkpoint).unwrap_or(0) + 1,
-        term: 0,
-        records: 0,
-        torn: 0,
-        took: Duration::ZERO,
-    };
+    let next = segments.last().copied().or(checkpoint).unwrap_or(0) + 1;
+    let mut found = Recovered { next, ..Recovered::nothing(config) };
     if let Some(number) = checkpoint {
         read(&place.path(Kind::Checkpoint, number), place, false, &mut found)?;
     }
@@ -98,13 +107,16 @@ fn read(
             let what = "is of another configuration: go on with that one, or drain with it first";
             return another(what.to_owned());
         }
-        Begin::Whole(header, _) if header.term < found.term => {
-            return another("is older than what it follows: folders were mixed".to_owned());
-        }
-        Begin::Whole(header, rest) => {
-            found.term = header.term;
-            rest
-        }
+        Begin::Whole(header, rest) => match (found.stamp, header.stamp) {
+            (Some(before), stamp) if stamp != Some(before) => {
+                let what = "is not of the same log as what it follows: folders were mixed";
+                return another(what.to_owned());
+            }
+            (_, stamp) => {
+                found.stamp = stamp;
+                rest
+            }
+        },
     };
     loop {
         let at = bytes.len() - rest.len();
@@ -124,16 +136,36 @@ fn read(
     }
 }
 
-fn apply(mut records: &[u8], path: &Path, found: &mut Recovered) -> Result<(), RecoverError> {
+fn apply(records: &[u8], path: &Path, found: &mut Recovered) -> Result<(), RecoverError> {
     let wrong = |error| RecoverError::Records { path: path.to_owned(), error };
+    found.records += apply_all(records, &mut found.journal).map_err(wrong)?;
+    Ok(())
+}
+
+/// How many records these bytes are, all of which are taken into account.
+fn apply_all(mut records: &[u8], journal: &mut Journal) -> Result<u64, JournalError> {
+    let mut count = 0;
     while !records.is_empty() {
-        let (record, len) = Record::decode(records)
-            .map_err(|error| wrong(qpmux_engine::journal::JournalError::Record(error)))?;
-        found.journal.apply(&record).map_err(wrong)?;
-        found.records += 1;
+        let (record, len) = Record::decode(records).map_err(JournalError::Record)?;
+        journal.apply(&record)?;
+        count += 1;
         records = records.get(len..).unwrap_or(&[]);
     }
-    Ok(())
+    Ok(count)
+}
+
+/// Takes a chunk into account that another host has sent. How many records it has.
+///
+/// # Errors
+/// If it is not a whole chunk, or its records cannot be.
+pub fn apply_chunk(chunk: &[u8], journal: &mut Journal) -> Result<u64, String> {
+    match next(chunk) {
+        Next::Records(records, []) => {
+            apply_all(records, journal).map_err(|error| error.to_string())
+        }
+        Next::Damaged(what) => Err(what.to_owned()),
+        Next::Records(..) | Next::End | Next::Torn => Err("it is not one whole chunk".to_owned()),
+    }
 }
 
 /// Removes a file that may not be there.

@@ -6,7 +6,7 @@ use qpmux_engine::journal::{Journal, Record};
 use qpmux_engine::{ClientId, Config};
 use tempfile::TempDir;
 
-use super::{Form, Kind, Place, RecoverError, Recovered, Sums, Writer, recover};
+use super::{Form, Kind, Place, RecoverError, Recovered, Stamp, Sums, Writer, recover};
 
 /// Bytes of a header.
 const HEADER: usize = Form::Two.header_len();
@@ -36,7 +36,8 @@ fn with(clients: impl Iterator<Item = u32>) -> Journal {
 fn begin(place: &Place) -> (Writer, Option<Recovered>) {
     let config = Config::default();
     let found = recover(place, &config).unwrap();
-    (Writer::begin(place.clone(), &config, found.as_ref()).unwrap(), found)
+    let stamp = Stamp { log: 3, term: 1, boot: 5 };
+    (Writer::begin(place.clone(), &config, stamp, found.as_ref()).unwrap(), found)
 }
 
 fn write(writer: &mut Writer, clients: std::ops::Range<u32>) {
@@ -144,20 +145,32 @@ fn what_the_form_before_says_is_gone_on_with_in_either_form() {
         drop(writer);
         let found = found(place);
         assert_eq!(found.journal, with(0..all), "run {run}");
-        assert_eq!(found.term > 0, place.form == Form::Two, "run {run}");
+        assert_eq!(found.stamp.is_some(), place.form == Form::Two, "run {run}");
     }
 }
 
 #[test]
-fn files_of_a_term_that_is_over_are_not_mixed_in() {
-    let folder = TempDir::new().unwrap();
-    let place = Place { segment_bytes: 1 << 20, ..place(&folder) };
-    write(&mut begin(&place).0, 0..3);
-    let old = fs::read(place.path(Kind::Segment, 1)).unwrap();
-    write(&mut begin(&place).0, 3..6);
-    write(&mut begin(&place).0, 6..9);
-    let last = recover(&place, &Config::default()).unwrap().unwrap().next - 1;
-    fs::write(place.path(Kind::Segment, last + 1), old).unwrap();
-    let told = recover(&place, &Config::default()).unwrap_err().to_string();
-    assert!(told.contains("folders were mixed"), "{told}");
+fn files_of_another_log_are_not_mixed_in() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let [one, two] = [&one, &two].map(|f| Place { segment_bytes: 1 << 20, ..place(f) });
+    let stamp = Stamp { log: 3, term: 1, boot: 5 };
+    let others =
+        [Stamp { log: 4, ..stamp }, Stamp { term: 2, ..stamp }, Stamp { boot: 6, ..stamp }];
+    for (stamp, mixes) in others.map(|other| (other, true)).into_iter().chain([(stamp, false)]) {
+        write(&mut begin(&one).0, 0..3);
+        let mut writer = Writer::begin(two.clone(), &Config::default(), stamp, None).unwrap();
+        write(&mut writer, 3..6);
+        let next = found(&one).next;
+        fs::copy(two.path(Kind::Segment, 1), one.path(Kind::Segment, next)).unwrap();
+        let told = recover(&one, &Config::default()).err().map(|error| error.to_string());
+        assert_eq!(told.is_some_and(|told| told.contains("folders were mixed")), mixes);
+        begin_anew(&one);
+    }
+}
+
+/// Nothing is there any more.
+fn begin_anew(place: &Place) {
+    for entry in fs::read_dir(&place.folder).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
 }

@@ -3,14 +3,17 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use qpmux_engine::Config;
+use qpmux_engine::journal::Record;
 use serde::Serialize;
 
-use super::chunks::{Header, begin, end};
+use super::chunks::{Header, Stamp, begin, end};
 use super::packer::{Packer, write_checkpoint};
-use super::recover::{Recovered, remove};
+use super::recover::Recovered;
 use super::{Kind, Place};
+use crate::standby::Line;
 
 /// Writes a worker's records.
 #[derive(Debug)]
@@ -18,18 +21,22 @@ pub struct Writer {
     place: Place,
     file: File,
     number: u64,
-    term: u64,
+    stamp: Stamp,
     /// Bytes of the segment.
     len: u64,
     chunk: Vec<u8>,
     packer: Packer,
     written: Written,
+    /// To a standby, which has to have what is written before it may be used.
+    line: Option<Line>,
+    /// Not only bindings and values were written since all was confirmed.
+    rare: bool,
 }
 
 /// What was read and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Written {
-    /// How many programs have gone on with this log, this one among them.
+    /// How many hosts have written this log, one after the other.
     pub term: u64,
     /// Records written.
     pub records: u64,
@@ -57,26 +64,40 @@ impl Written {
 }
 
 impl Writer {
-    /// Begins a log in a folder that is there, behind what was found.
+    /// Begins a log in a folder that is there, behind what was found, with this stamp.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn begin(place: Place, config: &Config, found: Option<&Recovered>) -> io::Result<Writer> {
-        let (mut number, mut written) = (1, Written { term: 1, ..Written::default() });
+    pub fn begin(
+        place: Place,
+        config: &Config,
+        stamp: Stamp,
+        found: Option<&Recovered>,
+    ) -> io::Result<Writer> {
+        let (mut number, mut written) = (1, Written { term: stamp.term, ..Written::default() });
         if let Some(found) = found {
             number = found.next;
-            written.term = found.term + 1;
             written.recovered_records = found.records;
             written.torn_bytes = found.torn as u64;
             written.recovery_ns = u64::try_from(found.took.as_nanos()).unwrap_or(u64::MAX);
             // What is torn or long is of no use any more.
-            write_checkpoint(&place, found, number - 1)?;
+            write_checkpoint(&place, &found.journal, stamp, number - 1)?;
         }
         let packer = Packer::start(place.clone(), *config)?;
-        let term = written.term;
-        let file = open(&place.path(Kind::Segment, number), &place.header(term))?;
+        let file = open(&place.path(Kind::Segment, number), &place.header(stamp))?;
         let chunk = Vec::with_capacity(1 << 16);
-        Ok(Writer { place, file, number, term, len: 0, chunk, packer, written })
+        Ok(Writer {
+            place,
+            file,
+            number,
+            stamp,
+            len: 0,
+            chunk,
+            packer,
+            written,
+            line: None,
+            rare: false,
+        })
     }
 
     /// Adds a record to what is written next.
@@ -85,6 +106,9 @@ impl Writer {
             begin(&mut self.chunk);
         }
         self.chunk.extend_from_slice(record);
+        if self.line.is_some() && !self.rare {
+            self.rare = !may_lag(record);
+        }
         self.written.records += 1;
     }
 
@@ -97,18 +121,55 @@ impl Writer {
             return Ok(());
         }
         self.file.write_all(&self.chunk)?;
+        if let Some(line) = &mut self.line {
+            line.ship(&self.chunk);
+        }
         let len = self.chunk.len() as u64;
         self.chunk.clear();
         self.len += len;
         self.written.bytes += len;
         // While the segments before are packed, this one grows.
         if self.len >= self.place.segment_bytes && self.packer.is_idle() {
-            let header = self.place.header(self.term);
+            let header = self.place.header(self.stamp);
             let next = open(&self.place.path(Kind::Segment, self.number + 1), &header)?;
             (self.file, self.len) = (next, 0);
             self.packer.pack(self.number);
             self.number += 1;
         }
+        Ok(())
+    }
+
+    /// A standby is to have all that is written, from here on.
+    pub fn set_line(&mut self, line: Line) {
+        self.line = Some(line);
+    }
+
+    /// The loop turns. Whether it may say anything.
+    pub fn turn(&self) -> bool {
+        self.line.as_ref().is_none_or(Line::turn)
+    }
+
+    /// How often the loop is to turn at least, if it matters.
+    #[must_use]
+    pub fn pace(&self) -> Option<Duration> {
+        self.line.as_ref().map(Line::pace)
+    }
+
+    /// Whether what was written may be used now.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.line.as_ref().is_none_or(|line| line.is_settled(self.rare))
+    }
+
+    /// Waits until what was written may be used.
+    ///
+    /// # Errors
+    /// If that can no longer be: nothing may be said any more.
+    pub fn settle(&mut self) -> io::Result<()> {
+        if let Some(line) = &self.line {
+            line.settle(self.rare)?;
+        }
+        self.rare = false;
         Ok(())
     }
 
@@ -125,12 +186,14 @@ impl Writer {
     pub fn discard(self) -> io::Result<()> {
         let Writer { place, packer, .. } = self;
         drop(packer);
-        for kind in [Kind::Segment, Kind::Checkpoint] {
-            let numbers = place.numbers(kind).map_err(io::Error::other)?;
-            numbers.into_iter().try_for_each(|number| remove(&place.path(kind, number)))?;
-        }
-        Ok(())
+        place.clear()
     }
+}
+
+/// Whether a standby may lack a record for a while. Without a binding or a value it is not known
+/// what ran; without anything else it would not be known which connections that is true of.
+fn may_lag(record: &[u8]) -> bool {
+    matches!(Record::decode(record), Ok((Record::Binding(_) | Record::Value { .. }, _)))
 }
 
 /// A new file with its header. One of the same name was never finished.

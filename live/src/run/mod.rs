@@ -2,6 +2,7 @@
 //! until they have stopped.
 
 mod idle;
+mod pair;
 mod start;
 mod succession;
 mod turns;
@@ -26,10 +27,11 @@ use crate::host::Host;
 use crate::operations::Operations;
 use crate::packet::PacketPort;
 use crate::report::Report;
+use crate::standby::{Pair, Status};
 use crate::wait::{Signals, Wake};
 
 use idle::Idle;
-use start::{Start, starts};
+use start::{Start, begin_alone, starts};
 use turns::{Turns, on_sockets};
 
 /// What the command line adds to the configuration.
@@ -45,6 +47,15 @@ pub struct Run<'a> {
     pub until_idle: Option<Duration>,
 }
 
+/// How a run has ended.
+#[derive(Debug)]
+pub enum End {
+    /// It was asked to stop: what was counted.
+    Counted(Box<Report>),
+    /// The program is to begin anew, as the same process.
+    Again,
+}
+
 /// Rings when its worker has ended, however that was.
 struct Ended(Bell);
 
@@ -55,18 +66,35 @@ impl Drop for Ended {
 }
 
 impl Run<'_> {
-    /// Runs until asked to stop, and says what was counted.
+    /// Runs until asked to stop.
     ///
     /// # Errors
     /// What the operating system or DPDK refuses.
-    pub fn run(&self) -> anyhow::Result<Report> {
+    pub fn run(&self) -> anyhow::Result<End> {
         let signals = Signals::new().context("cannot wait for signals")?;
         // Until the end of everything else.
         let _lock = match self.take_over {
             true => succession::take_over(self.settings)?,
             false => succession::begin(self.settings)?,
         };
-        let (starts, mut crew) = starts(self.settings, &Idle::new(self.until_idle))?;
+        let status = Status::default();
+        match Pair::begin(self.settings, &status)? {
+            Some(pair) => self.as_one_of_two(pair, &status, &signals),
+            None => {
+                let begun = begin_alone(self.settings)?;
+                let (starts, crew) = starts(self.settings, &Idle::new(self.until_idle), begun)?;
+                Ok(End::Counted(Box::new(self.forward(starts, crew, &signals)?)))
+            }
+        }
+    }
+
+    /// Runs for as long as this host is the one that forwards.
+    fn forward(
+        &self,
+        starts: Vec<Start>,
+        mut crew: Crew,
+        signals: &Signals,
+    ) -> anyhow::Result<Report> {
         // Its threads end when this does.
         let _operations = Operations::start(self.settings, &crew)?;
         let (floor, cap) = self.settings.server_timeouts();
@@ -75,17 +103,17 @@ impl Run<'_> {
             Places::Interfaces(client, server) => {
                 info!("clients on {client}, servers on {server}, {frames} buffers");
                 info!("server timeouts: adaptive between {floor:?} and {cap:?}");
-                self.on_interfaces(starts, &signals, &mut crew, [client, server])
+                self.on_interfaces(starts, signals, &mut crew, [client, server])
             }
             Places::Ports(client, server) => {
                 info!("clients on port {client}, servers on port {server}, {frames} buffers");
                 info!("server timeouts: adaptive between {floor:?} and {cap:?}");
-                self.on_ports(starts, &signals, &mut crew, &[client, server])
+                self.on_ports(starts, signals, &mut crew, &[client, server])
             }
             Places::OnePort(port) => {
                 info!("clients and servers on port {port}, {frames} buffers");
                 info!("server timeouts: adaptive between {floor:?} and {cap:?}");
-                self.on_ports(starts, &signals, &mut crew, &[port])
+                self.on_ports(starts, signals, &mut crew, &[port])
             }
         }
     }
@@ -216,12 +244,15 @@ impl Run<'_> {
     }
 
     fn turns<D: Driver>(&self, start: Start, driver: D, clock: Instant) -> Turns<D> {
-        let Start { engine, journal, mailbox, bell, idle, .. } = start;
+        let Start { engine, journal, mailbox, bell, idle, took_over, .. } = start;
         let mut host = Host::new(engine, driver, self.settings.frames());
         host.beside().set_servers(self.settings.servers.clone());
         host.shedder().enable(self.settings.sheds_overload());
         if let Some(journal) = journal {
             host.set_journal(journal);
+        }
+        if took_over {
+            host.announce();
         }
         Turns { host, desk: Desk::new(mailbox), bell, clock, idle }
     }

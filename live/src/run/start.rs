@@ -1,8 +1,11 @@
 //! What a worker begins with.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use nix::sched::{CpuSet, sched_getaffinity};
 use qpmux_engine::Engine;
+use qpmux_engine::journal::Journal;
 use tracing::{info, warn};
 
 use super::THIS_THREAD;
@@ -10,7 +13,8 @@ use super::idle::Idle;
 use crate::config::Settings;
 use crate::control::crew::{Crew, translated};
 use crate::control::mail::{Bell, Mailbox, post};
-use crate::journal::{Place, Writer, recover};
+use crate::journal::{Recovered, Stamp, Writer, recover};
+use crate::standby::{fence_if_off, new_log};
 
 /// What a worker's thread begins with, apart from its driver.
 pub(super) struct Start {
@@ -21,17 +25,51 @@ pub(super) struct Start {
     /// Where its thread stays; `None`: where it was started.
     pub(super) processors: Option<CpuSet>,
     pub(super) idle: Idle,
+    /// Another host has forwarded before.
+    pub(super) took_over: bool,
+}
+
+/// What a worker goes on from, and where its records go: nothing if there is no journal.
+pub(super) type Begun = Option<(Journal, Writer)>;
+
+/// What workers go on from on a host that is alone.
+pub(super) fn begin_alone(settings: &Settings) -> anyhow::Result<Vec<Begun>> {
+    let config = settings.engine_config();
+    let mut begun = Vec::new();
+    for worker in 0..settings.cores().len() {
+        let Some(place) = settings.journal_place(worker) else {
+            begun.push(None);
+            continue;
+        };
+        let folder = place.folder.display().to_string();
+        let named = || format!("journal.folder: {folder}");
+        let mut found =
+            recover(&place, &config).with_context(named)?.unwrap_or(Recovered::nothing(&config));
+        let new = new_log().with_context(named)?;
+        if found.torn > 0 {
+            warn!("{folder}: {} bytes were cut off at the end, and are not needed", found.torn);
+        }
+        fence_if_off(&mut found, new).with_context(named)?;
+        let stamp = found.stamp.map_or(new, |stamp| Stamp { boot: new.boot, ..stamp });
+        let writer = Writer::begin(place, &config, stamp, Some(&found)).with_context(named)?;
+        begun.push(Some((found.journal, writer)));
+    }
+    Ok(begun)
 }
 
 /// What all workers begin with, and how they are written to.
-pub(super) fn starts(settings: &Settings, idle: &Idle) -> anyhow::Result<(Vec<Start>, Crew)> {
+pub(super) fn starts(
+    settings: &Settings,
+    idle: &Idle,
+    begun: Vec<Begun>,
+) -> anyhow::Result<(Vec<Start>, Crew)> {
     let cores = settings.cores();
     let alone = cores.len() == 1;
     // DPDK puts whoever starts it on one processor: good for one worker, not for several.
     let all = sched_getaffinity(THIS_THREAD).context("sched_getaffinity")?;
     let mut posts = Vec::new();
     let mut starts = Vec::new();
-    for (worker, core) in cores.into_iter().enumerate() {
+    for (core, begun) in cores.into_iter().zip(begun) {
         let processors = match core {
             Some(core) => Some(one_processor(core)?),
             None => (!alone).then_some(all),
@@ -39,32 +77,26 @@ pub(super) fn starts(settings: &Settings, idle: &Idle) -> anyhow::Result<(Vec<St
         let bell = Bell::new().context("cannot make a bell")?;
         let (post, mailbox) = post(bell.clone());
         posts.push(post);
-        let (engine, journal) = match settings.journal_place(worker) {
-            Some(place) => go_on(settings, place)?,
-            None => (settings.engine()?, None),
-        };
+        let (journal, writer) = begun.unzip();
+        let engine = settings.engine_after(journal.as_ref())?;
+        if let Some(writer) = &writer {
+            let found = writer.written();
+            let took = Duration::from_nanos(found.recovery_ns);
+            let words = translated(engine.translated());
+            info!("journal: {} records in {took:?}: {words}", found.recovered_records);
+        }
         let idle = idle.clone();
-        starts.push(Start { engine, journal, mailbox, bell, processors, idle });
+        starts.push(Start {
+            engine,
+            journal: writer,
+            mailbox,
+            bell,
+            processors,
+            idle,
+            took_over: false,
+        });
     }
     Ok((starts, Crew::new(posts, settings.control.stop)))
-}
-
-/// An engine that goes on where its journal says that another one was, or begins.
-fn go_on(settings: &Settings, place: Place) -> anyhow::Result<(Engine, Option<Writer>)> {
-    let config = settings.engine_config();
-    let folder = place.folder.display().to_string();
-    let named = || format!("journal.folder: {folder}");
-    let found = recover(&place, &config).with_context(named)?;
-    let engine = settings.engine_after(found.as_ref().map(|found| &found.journal))?;
-    if let Some(found) = &found {
-        let words = translated(engine.translated());
-        info!("{folder}: {} records in {:?}: {words}", found.records, found.took);
-        if found.torn > 0 {
-            warn!("{folder}: {} bytes were cut off at the end, and are not needed", found.torn);
-        }
-    }
-    let writer = Writer::begin(place, &config, found.as_ref()).with_context(named)?;
-    Ok((engine, Some(writer)))
 }
 
 fn one_processor(core: usize) -> anyhow::Result<CpuSet> {

@@ -28,7 +28,7 @@ pub(super) fn take_over(settings: &Settings) -> anyhow::Result<Option<File>> {
     let (Some(socket), Some(_)) = (&settings.control.socket, &settings.journal.folder) else {
         bail!("--take-over needs [control] socket and [journal] folder in the configuration");
     };
-    match hand_over(socket) {
+    match hand_over(socket, true) {
         Ok(waiting) => info!("taking over: {}", translated(waiting)),
         Err(CtlError::Link { error, .. }) if is_nobody(&error) => {
             info!("{}: nobody to take over from", socket.display());

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use qpmux_engine::Nanos;
+use qpmux_engine::{ClientId, ConnectionReport, ConnectionState, Nanos};
 use tracing::info;
 
 use super::idle::Idle;
@@ -42,7 +42,8 @@ impl<D: Driver> Turns<D> {
             empty_turns = if any { 0 } else { empty_turns + 1 };
             let tired = empty_turns > EMPTY_TURNS && !idle_sleep.is_zero();
             if tired {
-                wait(&[], &self.bell, Some(idle_sleep)).context("cannot wait for letters")?;
+                let sleep = self.host.pace().into_iter().chain([idle_sleep]).min();
+                wait(&[], &self.bell, sleep).context("cannot wait for letters")?;
             } else if !turn.is_multiple_of(LETTER_TURNS) {
                 continue;
             }
@@ -78,8 +79,13 @@ impl<D: Driver> Turns<D> {
     /// A journal that nobody needs any more is removed.
     pub(super) fn end_journal(&mut self) -> anyhow::Result<()> {
         let Some(journal) = self.host.take_journal() else { return Ok(()) };
-        let translated = self.host.engine().translated();
-        if translated == 0 {
+        // Of one that is out of service nothing may pass, also after a restart.
+        let engine = self.host.engine();
+        let over = |each: ConnectionReport| {
+            matches!(each.state, ConnectionState::Watched | ConnectionState::Ended)
+        };
+        let translated = engine.translated();
+        if engine.connections(ClientId(0)).all(over) {
             return journal.discard().context("the journal cannot be removed");
         }
         info!("the journal stays: {}", crate::control::crew::translated(translated));
@@ -98,7 +104,8 @@ pub(super) fn on_sockets(turns: &mut Turns<Copying<PacketPort>>) -> anyhow::Resu
         let deadline = turns.host.next_deadline();
         let now = turns.now().0;
         let at_most = deadline.map(|at| Duration::from_nanos(at.0.saturating_sub(now)));
-        let at_most = at_most.into_iter().chain(turns.idle.most()).min();
+        let most = [turns.idle.most(), turns.host.pace()].into_iter().flatten();
+        let at_most = at_most.into_iter().chain(most).min();
         let ports = turns.host.driver().ports().each_ref().map(AsFd::as_fd);
         wait(&ports, &turns.bell, at_most).context("cannot wait for frames")?;
         if turns.attend() == Onward::Stop {
