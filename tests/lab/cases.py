@@ -146,11 +146,12 @@ def ping(lab):
     return {"pings": 10}
 
 
-def kv(threads, operations, writes, options="-F"):
+def kv(threads, operations, writes, options="-F", limit=90):
     """A test with kv.c: the server proves what its network did."""
 
     def run(lab):
-        return run_kv(lab, threads, operations, writes, f"-T {lab.qp_timeout} {options}")
+        options_here = f"-T {lab.qp_timeout} {options}"
+        return run_kv(lab, threads, operations, writes, options_here, limit)
 
     return run
 
@@ -329,7 +330,7 @@ def hand_over_cases():
 def standby_cases():
     """The store while one of two hosts fails, and the other one goes on."""
     crashed = [
-        ("half writes, 20 times", kv(8, 9500, 50), 20, 0.5, 1, 0),
+        ("half writes, 20 times", kv(8, 11_000, 50, limit=300), 20, 0.5, 1, 0),
         ("swaps behind writes", kv(8, 3500, 50, "-F -P"), 5, 0.5, 1, 0),
         ("1 % lost", kv(8, 1800, 50), 4, 0.5, 1, 1),
     ]

@@ -165,22 +165,24 @@ class Pair:
         """They do not hear each other for a while. One at most has ports all the time."""
         begin = time.monotonic()
         ip("link", "set", "lo", "down")
-        most, gap = 1, 0
+        most, silent = 1, begin
         while time.monotonic() < begin + 6:
             now = self.listeners()
             most = max(most, now)
-            if now == 1 and not gap and time.monotonic() > begin + 1:
-                gap = time.monotonic() - begin
+            if not now:
+                silent = time.monotonic()
         ip("link", "set", "lo", "up")
         if most > 1:
             raise RuntimeError("both have forwarded")
         self.wait()
-        return gap
+        return silent - begin
 
     def stop(self):
         """Ends both. Returns the speaker's counters, and what is wrong with the end."""
-        counters, wrong = self.speaker().report(), []
-        for host in self.hosts:
+        speaker, other = self.two_sides()
+        counters, wrong = speaker.report(), []
+        # In this order, or the other one goes on, and misses that it is to stop.
+        for host in (other, speaker):
             if host.process.poll() is not None:
                 wrong.append(f"{host.name} ended by itself ({host.process.returncode})")
             status = process.stop(host.process, signal.SIGTERM, patience=10, again=0.3)

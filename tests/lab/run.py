@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 import time
 import traceback
@@ -260,7 +261,10 @@ class Lab:
         """Keeps what may tell why a test failed. Returns where."""
         name = re.sub(r"\W+", "-", case.name)
         target = f"{self.options.keep}/{name}-{time.strftime('%Y%m%dT%H%M%S')}"
-        shutil.copytree(folder, target)
+        # Sockets cannot be copied.
+        is_socket = lambda path: stat.S_ISSOCK(os.lstat(path).st_mode)
+        left_out = lambda at, names: [name for name in names if is_socket(f"{at}/{name}")]
+        shutil.copytree(folder, target, ignore=left_out)
         for guest in self.guests:
             shutil.copy(guest.console, target)
         with open(f"{target}/wrong.txt", "w", encoding="utf-8") as file:

@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) answered: bool,
     /// Until then it says and hears nothing.
     pub(super) deaf_until: u64,
+    /// The engine has been followed by one that may not know all, and so serves nobody.
+    pub(super) fenced: bool,
     /// What was posted, and how it ended.
     pub(super) asked: Vec<Asked>,
     /// Whether what goes to its ends is held against the rules of a stream that nobody else has
@@ -84,6 +86,7 @@ impl Connection {
             gone: false,
             answered: false,
             deaf_until: 0,
+            fenced: false,
             asked: Vec::new(),
             audited: plan.learning.is_none(),
             learnt: plan.learning.is_some(),
@@ -113,9 +116,10 @@ impl Connection {
     }
 
     /// Whether what became of its requests is open: it stopped, or was away for so long that it
-    /// may have been given up.
+    /// may have been given up, or
+    /// another host goes on that must not guess.
     pub(super) fn is_forsaken(&self) -> bool {
-        self.has_stopped() || self.deaf_until > 0
+        self.has_stopped() || self.deaf_until > 0 || self.fenced
     }
 
     /// Whether all was posted.

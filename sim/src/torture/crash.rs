@@ -44,6 +44,10 @@ pub(super) struct Crash {
     pub(super) silent: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) silence_ns: Option<u64>,
+    /// The next engine is on another host, which lacks so many bindings and values at the end of
+    /// the log, and knows that it may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lacks: Option<u64>,
 }
 
 impl Crash {
@@ -89,6 +93,11 @@ pub(super) fn draw(plan: &mut Plan, dice: &mut Dice) {
     }
     // A log knows of more than was open: what was complete, and not followed by anything.
     plan.engine.requests_max = plan.engine.requests_max.max(512);
+    if count == 1 && plan.crashes[0].silent.is_none() && dice.chance(250) {
+        plan.crashes[0].lacks = Some(dice.below(8));
+        // Nobody is served any more: they may as well give up.
+        return;
+    }
     for client in &mut plan.clients {
         // Until the engine goes on, everybody loses packets.
         client.retries = 100_000;
@@ -200,7 +209,7 @@ impl World<'_> {
             connection.audited = false;
         }
         self.past.merge(&self.host.counters());
-        match self.resume() {
+        match self.resume(crash.lacks) {
             Ok(host) => self.host = host,
             Err(why) => self.violations.record("resume", self.now, || why),
         }
@@ -209,11 +218,19 @@ impl World<'_> {
     }
 
     /// An engine that goes on from the log; what is read from a log written anew is the same.
-    fn resume(&mut self) -> Result<Host, String> {
+    fn resume(&mut self, lacks: Option<u64>) -> Result<Host, String> {
         let (plan, config) = (self.plan, self.plan.config());
-        let log = self.outlet.log.borrow().clone();
+        let mut log = self.outlet.log.borrow().clone();
         let read = |log: &[u8]| Journal::read(&config, log).map_err(|error| format!("{error:?}"));
-        let journal = read(&log)?;
+        if let Some(records) = lacks {
+            cut_off(&mut log, records)?;
+        }
+        let mut journal = read(&log)?;
+        if lacks.is_some() {
+            let all = self.connections.len() as u32;
+            journal.fence(all).map_err(|error| error.to_string())?;
+            self.connections.iter_mut().for_each(|connection| connection.fenced = true);
+        }
         let mut short = Vec::new();
         journal.checkpoint(|record: &Record| {
             let mut bytes = [0; RECORD_MAX];
@@ -230,6 +247,23 @@ impl World<'_> {
         let host = host.map_err(|error| error.to_string())?.with_out_capacity(plan.out_capacity);
         Ok(host.with_records(self.outlet.sink()))
     }
+}
+
+/// Cuts the last bindings and values off, so many at most: what else there is in a log is never
+/// missing, nor what precedes it.
+fn cut_off(log: &mut Vec<u8>, records: u64) -> Result<(), String> {
+    let (mut at, mut ends) = (0, vec![0]);
+    while at < log.len() {
+        let (record, len) = Record::decode(&log[at..]).map_err(|error| format!("{error:?}"))?;
+        at += len;
+        if !matches!(record, Record::Binding(_) | Record::Value { .. }) {
+            ends.clear();
+        }
+        ends.push(at);
+    }
+    let kept = ends.len().saturating_sub(1 + records as usize);
+    log.truncate(ends[kept]);
+    Ok(())
 }
 
 /// Actions after the last of a calm run after which crashes are tried as well: a crash makes more
@@ -316,6 +350,22 @@ impl Sequence {
                 plan.crashes = [Some(first), second].into_iter().flatten().collect();
                 sum.take(execute(&plan));
             }
+        }
+        for after in 1..=base.actions + BEYOND {
+            // Nothing is on its way any more, or all is.
+            let loses = after % 2 == 0;
+            let lacks = Some((self.turn as u64 + after) % 4);
+            let [loses_requests, loses_answers, loses_arrivals] = [loses; 3];
+            let crash = Crash {
+                after,
+                lacks,
+                loses_requests,
+                loses_answers,
+                loses_arrivals,
+                ..Crash::default()
+            };
+            plan.crashes = vec![crash];
+            sum.take(execute(&plan));
         }
         sum
     }
