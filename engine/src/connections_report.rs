@@ -3,7 +3,6 @@
 use core::net::IpAddr;
 
 use crate::engine::Engine;
-use crate::frame::Side;
 use crate::ids::ClientId;
 use crate::mux::client::Service;
 use crate::time::Nanos;
@@ -84,18 +83,6 @@ impl Engine {
                 })
             },
         )
-    }
-
-    /// Who is beyond the engine: on each side, the Ethernet addresses that frames of translated
-    /// connections come from there, with their VLAN tags. Some are named more than once.
-    pub fn addresses_beyond(&self) -> impl Iterator<Item = (Side, [u8; 6], Option<u16>)> {
-        let translated = |each: &ConnectionReport| each.state == ConnectionState::Translated;
-        let connections = self.connections(ClientId(0)).filter(translated);
-        connections.filter_map(|each| self.directory.client(each.id)).flat_map(|connection| {
-            let (client, server) = (connection.client.mac, connection.server.mac);
-            let (request, response) = (connection.request.tag, connection.response.tag);
-            [(Side::Server, client, request), (Side::Client, server, response)]
-        })
     }
 
     /// Connections that would break if the engine was gone now.

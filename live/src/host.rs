@@ -10,7 +10,7 @@ use qpmux_engine::policy::{Choices, SwitchError};
 use qpmux_engine::{Action, BURST_MAX, Engine, Nanos, Out, Side, Token};
 use tracing::warn;
 
-use crate::announcement::announcement;
+use crate::announcement::Address;
 use crate::beside::Beside;
 use crate::driver::{Burst, Driver, PortCounters, index};
 use crate::journal::{Writer, Written};
@@ -166,10 +166,9 @@ impl<D: Driver> Host<D> {
 
     /// Has switches learn that who is beyond is reached through this host now: another one has
     /// forwarded before, and most endpoints say nothing by themselves.
-    pub fn announce(&mut self) {
-        for (side, address, tag) in self.engine.addresses_beyond() {
-            let frame = announcement(address, tag);
-            self.driver.send_bytes(side, &frame);
+    pub fn announce(&mut self, addresses: &[Address]) {
+        for address in addresses {
+            self.driver.send_bytes(address.told, &address.announcement());
         }
         self.driver.flush();
     }
@@ -235,6 +234,10 @@ impl<D: Driver> Host<D> {
             self.beside.at(time);
         }
         let now = self.told.unwrap_or(now);
+        // The first frame of each burst is enough to hear of everybody in time.
+        if let (Some(journal), Some(held)) = (&mut self.journal, self.burst.frames.first()) {
+            journal.heard(side, held.frame());
+        }
         if side == Side::Client {
             let frames = self.burst.frames.len();
             self.shedder.took(frames, frames >= D::TAKEN_MAX);

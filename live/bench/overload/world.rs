@@ -12,6 +12,7 @@ use qpmux_live::config::Settings;
 use qpmux_live::driver::{Held, ROOM_BEFORE};
 use qpmux_live::host::Host;
 use qpmux_live::journal::Writer;
+use qpmux_live::standby::new_log;
 use qpmux_sim::memory::{EffectLog, Memory};
 use qpmux_sim::rc::{Completion, Responder, Status};
 use rand::{RngExt, SeedableRng};
@@ -99,7 +100,7 @@ impl World {
         let mut host = Host::new(engine, rings.clone(), settings.frames());
         host.shedder().enable(settings.sheds_overload());
         if let Some(place) = settings.journal_place(0) {
-            host.set_journal(Writer::begin(place, &settings.engine_config(), None)?);
+            host.set_journal(Writer::begin(place, &settings.engine_config(), new_log()?, None)?);
         }
         let mut rng = Pcg64::seed_from_u64(seed);
         let mut clients = Vec::new();

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use qpmux_engine::Config;
 use qpmux_engine::journal::Record;
+use qpmux_engine::{Config, Side};
 use serde::Serialize;
 
 use super::chunks::{Header, Stamp, begin, end};
@@ -147,6 +147,13 @@ impl Writer {
     /// The loop turns. Whether it may say anything.
     pub fn turn(&self) -> bool {
         self.line.as_ref().is_none_or(Line::turn)
+    }
+
+    /// A frame has come in on that side.
+    pub fn heard(&mut self, side: Side, frame: &[u8]) {
+        if let Some(line) = &mut self.line {
+            line.heard(side, frame);
+        }
     }
 
     /// How often the loop is to turn at least, if it matters.

@@ -244,16 +244,14 @@ impl Run<'_> {
     }
 
     fn turns<D: Driver>(&self, start: Start, driver: D, clock: Instant) -> Turns<D> {
-        let Start { engine, journal, mailbox, bell, idle, took_over, .. } = start;
+        let Start { engine, journal, mailbox, bell, idle, addresses, .. } = start;
         let mut host = Host::new(engine, driver, self.settings.frames());
         host.beside().set_servers(self.settings.servers.clone());
         host.shedder().enable(self.settings.sheds_overload());
         if let Some(journal) = journal {
             host.set_journal(journal);
         }
-        if took_over {
-            host.announce();
-        }
+        host.announce(&addresses);
         Turns { host, desk: Desk::new(mailbox), bell, clock, idle }
     }
 

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 use super::idle::Idle;
 use super::start::starts;
 use super::{End, Ended, Run};
+use crate::config::Places;
 use crate::control::crew::Crew;
 use crate::control::mail::Bell;
 use crate::operations::Operations;
@@ -23,10 +24,12 @@ impl Run<'_> {
         status: &Status,
         signals: &Signals,
     ) -> anyhow::Result<End> {
-        let Turn { workers, session, took_over } = self.turn(&mut pair, status, signals)?;
+        let Turn { workers, session, addresses } = self.turn(&mut pair, status, signals)?;
         let begun = workers.into_iter().map(Some).collect();
         let (mut starts, crew) = starts(self.settings, &Idle::new(self.until_idle), begun)?;
-        starts.iter_mut().for_each(|start| start.took_over = took_over);
+        // One says it for all. On a port for both sides they are not this host's to say.
+        let speaks = usize::from(!matches!(self.settings.places()?, Places::OnePort(_)));
+        starts.iter_mut().take(speaks).for_each(|start| start.addresses.clone_from(&addresses));
         let crew = crew.of_two(status);
         if session.is_none() {
             pair.look_for_standby(&crew).context("cannot start a thread")?;

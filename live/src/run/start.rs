@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::THIS_THREAD;
 use super::idle::Idle;
+use crate::announcement::Address;
 use crate::config::Settings;
 use crate::control::crew::{Crew, translated};
 use crate::control::mail::{Bell, Mailbox, post};
@@ -25,8 +26,8 @@ pub(super) struct Start {
     /// Where its thread stays; `None`: where it was started.
     pub(super) processors: Option<CpuSet>,
     pub(super) idle: Idle,
-    /// Another host has forwarded before.
-    pub(super) took_over: bool,
+    /// Where frames come from that came to another host before.
+    pub(super) addresses: Vec<Address>,
 }
 
 /// What a worker goes on from, and where its records go: nothing if there is no journal.
@@ -93,7 +94,7 @@ pub(super) fn starts(
             bell,
             processors,
             idle,
-            took_over: false,
+            addresses: Vec::new(),
         });
     }
     Ok((starts, Crew::new(posts, settings.control.stop)))

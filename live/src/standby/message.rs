@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 
+use crate::announcement::Address;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,8 @@ pub(super) enum Message {
     LevelAnswer(Option<String>),
     /// The caller is alive.
     Beat(u64),
+    /// Frames come from there.
+    Address(Address),
     /// What was taken.
     Taken {
         /// The last beat.
@@ -95,6 +98,7 @@ impl Message {
             Message::Beat(_) => 6,
             Message::Taken { .. } => 7,
             Message::Final => 8,
+            Message::Address(_) => 9,
         }
     }
 
@@ -118,6 +122,7 @@ impl Message {
                 bytes.extend(beat.to_le_bytes());
                 bytes.extend(positions.iter().flat_map(|position| position.to_le_bytes()));
             }
+            Message::Address(address) => bytes.extend(address.bytes()),
             Message::Level | Message::Final => {}
         }
         let len = (bytes.len() - FRONT) as u32;
@@ -170,6 +175,7 @@ impl Message {
                 Message::Taken { beat: u64::from_le_bytes(*beat), positions }
             }
             8 if body.is_empty() => Message::Final,
+            9 => Message::Address(Address::read(body)?),
             _ => return None,
         })
     }

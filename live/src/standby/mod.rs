@@ -36,6 +36,7 @@ mod standing;
 mod state;
 mod status;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -46,6 +47,7 @@ use anyhow::{Context, bail};
 use qpmux_engine::journal::Journal;
 use tracing::{info, warn};
 
+use crate::announcement::Address;
 use crate::config::{Begins, Settings, StandbySettings};
 use crate::control::crew::Crew;
 use crate::journal::{Recovered, Stamp, Writer, recover};
@@ -88,8 +90,9 @@ pub struct Turn {
     pub workers: Vec<(Journal, Writer)>,
     /// The standby, if there is one.
     pub session: Option<Session>,
-    /// Another host has spoken before: switches are to learn that this one does now.
-    pub took_over: bool,
+    /// Where frames come from that came to another host before: switches are to learn that they
+    /// come from here now.
+    pub addresses: Vec<Address>,
 }
 
 impl<'a> Pair<'a> {
@@ -292,7 +295,7 @@ impl<'a> Pair<'a> {
             }
             workers.push((found.journal, writer));
         }
-        Ok(Turn { workers, session, took_over: false })
+        Ok(Turn { workers, session, addresses: Vec::new() })
     }
 
     fn writer(&self, worker: usize, stamp: Stamp, found: &Recovered) -> anyhow::Result<Writer> {
@@ -304,8 +307,10 @@ impl<'a> Pair<'a> {
     /// A standby's way: until the speaker surely speaks no more.
     fn stand(&mut self) -> anyhow::Result<Turn> {
         let Pair { settings, state, callers, status, .. } = self;
-        let mut standing = Standing { settings, state, callers, status };
-        let Copy { journals, may_lack_the_end, .. } = standing.stand()?;
+        let mut addresses = BTreeSet::new();
+        let addresses_here = &mut addresses;
+        let mut standing = Standing { settings, state, callers, status, addresses: addresses_here };
+        let Copy { journals, records, may_lack_the_end, .. } = standing.stand()?;
         let term = self.state.term + 1;
         let state = State { term, role: Role::Speaker, alone: true, ..self.state.clone() };
         let stamp = state.stamp()?;
@@ -317,7 +322,7 @@ impl<'a> Pair<'a> {
             let place = self.settings.journal_place(worker).context("journal.folder is needed")?;
             place.clear().context("journal.folder")?;
             let config = self.settings.engine_config();
-            let found = Recovered { journal, ..Recovered::nothing(&config) };
+            let found = Recovered { journal, records, ..Recovered::nothing(&config) };
             let writer = self.writer(worker, stamp, &found)?;
             workers.push((found.journal, writer));
         }
@@ -328,7 +333,7 @@ impl<'a> Pair<'a> {
         self.keep(state)?;
         info!("standby: this host speaks, in term {term}");
         self.status.set(Stage::Alone);
-        Ok(Turn { workers, session: None, took_over: true })
+        Ok(Turn { workers, session: None, addresses: addresses.into_iter().collect() })
     }
 
     /// This host has spoken its last: all ports are closed. The other one goes on at once.

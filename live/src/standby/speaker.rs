@@ -1,5 +1,6 @@
 //! A speaker's side: it ships its records, and uses them when the standby has confirmed them.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+use qpmux_engine::Side;
 use qpmux_engine::journal::Journal;
 use tracing::warn;
 
 use super::lease::{Lease, now, over};
 use super::message::{Answer, Hello, Message};
+use crate::announcement::Address;
 use crate::journal::in_chunks;
 
 /// How long the other host may take to answer a call.
@@ -23,6 +26,9 @@ const LEVEL_PATIENCE: Duration = Duration::from_secs(10);
 const BEGIN_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a worker sleeps at most while it waits: it is woken before.
 const NAP: Duration = Duration::from_millis(1);
+
+/// Addresses that the standby is told, at most.
+pub(super) const ADDRESSES_MAX: usize = 4_096;
 
 /// Calls the other host. What it answers, and the connection.
 ///
@@ -77,6 +83,7 @@ impl SharedWorker {
 /// What is to be shipped.
 enum Order {
     Records { worker: u32, position: u64, chunk: Vec<u8> },
+    Address(Address),
     Final,
 }
 
@@ -164,7 +171,8 @@ impl Session {
     pub fn line(&self, worker: usize) -> Line {
         let (shared, orders) = (Arc::clone(&self.shared), self.orders.clone());
         let position = shared.workers.get(worker).map_or(0, |w| w.shipped.load(Ordering::Acquire));
-        Line { worker, position, shared, orders, lag_bytes: self.lag_bytes, lease: self.lease }
+        let (lag_bytes, lease, told) = (self.lag_bytes, self.lease, BTreeSet::new());
+        Line { worker, position, shared, orders, lag_bytes, lease, told }
     }
 
     /// Whether the standby confirms what is shipped.
@@ -263,6 +271,9 @@ impl Shipper {
                 Ok(Order::Records { worker, position, chunk }) => {
                     Message::Records { worker, position, chunk }.write(&mut self.stream)?;
                 }
+                Ok(Order::Address(address)) => {
+                    Message::Address(address).write(&mut self.stream)?;
+                }
                 Ok(Order::Final) => return Message::Final.write(&mut self.stream),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -322,6 +333,8 @@ pub struct Line {
     orders: Sender<Order>,
     lag_bytes: u64,
     lease: Duration,
+    /// Whose addresses the standby knows.
+    told: BTreeSet<Address>,
 }
 
 impl Line {
@@ -342,6 +355,16 @@ impl Line {
     #[must_use]
     pub fn pace(&self) -> Duration {
         self.lease / 8
+    }
+
+    /// A frame has come in on that side. The standby is to know where from: it says so to switches
+    /// when it goes on, since most endpoints say nothing by themselves.
+    pub fn heard(&mut self, side: Side, frame: &[u8]) {
+        let address = Address::of(side, frame).filter(|address| !self.told.contains(address));
+        if let Some(address) = address.filter(|_| self.told.len() < ADDRESSES_MAX) {
+            self.told.insert(address);
+            let _ = self.orders.send(Order::Address(address));
+        }
     }
 
     /// Ships a chunk.

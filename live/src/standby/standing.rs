@@ -1,5 +1,6 @@
 //! A standby's side: it takes a speaker's records, and goes on when the speaker does not.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpStream;
 use std::process::Command;
@@ -13,8 +14,10 @@ use super::arbiter::Arbiter;
 use super::door::Caller;
 use super::lease::now;
 use super::message::{Hello, Message};
+use super::speaker::ADDRESSES_MAX;
 use super::state::{Role, State};
 use super::status::{Stage, Status};
+use crate::announcement::Address;
 use crate::config::Settings;
 use crate::journal::apply_chunk;
 
@@ -47,6 +50,8 @@ pub(super) struct Standing<'a> {
     pub callers: &'a Receiver<Caller>,
     /// What others see.
     pub status: &'a Status,
+    /// Where frames came from, whoever has told.
+    pub addresses: &'a mut BTreeSet<Address>,
 }
 
 /// Why no more is taken from a speaker.
@@ -170,6 +175,12 @@ impl Standing<'_> {
         }
         let mut step = || -> io::Result<bool> {
             let message = Message::read(stream)?;
+            if let Message::Address(address) = message {
+                if self.addresses.len() < ADDRESSES_MAX {
+                    self.addresses.insert(address);
+                }
+                return Ok(false);
+            }
             take_in(&message, copy)?;
             let ends = confirm(stream, &message, copy)?;
             copy.free_at = free();
