@@ -294,6 +294,9 @@ def changes(run, change, times, every):
         with ThreadPoolExecutor(1) as pool:
             # What this thread starts ends with it, so the middlebox is started here.
             found, gaps = pool.submit(run, lab), []
+            # What the machines say before is no queue pair's, and is not repeated soon.
+            began = lambda: found.done() or lab.box.report().get("mapped", 0) > 100
+            process.until(began, 60, "requests")
             while len(gaps) < times and not wait([found], every).done:
                 gaps.append(change(lab.box))
             found = found.result()

@@ -9,11 +9,10 @@ They hear each other on the loopback interface, which can be cut.
 import json
 import os
 import signal
-import subprocess
 import time
 
 import process
-from wire import CLIENTS, SERVERS, ip
+from wire import CLIENTS, SERVERS, ask, ip
 
 # The second one's interfaces.
 SECOND = "2"
@@ -39,9 +38,7 @@ class Host:
 
     def ctl(self, *words):
         """Asks it; `None` if there is no answer."""
-        command = [self.program, "ctl", "--socket", self.socket, *words]
-        found = subprocess.run(command, capture_output=True, check=False, timeout=20)
-        return found.stdout.decode() if found.returncode == 0 else None
+        return ask(self.program, self.socket, *words)
 
     def stage(self):
         """How far it is."""
@@ -105,6 +102,10 @@ class Pair:
     def listeners(self):
         """How many of them have ports."""
         return sum(self.wire.is_listened_at(host.process.pid) for host in self.hosts)
+
+    def report(self):
+        """What the speaker has counted."""
+        return self.speaker().report()
 
     def two_sides(self):
         """Who forwards, and who stands by."""

@@ -139,6 +139,13 @@ class Capture:
             process.stop(each, signal.SIGINT)
 
 
+def ask(program, socket, *words):
+    """What a middlebox answers on its control socket; `None` if it does not."""
+    command = [program, "ctl", "--socket", socket, *words]
+    found = subprocess.run(command, capture_output=True, check=False, timeout=20)
+    return found.stdout.decode() if found.returncode == 0 else None
+
+
 class Middlebox:
     """The process between `clients` and `servers`."""
 
@@ -193,6 +200,11 @@ class Middlebox:
             raise RuntimeError(f"the middlebox handed over with status {status}")
         self.wait()
         return time.monotonic() - listened
+
+    def report(self):
+        """What it has counted, if it has a control socket in the test's folder."""
+        found = ask(self.program, f"{self.folder}/control", "report")
+        return json.loads(found) if found else {}
 
     def memory_kb(self):
         """Its resident memory."""
