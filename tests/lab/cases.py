@@ -327,7 +327,11 @@ def hand_over_cases():
         ("swaps behind writes", kv(8, 1000, 50, "-F -P"), 6, 1.5, 1, 0),
         ("1 % lost", kv(8, 700, 50), 6, 1.5, 1, 1),
     ]
-    return change_cases("hand over", hand_over, tests)
+    forms = [("half writes", kv(8, 1000, 50), 6, 1.5, 1, 0)]
+    return [
+        *change_cases("hand over", hand_over, tests),
+        *change_cases("change form", lambda box: box.change_form(), forms),
+    ]
 
 
 def standby_cases():
