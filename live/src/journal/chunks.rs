@@ -5,6 +5,8 @@ const MAGIC: [u8; 6] = *b"qpmuxj";
 /// Bytes in front of a chunk's records: their length, the same inverted, and their sum. A length
 /// that is damaged must not make what follows look as if it was never written.
 const FRONT: usize = 12;
+/// Bytes of a length. In a file that is mapped it is stored last: where it is 0, nothing is.
+pub(super) const LEN: usize = 4;
 /// Longest chunk: more than any call of the engine records.
 const CHUNK_MAX: usize = 1 << 24;
 
@@ -149,8 +151,8 @@ pub(super) enum Next<'a> {
 }
 
 /// The chunk that `bytes` begins with.
-pub(super) fn next(bytes: &[u8]) -> Next<'_> {
-    if bytes.is_empty() {
+pub(super) fn next(bytes: &[u8], form: Form) -> Next<'_> {
+    if bytes.is_empty() || form == Form::Two && bytes.starts_with(&[0; LEN]) {
         return Next::End;
     }
     let Some((front, rest)) = bytes.split_first_chunk::<FRONT>() else { return Next::Torn };

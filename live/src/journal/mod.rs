@@ -8,15 +8,17 @@
 //!                                                          all segments up to that, as one
 //! ```
 //!
-//! Records are written before the frames that they are about go out ([`crate::host`]). What a
-//! process has written stays if it is killed, whether or not the disk has it yet; a machine that
-//! loses its power loses it, with the connections' ends or without. A file is a header and chunks,
-//! each with a check sum (`chunks.rs`); a torn chunk at the end of the last segment was never acted
-//! on; anything else that is wrong is told, and nothing goes on from it ([`recover()`]).
+//! Records are stored before the frames that they are about go out ([`crate::host`]), in memory that
+//! is a file's (`segment.rs`): the kernel has them if the process is killed. A machine that is off loses
+//! the last of them; what it wrote before is not gone on with ([`qpmux_engine::journal::Journal::fence`]).
+//! A file is a header and chunks, each with a check sum (`chunks.rs`); a torn chunk at the end of the
+//! last segment was never acted on; anything else that is wrong is told, and nothing goes on from it
+//! ([`recover()`]).
 
 mod chunks;
 mod packer;
 mod recover;
+mod segment;
 mod writer;
 
 use std::io;
@@ -130,6 +132,8 @@ enum Kind {
     /// Everything up to the segment of its number.
     Checkpoint,
     Segment,
+    /// What is to be the next segment.
+    Spare,
 }
 
 impl Kind {
@@ -137,6 +141,7 @@ impl Kind {
         match self {
             Kind::Checkpoint => "checkpoint",
             Kind::Segment => "log",
+            Kind::Spare => "spare",
         }
     }
 }
@@ -153,7 +158,7 @@ impl Place {
     /// # Errors
     /// What the file system says.
     pub fn clear(&self) -> io::Result<()> {
-        for kind in [Kind::Segment, Kind::Checkpoint] {
+        for kind in [Kind::Segment, Kind::Checkpoint, Kind::Spare] {
             let numbers = self.numbers(kind).map_err(io::Error::other)?;
             numbers.into_iter().try_for_each(|number| recover::remove(&self.path(kind, number)))?;
         }

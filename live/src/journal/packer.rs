@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
@@ -13,7 +13,7 @@ use tracing::error;
 
 use super::chunks::{Stamp, begin, end};
 use super::recover::{recover_up_to, remove};
-use super::writer::open;
+use super::segment::{Segment, open};
 use super::{Kind, Place};
 
 /// Longest record, in bytes.
@@ -21,26 +21,62 @@ const RECORD_MAX: usize = qpmux_engine::GENERATED_MAX;
 /// Bytes of records in a chunk of a checkpoint.
 const CHUNK: usize = 1 << 16;
 
+/// The last checkpoint.
+#[derive(Debug, Default)]
+pub(super) struct Packed {
+    /// The last segment in it.
+    number: AtomicU64,
+    bytes: AtomicU64,
+}
+
 /// A thread that packs; it ends with this, after what it does.
 #[derive(Debug)]
 pub(super) struct Packer {
     orders: Option<Sender<u64>>,
+    spares: Receiver<Segment>,
+    packed: Arc<Packed>,
     busy: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Packer {
-    pub(super) fn start(place: Place, config: Config) -> io::Result<Packer> {
+    pub(super) fn start(place: Place, config: Config, stamp: Stamp) -> io::Result<Packer> {
         let (orders, taken) = channel();
+        let (spare, spares) = channel();
         let busy = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&busy);
-        let work = move || work(&place, &config, &taken, &told);
+        let packed = Arc::new(Packed::default());
+        let tells = Arc::clone(&packed);
+        let work = move || {
+            give_spare(&place, stamp, &spare);
+            for number in taken {
+                pack(&place, &config, number, &tells);
+                give_spare(&place, stamp, &spare);
+                told.store(false, Ordering::Release);
+            }
+        };
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(work)?;
-        Ok(Packer { orders: Some(orders), busy, thread: Some(thread) })
+        Ok(Packer { orders: Some(orders), spares, packed, busy, thread: Some(thread) })
+    }
+
+    /// There is a checkpoint up to that segment, of so many bytes.
+    pub(super) fn begin_at(&self, number: u64, bytes: u64) {
+        self.packed.number.store(number, Ordering::Relaxed);
+        self.packed.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of the last checkpoint, and the last segment in it.
+    pub(super) fn packed(&self) -> (u64, u64) {
+        (self.packed.bytes.load(Ordering::Relaxed), self.packed.number.load(Ordering::Relaxed))
     }
 
     pub(super) fn is_idle(&self) -> bool {
         !self.busy.load(Ordering::Acquire)
+    }
+
+    /// A segment that is ready, if there is one: its file is that of [`Kind::Spare`].
+    pub(super) fn spare(&self) -> Option<Segment> {
+        self.spares.try_recv().ok()
     }
 
     /// All segments up to that number are whole.
@@ -60,21 +96,36 @@ impl Drop for Packer {
     }
 }
 
-fn work(place: &Place, config: &Config, orders: &Receiver<u64>, busy: &AtomicBool) {
-    for number in orders {
-        let packed = match recover_up_to(place, config, number) {
-            Ok(Some(found)) => {
-                let stamp = found.stamp.unwrap_or_default();
-                write_checkpoint(place, &found.journal, stamp, number)
-            }
-            Ok(None) => Ok(()),
-            Err(error) => Err(io::Error::other(error)),
-        };
-        if let Err(error) = packed {
-            // Nothing is lost: the segments stay, and grow.
-            error!("journal: cannot make a checkpoint: {error}");
+fn pack(place: &Place, config: &Config, number: u64, packed: &Packed) {
+    let bytes = match recover_up_to(place, config, number) {
+        Ok(Some(found)) => {
+            let stamp = found.stamp.unwrap_or_default();
+            write_checkpoint(place, &found.journal, stamp, number)
         }
-        busy.store(false, Ordering::Release);
+        Ok(None) => return,
+        Err(error) => Err(io::Error::other(error)),
+    };
+    match bytes {
+        Ok(bytes) => {
+            packed.bytes.store(bytes, Ordering::Relaxed);
+            packed.number.store(number, Ordering::Relaxed);
+        }
+        // Nothing is lost: the segments stay.
+        Err(error) => error!("journal: cannot make a checkpoint: {error}"),
+    }
+}
+
+/// Makes a segment ready, so that the worker need not. Without one, it has to, and says why it
+/// cannot.
+fn give_spare(place: &Place, stamp: Stamp, spares: &Sender<Segment>) {
+    let path = place.path(Kind::Spare, 0);
+    if path.exists() {
+        return;
+    }
+    if let Ok(mut spare) = Segment::begin(&path, &place.header(stamp), place.segment_bytes) {
+        spare.touch();
+        // If the worker is gone, so is the need.
+        let _ = spares.send(spare);
     }
 }
 
@@ -100,28 +151,27 @@ pub fn in_chunks(known: &Journal, mut take: impl FnMut(&[u8]) -> io::Result<()>)
 }
 
 /// Writes what is known up to a segment as a checkpoint, which is there whole or not at all, and
-/// removes what it is made of.
+/// removes what it is made of. How many bytes it has.
 pub(super) fn write_checkpoint(
     place: &Place,
     known: &Journal,
     stamp: Stamp,
     number: u64,
-) -> io::Result<()> {
+) -> io::Result<u64> {
     let path = place.path(Kind::Checkpoint, number);
     let unfinished = path.with_extension("unfinished");
     let mut file = open(&unfinished, &place.header(stamp))?;
     in_chunks(known, |chunk| file.write_all(chunk))?;
+    let bytes = file.metadata()?.len();
     fs::rename(&unfinished, &path)?;
     for kind in [Kind::Checkpoint, Kind::Segment] {
         let numbers = place.numbers(kind).map_err(io::Error::other)?;
-        let past = |covered: &u64| match kind {
-            Kind::Checkpoint => *covered < number,
-            Kind::Segment => *covered <= number,
-        };
+        // This checkpoint stays.
+        let past = |covered: &u64| *covered < number + u64::from(kind == Kind::Segment);
         numbers
             .iter()
             .filter(|covered| past(covered))
             .try_for_each(|covered| remove(&place.path(kind, *covered)))?;
     }
-    Ok(())
+    Ok(bytes)
 }

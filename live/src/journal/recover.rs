@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use qpmux_engine::Config;
 use qpmux_engine::journal::{Journal, JournalError, Record};
 
-use super::chunks::{Begin, Next, Stamp, next, read_header};
+use super::chunks::{Begin, Form, Next, Stamp, next, read_header};
 use super::{Kind, Place, RecoverError};
 
 /// What was found.
@@ -94,7 +94,7 @@ fn read(
         Err(RecoverError::Damaged { path: path.to_owned(), at, what })
     };
     let another = |what: String| Err(RecoverError::Another { path: path.to_owned(), what });
-    let mut rest = match read_header(&bytes) {
+    let (form, mut rest) = match read_header(&bytes) {
         Begin::Torn if may_be_torn => {
             found.torn = bytes.len();
             return Ok(());
@@ -114,13 +114,13 @@ fn read(
             }
             (_, stamp) => {
                 found.stamp = stamp;
-                rest
+                (header.form, rest)
             }
         },
     };
     loop {
         let at = bytes.len() - rest.len();
-        match next(rest) {
+        match next(rest, form) {
             Next::End => return Ok(()),
             Next::Torn if may_be_torn => {
                 found.torn = rest.len();
@@ -159,7 +159,7 @@ fn apply_all(mut records: &[u8], journal: &mut Journal) -> Result<u64, JournalEr
 /// # Errors
 /// If it is not a whole chunk, or its records cannot be.
 pub fn apply_chunk(chunk: &[u8], journal: &mut Journal) -> Result<u64, String> {
-    match next(chunk) {
+    match next(chunk, Form::One) {
         Next::Records(records, []) => {
             apply_all(records, journal).map_err(|error| error.to_string())
         }

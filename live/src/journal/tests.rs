@@ -1,6 +1,7 @@
 //! What is written is found again, and what is not whole is not believed.
 
 use std::fs;
+use std::path::Path;
 
 use qpmux_engine::journal::{Journal, Record};
 use qpmux_engine::{ClientId, Config};
@@ -47,6 +48,19 @@ fn write(writer: &mut Writer, clients: std::ops::Range<u32>) {
     }
 }
 
+/// Bytes of a chunk with one record: length, the same inverted, sum, record.
+fn chunk() -> usize {
+    12 + stopped(0).len()
+}
+
+/// A segment up to the end of its chunks, each with one record.
+fn written(path: &Path, chunks: usize) -> Vec<u8> {
+    let mut bytes = fs::read(path).unwrap();
+    let rest = bytes.split_off(HEADER + chunks * chunk());
+    assert!(rest.iter().all(|byte| *byte == 0), "more is written");
+    bytes
+}
+
 fn found(place: &Place) -> Recovered {
     recover(place, &Config::default()).unwrap().unwrap()
 }
@@ -68,7 +82,7 @@ fn a_log_is_found_again_however_often_it_was_packed() {
         assert_eq!(found(&place).journal, with(0..all), "run {run}");
     }
     let files = fs::read_dir(folder.path()).unwrap().count();
-    assert!(files <= 4, "{files} files");
+    assert!(files <= 5, "{files} files");
     begin(&place).0.discard().unwrap();
     assert!(recover(&place, &Config::default()).unwrap().is_none());
 }
@@ -81,8 +95,7 @@ fn what_is_cut_off_anywhere_is_as_if_it_was_not_written() {
     write(&mut writer, 0..3);
     drop(writer);
     let path = place.path(Kind::Segment, 1);
-    let whole = fs::read(&path).unwrap();
-    let chunk = (whole.len() - HEADER) / 3;
+    let (whole, chunk) = (written(&path, 3), chunk());
     for len in 0..whole.len() {
         fs::write(&path, &whole[..len]).unwrap();
         let found = found(&place);
@@ -101,7 +114,7 @@ fn what_is_damaged_is_told_and_not_gone_on_with() {
     write(&mut writer, 0..3);
     drop(writer);
     let path = place.path(Kind::Segment, 1);
-    let whole = fs::read(&path).unwrap();
+    let whole = written(&path, 3);
     for at in 0..whole.len() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
@@ -173,4 +186,18 @@ fn begin_anew(place: &Place) {
     for entry in fs::read_dir(&place.folder).unwrap() {
         fs::remove_file(entry.unwrap().path()).unwrap();
     }
+}
+
+#[test]
+fn what_is_stored_without_its_length_was_never_written() {
+    let folder = TempDir::new().unwrap();
+    let place = Place { segment_bytes: 1 << 20, ..place(&folder) };
+    write(&mut begin(&place).0, 0..3);
+    let path = place.path(Kind::Segment, 1);
+    let mut bytes = fs::read(&path).unwrap();
+    // As if the process was killed before the last store of the second chunk.
+    let at = HEADER + chunk();
+    bytes[at..at + 4].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(found(&place).journal, with(0..1));
 }

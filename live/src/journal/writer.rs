@@ -1,17 +1,17 @@
 //! The end of a log: segments that grow, one after the other.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::Path;
+use std::fs;
+use std::io;
 use std::time::Duration;
 
 use qpmux_engine::journal::Record;
 use qpmux_engine::{Config, Side};
 use serde::Serialize;
 
-use super::chunks::{Header, Stamp, begin, end};
+use super::chunks::{Stamp, begin, end};
 use super::packer::{Packer, write_checkpoint};
-use super::recover::Recovered;
+use super::recover::{Recovered, remove};
+use super::segment::Segment;
 use super::{Kind, Place};
 use crate::standby::Line;
 
@@ -19,11 +19,9 @@ use crate::standby::Line;
 #[derive(Debug)]
 pub struct Writer {
     place: Place,
-    file: File,
+    segment: Segment,
     number: u64,
     stamp: Stamp,
-    /// Bytes of the segment.
-    len: u64,
     chunk: Vec<u8>,
     packer: Packer,
     written: Written,
@@ -42,6 +40,8 @@ pub struct Written {
     pub records: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// Bytes that the log takes now.
+    pub log_bytes: u64,
     /// Records read when it was begun.
     pub recovered_records: u64,
     /// Bytes that were cut off at the end of what was read.
@@ -53,10 +53,12 @@ pub struct Written {
 impl Written {
     /// Adds what another worker read and wrote.
     pub fn merge(&mut self, other: &Written) {
-        let Written { term, records, bytes, recovered_records, torn_bytes, recovery_ns } = *other;
+        let Written { term, records, bytes, log_bytes, .. } = *other;
+        let Written { recovered_records, torn_bytes, recovery_ns, .. } = *other;
         self.term = self.term.max(term);
         self.records += records;
         self.bytes += bytes;
+        self.log_bytes += log_bytes;
         self.recovered_records += recovered_records;
         self.torn_bytes += torn_bytes;
         self.recovery_ns += recovery_ns;
@@ -74,6 +76,7 @@ impl Writer {
         stamp: Stamp,
         found: Option<&Recovered>,
     ) -> io::Result<Writer> {
+        let mut checkpoint = 0;
         let (mut number, mut written) = (1, Written { term: stamp.term, ..Written::default() });
         if let Some(found) = found {
             number = found.next;
@@ -81,17 +84,18 @@ impl Writer {
             written.torn_bytes = found.torn as u64;
             written.recovery_ns = u64::try_from(found.took.as_nanos()).unwrap_or(u64::MAX);
             // What is torn or long is of no use any more.
-            write_checkpoint(&place, &found.journal, stamp, number - 1)?;
+            checkpoint = write_checkpoint(&place, &found.journal, stamp, number - 1)?;
         }
-        let packer = Packer::start(place.clone(), *config)?;
-        let file = open(&place.path(Kind::Segment, number), &place.header(stamp))?;
+        remove(&place.path(Kind::Spare, 0))?;
+        let packer = Packer::start(place.clone(), *config, stamp)?;
+        packer.begin_at(number - 1, checkpoint);
+        let segment = begin_segment(&place, number, stamp)?;
         let chunk = Vec::with_capacity(1 << 16);
         Ok(Writer {
             place,
-            file,
+            segment,
             number,
             stamp,
-            len: 0,
             chunk,
             packer,
             written,
@@ -120,22 +124,32 @@ impl Writer {
         if !end(&mut self.chunk) {
             return Ok(());
         }
-        self.file.write_all(&self.chunk)?;
+        if !self.segment.has_room(self.chunk.len()) {
+            self.begin_another()?;
+        }
+        self.segment.append(&self.chunk)?;
         if let Some(line) = &mut self.line {
             line.ship(&self.chunk);
         }
-        let len = self.chunk.len() as u64;
+        self.written.bytes += self.chunk.len() as u64;
         self.chunk.clear();
-        self.len += len;
-        self.written.bytes += len;
-        // While the segments before are packed, this one grows.
-        if self.len >= self.place.segment_bytes && self.packer.is_idle() {
-            let header = self.place.header(self.stamp);
-            let next = open(&self.place.path(Kind::Segment, self.number + 1), &header)?;
-            (self.file, self.len) = (next, 0);
+        Ok(())
+    }
+
+    fn begin_another(&mut self) -> io::Result<()> {
+        self.segment = match self.packer.spare() {
+            Some(spare) => {
+                let next = self.place.path(Kind::Segment, self.number + 1);
+                fs::rename(self.place.path(Kind::Spare, 0), next)?;
+                spare
+            }
+            None => begin_segment(&self.place, self.number + 1, self.stamp)?,
+        };
+        // While it packs, segments wait: all of them are packed together later.
+        if self.packer.is_idle() {
             self.packer.pack(self.number);
-            self.number += 1;
         }
+        self.number += 1;
         Ok(())
     }
 
@@ -183,7 +197,9 @@ impl Writer {
     /// What was read and written so far.
     #[must_use]
     pub fn written(&self) -> Written {
-        self.written
+        let (checkpoint, covered) = self.packer.packed();
+        let segments = (self.number - covered.min(self.number)) * self.place.segment_bytes;
+        Written { log_bytes: checkpoint + segments, ..self.written }
     }
 
     /// Nothing is to be gone on with: the files are removed.
@@ -203,10 +219,6 @@ fn may_lag(record: &[u8]) -> bool {
     matches!(Record::decode(record), Ok((Record::Binding(_) | Record::Value { .. }, _)))
 }
 
-/// A new file with its header. One of the same name was never finished.
-pub(super) fn open(path: &Path, header: &Header) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).open(path)?;
-    file.write_all(&header.bytes())?;
-    Ok(file)
+fn begin_segment(place: &Place, number: u64, stamp: Stamp) -> io::Result<Segment> {
+    Segment::begin(&place.path(Kind::Segment, number), &place.header(stamp), place.segment_bytes)
 }

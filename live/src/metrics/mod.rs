@@ -9,6 +9,7 @@ use qpmux_engine::{Counters, DeclineReason, DropReason, GeneratedKind, KeptReaso
 
 use crate::driver::PortCounters;
 use crate::report::{Report, WorkerReport};
+use crate::standby::{Seen, Stage};
 
 pub use server::MetricsServer;
 
@@ -102,6 +103,39 @@ pub fn text(report: &Report) -> String {
     ports(&mut text, report);
     workers(&mut text, report);
     levels(&mut text, report);
+    journal(&mut text, report);
+    text.0
+}
+
+/// What the journal has, where there is one.
+fn journal(text: &mut Text, report: &Report) {
+    let Some(journal) = &report.journal else { return };
+    for (name, kind, help, value) in [
+        ("journal_records_total", "counter", "Records written.", journal.records),
+        ("journal_written_bytes_total", "counter", "Bytes of records written.", journal.bytes),
+        ("journal_log_bytes", "gauge", "Bytes that the log takes.", journal.log_bytes),
+        ("journal_recovered_records", "gauge", "Records gone on from.", journal.recovered_records),
+        ("journal_recovery_ns", "gauge", "Time that reading them took.", journal.recovery_ns),
+    ] {
+        text.single(name, kind, help, value);
+    }
+}
+
+/// This host's part of two.
+#[must_use]
+pub fn of_two(seen: &Seen) -> String {
+    let mut text = Text::default();
+    text.head("standby_stage", "gauge", "How far this host of two is: 1 at one of these.");
+    for stage in Stage::ALL {
+        let is_it = u64::from(stage == seen.stage);
+        text.value("standby_stage", &[("stage", stage.name())], is_it);
+    }
+    let help = "How many hosts have forwarded, one after the other.";
+    text.single("standby_term", "gauge", help, seen.term);
+    let help = "Bytes of records that the standby has not confirmed.";
+    text.single("standby_lag_bytes", "gauge", help, seen.lag_bytes);
+    let help = "Records taken from the other host.";
+    text.single("standby_records_taken", "gauge", help, seen.records_taken);
     text.0
 }
 

@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 use tiny_http::{Header, Method, Request, Response, Server};
 use tracing::debug;
 
-use crate::control::crew::Crew;
+use crate::control::crew::{Crew, CrewError};
+use crate::standby::Stage;
 
 /// The type of what is answered.
 const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -63,10 +64,18 @@ fn answer(request: Request, crew: &mut Crew) -> io::Result<()> {
     if path != "/metrics" {
         return request.respond(Response::from_string("see /metrics\n").with_status_code(404));
     }
-    match crew.report() {
-        Ok(report) => {
+    let seen = crew.status().seen();
+    let is_one = seen.stage != Stage::Beginning;
+    let of_two = if is_one { super::of_two(&seen) } else { String::new() };
+    let counted = match crew.report() {
+        // Where nothing is forwarded nothing is counted.
+        Err(CrewError::Silent) => Ok(String::new()),
+        counted => counted.map(|report| super::text(&report)),
+    };
+    match counted {
+        Ok(counted) => {
             let kind = Header::from_bytes("Content-Type", TYPE);
-            let response = Response::from_string(super::text(&report));
+            let response = Response::from_string(counted + &of_two);
             request.respond(kind.into_iter().fold(response, Response::with_header))
         }
         Err(error) => {

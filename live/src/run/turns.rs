@@ -61,7 +61,9 @@ impl<D: Driver> Turns<D> {
     fn turn(&mut self) -> anyhow::Result<bool> {
         let any = self.host.turn(self.now());
         match self.host.take_failure() {
-            Some(error) => Err(error).context("records cannot be kept, so nothing is sent any more"),
+            Some(error) => {
+                Err(error).context("records cannot be kept, so nothing is sent any more")
+            }
             None => Ok(any),
         }
     }
