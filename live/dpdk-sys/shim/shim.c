@@ -3,6 +3,8 @@
 #include "shim.h"
 
 #define BURST_MAX 64
+/* IANA's port of RoCEv2 (IBTA vol. 1, annex A17). */
+#define ROCEV2_PORT 4791
 
 static struct qpmux_frame view(struct rte_mbuf *mbuf, struct qpmux_timestamps timestamps)
 {
@@ -150,9 +152,11 @@ int qpmux_bring(uint16_t port, const struct qpmux_subnet *subnet, uint16_t queue
 	struct rte_flow_item_ipv4 v4 = { 0 }, v4_mask = { 0 };
 	struct rte_flow_item_ipv6 v6 = { 0 }, v6_mask = { 0 };
 	struct rte_flow_action_queue to = { .index = queue };
+	struct rte_flow_item_udp udp = { 0 }, udp_mask = { 0 };
 	struct rte_flow_item pattern[] = {
 		{ .type = RTE_FLOW_ITEM_TYPE_ETH },
 		{ .type = RTE_FLOW_ITEM_TYPE_IPV4, .spec = &v4, .mask = &v4_mask },
+		{ .type = RTE_FLOW_ITEM_TYPE_END },
 		{ .type = RTE_FLOW_ITEM_TYPE_END },
 	};
 	struct rte_flow_action actions[] = {
@@ -177,8 +181,22 @@ int qpmux_bring(uint16_t port, const struct qpmux_subnet *subnet, uint16_t queue
 		memcpy(v6.hdr.dst_addr, subnet->address, 16);
 		memcpy(v6_mask.hdr.dst_addr, subnet->mask, 16);
 	}
+	if (subnet->only_rocev2) {
+		udp.hdr.dst_port = rte_cpu_to_be_16(ROCEV2_PORT);
+		udp_mask.hdr.dst_port = 0xffff;
+		pattern[2].type = RTE_FLOW_ITEM_TYPE_UDP;
+		pattern[2].spec = &udp;
+		pattern[2].mask = &udp_mask;
+	}
 	/* Rules stay until the port is closed. */
 	return rte_flow_create(port, &attr, pattern, actions, &error) != NULL ? 0 : -rte_errno;
+}
+
+int qpmux_isolate(uint16_t port)
+{
+	struct rte_flow_error error;
+
+	return rte_flow_isolate(port, 1, &error) == 0 ? 0 : -rte_errno;
 }
 
 int qpmux_errno(void)

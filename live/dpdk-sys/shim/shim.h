@@ -81,11 +81,19 @@ struct qpmux_subnet {
 	uint8_t is_ipv6;
 	/* Of the packets' sources; else of their destinations. */
 	uint8_t is_source;
+	/* Only its RoCEv2 packets. */
+	uint8_t only_rocev2;
 };
 
 /* Has the port bring packets from or to a subnet to a queue. Negative: it does not, and rte_errno
  * says why. */
 int qpmux_bring(uint16_t port, const struct qpmux_subnet *subnet, uint16_t queue);
+
+/*
+ * Has a port that is not configured yet take in only what rules bring. A negative error code if
+ * its driver cannot.
+ */
+int qpmux_isolate(uint16_t port);
 
 int qpmux_errno(void);
 

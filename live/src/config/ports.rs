@@ -28,6 +28,9 @@ pub struct DpdkSettings {
     pub send_descriptors: u16,
     /// How long to sleep when nothing has come in for a while, in microseconds; 0: never.
     pub idle_sleep_us: u32,
+    /// Only RoCE packets from and to `servers` are taken from the port that both sides share; all
+    /// others stay the kernel's, which needs a driver that shares its port with it.
+    pub isolate: bool,
 }
 
 impl Default for DpdkSettings {
@@ -37,6 +40,7 @@ impl Default for DpdkSettings {
             receive_descriptors: 1_024,
             send_descriptors: 1_024,
             idle_sleep_us: 0,
+            isolate: false,
         }
     }
 }
@@ -182,6 +186,14 @@ impl Settings {
             if !(64..=16_384).contains(&found) {
                 return wrong_value(key, &found, "64 to 16,384");
             }
+        }
+        if dpdk.isolate && !one {
+            let expected = "false, unless both sides share a port: between two all has to pass";
+            return wrong_value("dpdk.isolate", &true, expected);
+        }
+        if dpdk.isolate && self.worker.len() > 1 {
+            let expected = "false with several workers";
+            return wrong_value("dpdk.isolate", &true, expected);
         }
         Ok(())
     }

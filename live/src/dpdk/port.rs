@@ -28,6 +28,8 @@ pub struct PortPlan {
     pub send_descriptors: u16,
     /// Longest frame in bytes, without frame check sequence.
     pub frame_len_max: usize,
+    /// It takes in only what rules bring; all else is the kernel's.
+    pub isolated: bool,
 }
 
 impl PortPlan {
@@ -61,6 +63,11 @@ impl<'eal> EthPort<'eal> {
         let id = attach(plan)?;
         // From here on it is closed again if anything fails.
         let mut port = EthPort { id, queues: plan.queues, address: [0; 6], eal: PhantomData };
+        if plan.isolated {
+            // SAFETY: the port is there, and not configured.
+            let result = unsafe { dpdk_sys::qpmux_isolate(port.id) };
+            DpdkError::check(result, || format!("port {}", plan.name()), "rte_flow_isolate")?;
+        }
         port.configure(plan, side)?;
         port.set_queues_up(plan, pool)?;
         port.start(plan)?;
@@ -126,7 +133,7 @@ impl<'eal> EthPort<'eal> {
         let result = unsafe { dpdk_sys::rte_eth_dev_start(self.id) };
         DpdkError::check(result, || format!("port {name}"), "rte_eth_dev_start")?;
         // SAFETY: the port is started.
-        if unsafe { dpdk_sys::rte_eth_promiscuous_enable(self.id) } < 0 {
+        if !plan.isolated && unsafe { dpdk_sys::rte_eth_promiscuous_enable(self.id) } < 0 {
             warn!("port {name}: takes in only what is addressed to it: no promiscuous mode");
         }
         let mut address = MaybeUninit::<dpdk_sys::rte_ether_addr>::zeroed();
@@ -155,6 +162,7 @@ impl<'eal> EthPort<'eal> {
             mask: prefix.mask,
             is_ipv6: prefix.is_ipv6.into(),
             is_source: from.into(),
+            only_rocev2: plan.isolated.into(),
         };
         // SAFETY: the port is started, the subnet is read during the call.
         let result = unsafe { dpdk_sys::qpmux_bring(self.id, &raw const subnet, queue) };

@@ -64,6 +64,7 @@ impl<'eal> Ports<'eal> {
         let ports: ArrayVec<_, 2> =
             plan.ports.iter().zip(sides).map(open).collect::<Result<_, DpdkError>>()?;
         bring(plan, &ports);
+        bring_all(plan, &ports)?;
         // Known only once the driver is there.
         let clock = plan.clock.map(|clock| Ok::<_, DpdkError>((clock, eal.timestamps()?)));
         let stick = shared.then(|| Stick::new(plan.servers.clone(), plan.neighbours));
@@ -101,6 +102,19 @@ fn buffers(plan: &DpdkPlan<'_>) -> usize {
     let at_hand = CACHE as usize * 3 / 2;
     let each = plan.frames as usize + queues + 2 * BURST_MAX + at_hand;
     workers * each + held_max(workers) + at_hand
+}
+
+/// Has an isolated port bring the servers' RoCE packets, without which it brings nothing.
+fn bring_all(plan: &DpdkPlan<'_>, ports: &[EthPort<'_>]) -> Result<(), DpdkError> {
+    for (port, told) in ports.iter().zip(&plan.ports).filter(|(_, told)| told.isolated) {
+        let prefixes = plan.servers.prefixes();
+        info!("the rest of the port stays the kernel's; {} rules bring RoCE", 2 * prefixes.len());
+        for prefix in prefixes {
+            port.bring(told, &prefix, false, 0)?;
+            port.bring(told, &prefix, true, 0)?;
+        }
+    }
+    Ok(())
 }
 
 /// Has ports bring servers' packets to their workers, where servers are given by name. A driver

@@ -171,6 +171,7 @@ impl Run<'_> {
             receive_descriptors: dpdk.receive_descriptors,
             send_descriptors: dpdk.send_descriptors,
             frame_len_max: settings.frame_len_max(),
+            isolated: dpdk.isolate,
         };
         let plan = DpdkPlan {
             ports: devices.iter().map(port).collect(),

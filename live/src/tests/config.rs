@@ -239,3 +239,40 @@ fn operations_are_configured() {
     assert!(refused("[metrics]\nlisten = 'localhost'\n").contains("an address with a port"));
     assert!(refused("[log]\nformat = 'xml'\n").contains("`text` or `json`"));
 }
+
+#[test]
+fn only_a_port_for_both_sides_is_shared_with_the_kernel() {
+    let told = |side: &str, rest: &str| {
+        let text = format!(
+            "servers = ['10.0.0.0/24']\n[client]\nport = 'net_a0'\n[server]\nport = '{side}'\n\
+            [dpdk]\nisolate = true\n{rest}"
+        );
+        Settings::parse(&text).map(drop).map_err(|error| error.to_string())
+    };
+    told("net_a0", "").unwrap();
+    let two = told("net_b0", "").unwrap_err();
+    assert!(two.starts_with("dpdk.isolate is true, must be false, unless"), "{two}");
+    let several = told("net_a0", "[[worker]]\n[[worker]]\n").unwrap_err();
+    assert!(several.starts_with("dpdk.isolate"), "{several}");
+}
+
+#[test]
+fn two_hosts_need_what_each_of_them_keeps() {
+    let told = |rest: &str, more: &str| {
+        let both = "[standby]\nlisten = '10.9.9.1:1'\npeer = '10.9.9.2:1'\nbegins = 'speaking'\n";
+        with(&format!("{both}{more}{rest}")).map(drop).unwrap_err()
+    };
+    let journal = "[journal]\nfolder = '/var/lib/q'\n";
+    assert!(told("", "").contains("with a [journal] folder"));
+    assert!(told("[journal]\nfolder = '/q'\nform = 1\n", "").starts_with("journal.form is 1"));
+    for (wrong, key) in [
+        ("lease_ms = 5\n", "standby.lease_ms"),
+        ("lag_bytes = 2000000000\n", "standby.lag_bytes"),
+        ("arbiter = 'here'\n", "standby.arbiter"),
+        ("fence = ['off']\n", "standby.arbiter or fence"),
+        ("lease = 5\n", "TOML"),
+    ] {
+        let error = told(journal, wrong);
+        assert!(error.starts_with(key), "{wrong}: {error}");
+    }
+}
