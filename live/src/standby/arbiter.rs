@@ -2,11 +2,15 @@
 //! Venkitachalam, "The design of a practical system for fault-tolerant virtual machines", 2010,
 //! do the same on a shared disk).
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::state::State;
+
+/// Claims of this process: each has a file of its own.
+static CLAIMS: AtomicU64 = AtomicU64::new(0);
 
 /// A file for each term, with the name of the host that has won it.
 #[derive(Debug)]
@@ -28,13 +32,24 @@ impl Arbiter<'_> {
     pub(super) fn claim(&self, state: &State) -> io::Result<bool> {
         let term = state.term + 1;
         let path = self.folder.join(format!("{:015x}-term-{term:010}", state.log));
-        let own: PathBuf = self.folder.join(format!("{}-{}.claim", state.host, std::process::id()));
-        fs::write(&own, &state.host)?;
+        let (process, claim) = (std::process::id(), CLAIMS.fetch_add(1, Ordering::Relaxed));
+        let own: PathBuf = self.folder.join(format!("{}-{process}-{claim}.claim", state.host));
+        // The name is to be there as soon as the file is, also after a loss of power.
+        let mut file = File::create(&own)?;
+        let written = file.write_all(state.host.as_bytes()).and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            let _ = fs::remove_file(&own);
+            return Err(error);
+        }
         // A link is there whole or not at all. What is returned does not count: over a network a
         // repeat may be told that the link it has made itself is there already.
         let linked = fs::hard_link(&own, &path);
         let _ = fs::remove_file(&own);
         match fs::read_to_string(&path) {
+            Ok(winner) if winner.is_empty() => {
+                let text = format!("{} does not say who has won", path.display());
+                Err(io::Error::new(io::ErrorKind::InvalidData, text))
+            }
             Ok(winner) => Ok(winner == state.host),
             Err(error) => Err(linked.err().unwrap_or(error)),
         }

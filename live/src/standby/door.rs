@@ -31,12 +31,16 @@ pub(super) struct Caller {
 pub(super) struct Sign(Arc<Mutex<State>>);
 
 impl Sign {
+    pub(super) fn of(state: &State) -> Sign {
+        Sign(Arc::new(Mutex::new(state.clone())))
+    }
+
     /// This host's part has changed.
     pub(super) fn show(&self, state: &State) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone_from(state);
     }
 
-    fn read(&self) -> State {
+    pub(super) fn read(&self) -> State {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -51,7 +55,7 @@ pub(super) fn open(
     own: Hello,
 ) -> io::Result<(Sign, Receiver<Caller>)> {
     let listener = TcpListener::bind(listen)?;
-    let sign = Sign(Arc::new(Mutex::new(state.clone())));
+    let sign = Sign::of(state);
     let (send, callers) = channel();
     let shown = sign.clone();
     let name = thread::Builder::new().name("other host".to_owned());
@@ -74,7 +78,11 @@ fn attend(listener: &TcpListener, sign: &Sign, own: &Hello, callers: &Sender<Cal
 }
 
 /// Answers a caller. It is let in if it is a speaker that ships its records here.
-fn let_in(mut stream: TcpStream, state: &State, own: &Hello) -> io::Result<Option<Caller>> {
+pub(super) fn let_in(
+    mut stream: TcpStream,
+    state: &State,
+    own: &Hello,
+) -> io::Result<Option<Caller>> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -33,10 +33,16 @@ impl Lease {
         self.over.store(true, Ordering::Release);
     }
 
+    /// Whether it has ended for good.
+    #[must_use]
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
     /// Whether it lasts.
     #[must_use]
     pub(super) fn lasts(&self) -> bool {
-        !self.over.load(Ordering::Acquire) && now() < self.until.load(Ordering::Acquire)
+        !self.is_over() && now() < self.until.load(Ordering::Acquire)
     }
 }
 

@@ -35,6 +35,8 @@ mod speaker;
 mod standing;
 mod state;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -306,10 +308,11 @@ impl<'a> Pair<'a> {
 
     /// A standby's way: until the speaker surely speaks no more.
     fn stand(&mut self) -> anyhow::Result<Turn> {
-        let Pair { settings, state, callers, status, .. } = self;
+        let Pair { settings, state, sign, callers, status, .. } = self;
         let mut addresses = BTreeSet::new();
         let addresses_here = &mut addresses;
-        let mut standing = Standing { settings, state, callers, status, addresses: addresses_here };
+        let mut standing =
+            Standing { settings, state, sign, callers, status, addresses: addresses_here };
         let Copy { journals, records, may_lack_the_end, .. } = standing.stand()?;
         let term = self.state.term + 1;
         let state = State { term, role: Role::Speaker, alone: true, ..self.state.clone() };
@@ -331,6 +334,8 @@ impl<'a> Pair<'a> {
         }
         // The log is there before it is this host's.
         self.keep(state)?;
+        // Whoever was let in meanwhile is to call again, and hear of it.
+        self.callers.try_iter().for_each(drop);
         info!("standby: this host speaks, in term {term}");
         self.status.set(Stage::Alone);
         Ok(Turn { workers, session: None, addresses: addresses.into_iter().collect() })
@@ -357,12 +362,19 @@ impl<'a> Pair<'a> {
         let mut crew = crew.clone();
         let look = move || {
             sleep(ALONE_AT_LEAST);
-            while !matches!(call(peer, &probe), Ok((Answer::StandingBy, _))) {
+            loop {
+                if matches!(call(peer, &probe), Ok((Answer::StandingBy, _))) {
+                    info!("standby: {peer} stands by: beginning anew, with it");
+                    let before = crew.status().next();
+                    crew.status().set_next(Next::Pairing);
+                    if crew.stop(true).is_ok() {
+                        return;
+                    }
+                    // They stop already, for another reason, which counts.
+                    crew.status().set_next(before);
+                }
                 sleep(LOOK);
             }
-            info!("standby: {peer} stands by: beginning anew, with it");
-            crew.status().set_next(Next::Pairing);
-            crew.end();
         };
         thread::Builder::new().name("look".to_owned()).spawn(look)?;
         Ok(())

@@ -188,14 +188,17 @@ impl Session {
     }
 
     /// This host has spoken its last: the other one goes on. Whether it has heard of it.
+    #[must_use]
     pub fn finish(self) -> bool {
-        let told = self.lasts() && self.orders.send(Order::Final).is_ok();
+        let told = !self.shared.lease.is_over() && self.orders.send(Order::Final).is_ok();
         let until = Instant::now() + self.lease;
-        // It hangs up when it has taken over.
-        while told && self.shared.lease.lasts() && Instant::now() < until {
+        // It confirms what comes before, and hangs up then: a connection that is closed earlier
+        // takes with it what was not read yet.
+        let ended = || self.threads.iter().all(JoinHandle::is_finished);
+        while told && !ended() && Instant::now() < until {
             thread::sleep(NAP);
         }
-        told
+        told && ended()
     }
 }
 
@@ -256,13 +259,17 @@ struct Shipper {
 
 impl Shipper {
     fn run(mut self, orders: &Receiver<Order>) {
-        if let Err(error) = self.ship(orders) {
-            warn!("standby: nothing can be said any more: {error}");
+        match self.ship(orders) {
+            // What was said is still to be heard.
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => warn!("standby: nothing can be said any more: {error}"),
         }
         self.shared.end();
     }
 
-    fn ship(&mut self, orders: &Receiver<Order>) -> io::Result<()> {
+    /// Until there is nothing more to be said, or nobody to hear it. Whether all was said.
+    fn ship(&mut self, orders: &Receiver<Order>) -> io::Result<bool> {
         let pace = self.lease / 4;
         let (mut beat, mut next) = (0, Instant::now());
         loop {
@@ -274,9 +281,14 @@ impl Shipper {
                 Ok(Order::Address(address)) => {
                     Message::Address(address).write(&mut self.stream)?;
                 }
-                Ok(Order::Final) => return Message::Final.write(&mut self.stream),
+                Ok(Order::Final) => {
+                    return Message::Final.write(&mut self.stream).map(|()| true);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(false),
+            }
+            if self.shared.lease.is_over() {
+                return Ok(false);
             }
             if Instant::now() >= next {
                 next = Instant::now() + pace;
@@ -342,13 +354,23 @@ impl Line {
         self.shared.workers.get(self.worker)
     }
 
+    /// Whether the lease lasts. Once one worker has found that it does not, it is over for all: a
+    /// late word does not have some of them go on.
+    fn lasts(&self) -> bool {
+        let lasts = self.shared.lease.lasts();
+        if !lasts {
+            self.shared.lease.end();
+        }
+        lasts
+    }
+
     /// The loop has turned. Whether it may still speak.
     pub fn turn(&self) -> bool {
         if let Some(shared) = self.shared() {
             // Nobody else writes it.
             shared.turns.store(shared.turns.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
-        self.shared.lease.lasts()
+        self.lasts()
     }
 
     /// How often the loop is to turn at least.
@@ -398,6 +420,6 @@ impl Line {
         while !self.is_settled(all) && self.shared.lease.lasts() {
             thread::park_timeout(NAP);
         }
-        if self.shared.lease.lasts() { Ok(()) } else { Err(over()) }
+        if self.lasts() { Ok(()) } else { Err(over()) }
     }
 }

@@ -11,7 +11,7 @@ use qpmux_engine::journal::Journal;
 use tracing::{error, info, warn};
 
 use super::arbiter::Arbiter;
-use super::door::Caller;
+use super::door::{Caller, Sign};
 use super::lease::now;
 use super::message::{Hello, Message};
 use super::speaker::ADDRESSES_MAX;
@@ -25,6 +25,9 @@ use crate::journal::apply_chunk;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How soon what did not work is tried again, in nanoseconds.
 const AGAIN: u64 = 200_000_000;
+/// What a lease can be, as far as it makes sense to wait for its end.
+const LEASE_MIN: Duration = Duration::from_millis(1);
+const LEASE_MAX: Duration = Duration::from_secs(600);
 
 /// All that a speaker has said.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ pub(super) struct Copy {
     pub may_lack_the_end: bool,
     positions: Vec<u64>,
     /// When the speaker can surely speak no more, if nothing else is heard of it.
-    free_at: u64,
+    pub free_at: u64,
 }
 
 /// A host that stands by.
@@ -46,6 +49,8 @@ pub(super) struct Standing<'a> {
     pub settings: &'a Settings,
     /// What is kept of the host's part.
     pub state: &'a mut State,
+    /// What callers are told of it.
+    pub sign: &'a Sign,
     /// Who calls.
     pub callers: &'a Receiver<Caller>,
     /// What others see.
@@ -55,7 +60,8 @@ pub(super) struct Standing<'a> {
 }
 
 /// Why no more is taken from a speaker.
-enum End {
+#[derive(Debug)]
+pub(super) enum End {
     /// It has said that it speaks no more.
     Final,
     /// It is gone, or says what cannot be.
@@ -80,14 +86,13 @@ impl Standing<'_> {
             };
             match caller {
                 Ok(caller) => match self.take(caller, &mut level) {
-                    End::Final if level.is_some() => {
+                    End::Final => {
                         info!("standby: the speaker hands over");
                         // Nothing of it is on its way to the network any more.
                         level.iter_mut().for_each(|copy| {
                             (copy.free_at, copy.may_lack_the_end) = (0, false);
                         });
                     }
-                    End::Final => warn!("standby: the speaker ended before all was here"),
                     End::Lost(why) => warn!("standby: the speaker is lost: {why}"),
                 },
                 Err(RecvTimeoutError::Disconnected) => {
@@ -114,9 +119,13 @@ impl Standing<'_> {
 
     /// Takes what a speaker says. When it has said all, that is what is known from then on; until
     /// then what is known stays, since a speaker speaks only while its standby is level.
-    fn take(&mut self, caller: Caller, level: &mut Option<Copy>) -> End {
+    pub(super) fn take(&mut self, caller: Caller, level: &mut Option<Copy>) -> End {
         let Caller { mut stream, hello } = caller;
-        if hello.term > self.state.term || hello.log != self.state.log {
+        // It may have been let in before this was known.
+        if let Some(reason) = outdated(&hello, self.state) {
+            return End::Lost(io::Error::other(reason));
+        }
+        if hello.term > self.state.term {
             // It has won since.
             *level = None;
         }
@@ -151,7 +160,10 @@ impl Standing<'_> {
             let taken = message.and_then(|message| take_in(&message, &mut copy).map(|_| message));
             match taken.and_then(|message| confirm(&mut stream, &message, &copy)) {
                 Ok(false) => {}
-                Ok(true) => return End::Final,
+                Ok(true) => {
+                    let text = "the speaker ended before all was here";
+                    return End::Lost(io::Error::new(io::ErrorKind::InvalidData, text));
+                }
                 Err(why) => return End::Lost(why),
             }
         }
@@ -207,7 +219,10 @@ impl Standing<'_> {
         let (log, term) = (hello.log, hello.term);
         let next = State { host: host.clone(), log, term, role: Role::Standby, alone: false };
         match self.settings.journal.folder.as_deref().map(|folder| next.save(folder)) {
-            Some(Ok(())) => *self.state = next,
+            Some(Ok(())) => {
+                *self.state = next;
+                self.sign.show(self.state);
+            }
             Some(Err(error)) => return Some(format!("the standby cannot keep its part: {error}")),
             None => return Some("the standby has no journal".to_owned()),
         }
@@ -289,6 +304,15 @@ pub(super) fn refusal(own: &Hello, caller: &Hello, state: &State) -> Option<Stri
     if caller.meaning != own.meaning || caller.workers != own.workers {
         return differ("servers, policy, regions, network, limits or workers");
     }
+    let lease = Duration::from_nanos(caller.lease_ns);
+    if !(LEASE_MIN..=LEASE_MAX).contains(&lease) {
+        return Some(format!("the other host's lease is {lease:?}, which no lease is"));
+    }
+    outdated(caller, state)
+}
+
+/// What a caller is refused for that says another log or term than this host knows.
+fn outdated(caller: &Hello, state: &State) -> Option<String> {
     if state.term > 0 && caller.log != state.log {
         return Some(
             "the other host stands by for another log: remove its pair.json, if that is \
