@@ -177,6 +177,10 @@ if [ "$tier" = lab ]; then
         lab_on_dpdk --config tests/lab/dpdk/replace.toml --expect replaced_atomics
     step "killed" lab --suite crash --config tests/lab/journal.toml
     step "DPDK: killed" lab_on_dpdk --suite crash --config tests/lab/dpdk/journal.toml
+    step "DPDK: successors" lab_on_dpdk --suite hand-over --config tests/lab/dpdk/journal.toml
+    step "DPDK: two hosts" lab_on_dpdk --suite standby --config tests/lab/dpdk/standby.toml
+    step "DPDK: two hosts, an arbiter" \
+        lab_on_dpdk --only '^cut' --config tests/lab/dpdk/arbiter.toml
     step "DPDK: two workers" \
         lab_on_dpdk --suite servers --config tests/lab/dpdk/workers.toml --expect mapped
     step "DPDK: no interfaces" lab --vhost --config tests/lab/dpdk/vhost.toml --expect mapped
@@ -197,6 +201,10 @@ else
     step "virtual machines, two workers" \
         lab_on_dpdk --only 'servers: half' --config tests/lab/dpdk/workers.toml \
         --expect mapped --tries 2
+    step "virtual machines, killed" \
+        lab_on_dpdk --only '^crash: swaps' --config tests/lab/dpdk/journal.toml --tries 2
+    step "virtual machines, two hosts" \
+        lab_on_dpdk --only '^stand still' --config tests/lab/dpdk/standby.toml --tries 2
     step "licences, bans, sources" cargo deny check --hide-inclusion-graph licenses bans sources
     step "advisories" advisories
 fi
