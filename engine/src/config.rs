@@ -82,7 +82,7 @@ pub struct Config {
     /// hosts no more. Default 3.
     pub disturbances_max: u32,
     /// Memory keys, and server queue pairs times memory keys, whose rights are remembered. 32 and
-    /// 12 bytes each. Default 16,384.
+    /// 28 to 44 bytes each. Default 16,384.
     pub grants_max: u32,
     /// Keys that are declined for good because configured regions do not cover a request of
     /// theirs. 16 bytes each; when there are more, every key is declined. Default 65,536.

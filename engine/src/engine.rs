@@ -194,7 +194,8 @@ impl Engine {
         let mut directory = directory;
         directory.reserve(connections_max);
         if learns {
-            directory.trust.reserve(config.grants_max as usize, config.grants_max as usize);
+            let grants_max = config.grants_max as usize;
+            directory.trust.reserve(grants_max, grants_max, connections_max);
             let per_domain = if policy.server_qps == 0 { PLACES_ALL } else { policy.server_qps };
             directory.places.reserve(config.domains_max as usize, per_domain);
         }

@@ -199,12 +199,34 @@ impl Engine {
         rewrite(&self.icrc, frame.bytes_mut(), layout, &to);
     }
 
+    /// Whether there is nothing to do for a client but to release what is complete: the usual case,
+    /// in which none of the other steps would do anything.
+    fn only_releases(&self, id: ClientId) -> bool {
+        let Some(client) = self.clients.get(id) else { return false };
+        let usual = client.service == Service::Active
+            && client.repeats.is_empty()
+            && client.first_held.is_none()
+            && client.assembly.is_none()
+            && client.not_ready.is_none()
+            && client.gap == Gap::None
+            && self.resumes.is_settled()
+            && !self.watches.is_starting(id);
+        let head = client.queue.head().and_then(|slot| self.clients.slots.get(slot));
+        usual && head.is_none_or(|record| matches!(record.state, State::Issued | State::Ready))
+    }
+
     /// Releases what is complete, in order; then hands over what waited for that.
     /// `false` if `out` has no room left.
     pub(crate) fn run_client(&mut self, now: Nanos, id: ClientId, out: &mut Out) -> bool {
         loop {
             if !out.has_room() {
                 return false;
+            }
+            if self.only_releases(id) {
+                if self.release_step(id, out) || self.acknowledge(id, out) {
+                    continue;
+                }
+                return true;
             }
             let Some(client) = self.clients.get(id) else { return true };
             let more = match client.service {
@@ -234,15 +256,21 @@ impl Engine {
         let Some(client) = self.clients.get(id) else { return false };
         let Some(slot) = client_head(Some(client)) else { return false };
         let repeated = !client.repeats.is_empty();
-        let Some(&record) = self.clients.slots.get(slot) else { return false };
+        let Some(record) = self.clients.slots.get(slot) else { return false };
+        let has_answer = match record.kind {
+            _ if record.state == State::Past => true,
+            Kind::Plain => record.state == State::Ready,
+            Kind::Read | Kind::Atomic => !record.held.is_empty() || record.state == State::Ready,
+        };
+        if !has_answer {
+            return false;
+        }
+        let record = *record;
         if record.state == State::Past {
             self.close_past(id, slot, &record);
             return true;
         }
         if record.kind == Kind::Plain {
-            if record.state != State::Ready {
-                return false;
-            }
             // Acknowledged together with the ones behind it that are complete as well.
             if let Some(client) = self.clients.get_mut(id) {
                 client.ack_due = true;
@@ -250,10 +278,6 @@ impl Engine {
             }
             self.close_slot(id, slot, &record, repeated);
             return true;
-        }
-        let has_answer = !record.held.is_empty() || record.state == State::Ready;
-        if !has_answer {
-            return false;
         }
         // Some requesters do not take a READ's or an atomic's response as acknowledgement of
         // the WRITEs before it, so these get their own (qib_rc.c, rvt_rc_rcv_resp).

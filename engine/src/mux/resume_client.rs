@@ -183,8 +183,13 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) -> bool {
+        if self.resumes.is_settled() {
+            return false;
+        }
+        let Some(slot) = self.resumes.client(id).and_then(|resumed| resumed.orphans.head()) else {
+            return false;
+        };
         let Some(resumed) = self.resumes.client_mut(id) else { return false };
-        let Some(slot) = resumed.orphans.head() else { return false };
         if !self.config.keeps(Rule::BoundAheadIsFound) {
             return false;
         }

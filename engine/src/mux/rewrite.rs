@@ -3,6 +3,7 @@
 use crate::policy::{Endpoint, PathFacts};
 use crate::wire::{
     Aeth, AethRepr, Bth, Ethernet, Ipv4, Ipv6, Layout, PatchTables, Psn, Qpn, Udp, ipv4, set_tag,
+    usual,
 };
 use core::net::IpAddr;
 
@@ -32,6 +33,40 @@ pub(crate) fn rewrite(
     layout: &Layout,
     to: &Become<'_>,
 ) -> bool {
+    rewrite_usual(tables, frame, layout, to).is_some() || rewrite_any(tables, frame, layout, to)
+}
+
+/// [`rewrite`] of a packet in the usual shape; `None`, and nothing is done, if it has another.
+fn rewrite_usual(
+    tables: &PatchTables,
+    frame: &mut [u8],
+    layout: &Layout,
+    to: &Become<'_>,
+) -> Option<()> {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (to.source.ip, to.destination.ip) else {
+        return None;
+    };
+    let icrc_at = usize::from(layout.icrc);
+    let tail_len = icrc_at.checked_sub(usual::HEADERS + 4).filter(|len| len % 4 == 0)?;
+    if !layout.is_usual() || frame.len() < icrc_at + 4 {
+        return None;
+    }
+    let head: &mut [u8; usual::HEADERS + 4] = frame.first_chunk_mut()?;
+    let before = usual::words(head);
+    usual::set_addresses(head, to.source.mac, to.destination.mac, source, destination);
+    let own = if to.keeps_mark { 3 } else { 0 };
+    usual::set_path(head, to.path.traffic_class, own, to.path.hop_limit, to.path.source_port);
+    let path = (to.path.migration_request, to.path.partition_key);
+    usual::set_transport(head, path, to.dest_qp, to.psn, to.ack_request);
+    if let Some(aeth) = to.aeth {
+        usual::set_aeth(head, &aeth);
+    }
+    let after = usual::words(head);
+    tables.patch_words(frame, &before, &after, tail_len, icrc_at);
+    Some(())
+}
+
+fn rewrite_any(tables: &PatchTables, frame: &mut [u8], layout: &Layout, to: &Become<'_>) -> bool {
     let ip = usize::from(layout.ip);
     let bth = usize::from(layout.bth);
     let headers_end = bth + 12 + if to.aeth.is_some() { 4 } else { 0 };

@@ -297,9 +297,9 @@ impl Engine {
 
     /// Finishes the oldest request if it is complete. `false` if it is not.
     pub(crate) fn finish_step(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
-        let Some(&server) = self.servers.get(id) else { return false };
+        let Some(server) = self.servers.get(id) else { return false };
         let Some(slot) = server.open.head() else { return false };
-        let Some(&record) = self.servers.slots.get(slot) else { return false };
+        let Some(record) = self.servers.slots.get(slot) else { return false };
         let end = record.psn.add(record.request.packets);
         let plain =
             record.request.kind == Kind::Plain || !self.config.keeps(Rule::PlainAckIsNoData);
@@ -319,6 +319,7 @@ impl Engine {
             // Its frame is on its way here, and cannot be given up before.
             return false;
         }
+        let record = *record;
         let outcome = self.acknowledged(slot);
         self.close_server_slot(id, slot);
         if let Some(server) = self.servers.get_mut(id) {
@@ -340,10 +341,10 @@ impl Engine {
 
     /// Takes the oldest bound request out of the window.
     pub(crate) fn close_server_slot(&mut self, id: ServerQpId, slot: u32) {
-        let Some(record) = self.servers.slots.get(slot).copied() else { return };
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         let popped = self.servers.slots.pop_front(&mut server.open);
         debug_assert_eq!(popped, Some(slot));
+        let Some(record) = self.servers.slots.get(slot) else { return };
         let end = record.psn.add(record.request.packets);
         if end.is_after(server.acknowledged) {
             server.acknowledged = end;

@@ -147,7 +147,7 @@ impl Watches {
     }
 
     pub(crate) fn is_draining(&self, id: ClientId) -> bool {
-        self.get(id).draining_since.is_some()
+        self.0.get(id.index()).is_some_and(|watch| watch.draining_since.is_some())
     }
 }
 

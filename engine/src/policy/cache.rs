@@ -10,13 +10,17 @@ use crate::ids::DomainId;
 /// Entries that a number may be among.
 const WAYS: usize = 4;
 
+/// What is looked at of all entries to find one: a cache line of its own.
 #[derive(Clone, Copy)]
-struct Entry<V> {
-    domain: DomainId,
-    number: u64,
-    /// When it was used last, in uses of the map.
-    used: u64,
-    value: V,
+#[repr(align(64))]
+struct Tags {
+    numbers: [u64; WAYS],
+    /// When each was used last, in uses of the map, from 1 on. 0: it is free.
+    used: [u64; WAYS],
+}
+
+impl Tags {
+    const FREE: Tags = Tags { numbers: [0; WAYS], used: [0; WAYS] };
 }
 
 /// What became of an insertion.
@@ -32,7 +36,8 @@ pub(crate) enum Put {
 
 /// A map with room for a fixed number of entries.
 pub(crate) struct Cache<V> {
-    sets: Box<[[Option<Entry<V>>; WAYS]]>,
+    tags: Box<[Tags]>,
+    values: Box<[[Option<(DomainId, V)>; WAYS]]>,
     uses: u64,
 }
 
@@ -43,43 +48,42 @@ impl<V: Copy> Cache<V> {
             0 => 0,
             entries => entries.div_ceil(WAYS).next_power_of_two(),
         };
-        Cache { sets: vec![[None; WAYS]; sets].into(), uses: 0 }
+        let (tags, values) = (vec![Tags::FREE; sets].into(), vec![[None; WAYS]; sets].into());
+        Cache { tags, values, uses: 0 }
     }
 
-    fn set(&mut self, domain: DomainId, number: u64) -> Option<&mut [Option<Entry<V>>; WAYS]> {
-        let index = self.index(domain, number)?;
-        self.sets.get_mut(index)
+    /// The set that a number may be in, and where in it it is.
+    fn find(&self, domain: DomainId, number: u64) -> Option<(usize, Option<usize>)> {
+        let hash = mix(number ^ mix(u64::from(domain.0) + 1)) as usize;
+        let set = hash & self.tags.len().checked_sub(1)?;
+        let (tags, values) = (self.tags.get(set)?, self.values.get(set)?);
+        let found = (0..WAYS).find(|&way| {
+            tags.numbers[way] == number
+                && tags.used[way] != 0
+                && values[way].is_some_and(|(of, _)| of == domain)
+        });
+        Some((set, found))
     }
 
     /// What is known of a number, without using it.
     pub(crate) fn peek(&self, domain: DomainId, number: u64) -> Option<&V> {
-        let set = self.sets.get(self.index(domain, number)?)?;
-        let mut entries = set.iter().flatten();
-        let entry = entries.find(|entry| entry.domain == domain && entry.number == number)?;
-        Some(&entry.value)
-    }
-
-    fn index(&self, domain: DomainId, number: u64) -> Option<usize> {
-        let hash = mix(number ^ mix(u64::from(domain.0) + 1)) as usize;
-        self.sets.len().checked_sub(1).map(|mask| hash & mask)
+        let (set, way) = self.find(domain, number)?;
+        self.values.get(set)?[way?].as_ref().map(|(_, value)| value)
     }
 
     /// What is known of a number. It counts as used.
     pub(crate) fn get_mut(&mut self, domain: DomainId, number: u64) -> Option<&mut V> {
         self.uses += 1;
-        let uses = self.uses;
-        let mut entries = self.set(domain, number)?.iter_mut().flatten();
-        let entry = entries.find(|entry| entry.domain == domain && entry.number == number)?;
-        entry.used = uses;
-        Some(&mut entry.value)
+        let (set, way) = self.find(domain, number)?;
+        self.tags.get_mut(set)?.used[way?] = self.uses;
+        self.values.get_mut(set)?[way?].as_mut().map(|(_, value)| value)
     }
 
     /// Forgets a number. What was known of it.
     pub(crate) fn remove(&mut self, domain: DomainId, number: u64) -> Option<V> {
-        let same = |e: &Entry<V>| e.domain == domain && e.number == number;
-        let set = self.set(domain, number)?;
-        let cell = set.iter_mut().find(|cell| cell.as_ref().is_some_and(same))?;
-        cell.take().map(|entry| entry.value)
+        let (set, way) = self.find(domain, number)?;
+        self.tags.get_mut(set)?.used[way?] = 0;
+        self.values.get_mut(set)?[way?].take().map(|(_, value)| value)
     }
 
     /// Remembers a value. If there is no room, the entry used longest ago among those that may
@@ -92,24 +96,19 @@ impl<V: Copy> Cache<V> {
         may_go: impl Fn(&V) -> bool,
     ) -> Put {
         self.uses += 1;
-        let entry = Entry { domain, number, used: self.uses, value };
-        let Some(set) = self.set(domain, number) else { return Put::Nowhere };
-        let same = |e: &Entry<V>| e.domain == domain && e.number == number;
-        let known = set.iter().position(|cell| cell.as_ref().is_some_and(same));
-        let free = || set.iter().position(Option::is_none);
-        if let Some(cell) = known.or_else(free).and_then(|at| set.get_mut(at)) {
-            *cell = Some(entry);
-            return Put::InRoom;
-        }
-        let may_go =
-            |cell: &&mut Option<Entry<V>>| cell.as_ref().is_some_and(|entry| may_go(&entry.value));
-        let age = |cell: &&mut Option<Entry<V>>| cell.as_ref().map(|entry| entry.used);
-        match set.iter_mut().filter(may_go).min_by_key(age) {
-            Some(cell) => match cell.replace(entry) {
-                Some(old) => Put::InsteadOf(old.domain, old.number),
-                None => Put::InRoom,
-            },
-            None => Put::Nowhere,
+        let Some((set, known)) = self.find(domain, number) else { return Put::Nowhere };
+        let (Some(tags), Some(values)) = (self.tags.get_mut(set), self.values.get_mut(set)) else {
+            return Put::Nowhere;
+        };
+        let goes = |way: &usize| values[*way].as_ref().is_some_and(|(_, value)| may_go(value));
+        let free = || (0..WAYS).find(|&way| tags.used[way] == 0);
+        let oldest = || (0..WAYS).filter(goes).min_by_key(|&way| tags.used[way]);
+        let Some(way) = known.or_else(free).or_else(oldest) else { return Put::Nowhere };
+        let number_before = tags.numbers[way];
+        (tags.numbers[way], tags.used[way]) = (number, self.uses);
+        match values[way].replace((domain, value)) {
+            Some((domain, _)) if known.is_none() => Put::InsteadOf(domain, number_before),
+            _ => Put::InRoom,
         }
     }
 }

@@ -176,6 +176,27 @@ impl PatchTables {
         put(icrc, frame, at);
     }
 
+    /// Patches the ICRC of a frame in which words next to each other were changed, given what it
+    /// covers of them. `tail_len` bytes, a multiple of 4, are between them and the ICRC.
+    #[inline]
+    pub(crate) fn patch_words<const N: usize>(
+        &self,
+        frame: &mut [u8],
+        before: &[u32; N],
+        after: &[u32; N],
+        tail_len: usize,
+        icrc_at: usize,
+    ) {
+        let mut change = 0;
+        for (at, (before, after)) in before.iter().zip(after).enumerate() {
+            if before != after {
+                change ^= self.shift(before ^ after, N - at);
+            }
+        }
+        let icrc = load(frame, icrc_at) ^ self.shift(change, tail_len / 4);
+        put(icrc, frame, icrc_at);
+    }
+
     /// [`Self::patch`] without the bits of `variant`, a mask over the start of both headers.
     #[inline]
     fn patch_invariant(
