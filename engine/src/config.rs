@@ -185,6 +185,11 @@ impl Config {
         self.without != Some(rule)
     }
 
+    /// Whether the engine keeps every rule.
+    pub(crate) fn keeps_all(&self) -> bool {
+        crate::Rule::ALL.iter().all(|rule| self.keeps(*rule))
+    }
+
     /// Whether the engine keeps a rule: it keeps all.
     #[cfg(not(feature = "mutations"))]
     #[inline(always)]

@@ -132,6 +132,8 @@ pub struct ServerQpReport {
 pub struct Engine {
     pub(crate) shard: ShardId,
     pub(crate) shards: u8,
+    /// It is the only shard, and requests go out as they come in.
+    pub(crate) plain: bool,
     pub(crate) config: Config,
     /// What it is built for.
     pub(crate) policy: Policy,
@@ -218,6 +220,7 @@ impl Engine {
         Ok(Engine {
             shard,
             shards: shards.max(1),
+            plain: shards <= 1 && !policy.knows_memory() && config.keeps_all(),
             counters: Counters::default(),
             icrc: PatchTables::new(config.frame_len_max),
             clients: Clients::new(&config, connections, connections_max),

@@ -177,7 +177,7 @@ impl Engine {
         }
     }
 
-    fn rewrite_response(
+    pub(super) fn rewrite_response(
         &mut self,
         id: ClientId,
         psn: ClientPsn,
@@ -201,7 +201,7 @@ impl Engine {
 
     /// Whether there is nothing to do for a client but to release what is complete: the usual case,
     /// in which none of the other steps would do anything.
-    fn only_releases(&self, id: ClientId) -> bool {
+    pub(super) fn only_releases(&self, id: ClientId) -> bool {
         let Some(client) = self.clients.get(id) else { return false };
         let usual = client.service == Service::Active
             && client.repeats.is_empty()
@@ -276,7 +276,7 @@ impl Engine {
                 client.ack_due = true;
                 client.last_plain = Some(record.psn);
             }
-            self.close_slot(id, slot, &record, repeated);
+            self.close_slot(id, slot, repeated);
             return true;
         }
         // Some requesters do not take a READ's or an atomic's response as acknowledgement of
@@ -293,7 +293,7 @@ impl Engine {
         if record.kind == Kind::Atomic {
             self.answer_atomic(id, &record, repeated, out);
         }
-        self.close_slot(id, slot, &record, repeated);
+        self.close_slot(id, slot, repeated);
         true
     }
 
@@ -305,7 +305,13 @@ impl Engine {
         token
     }
 
-    fn answer_atomic(&mut self, id: ClientId, record: &ClientSlot, repeated: bool, out: &mut Out) {
+    pub(super) fn answer_atomic(
+        &mut self,
+        id: ClientId,
+        record: &ClientSlot,
+        repeated: bool,
+        out: &mut Out,
+    ) {
         let Some(client) = self.clients.get(id) else { return };
         let answer = Answer {
             psn: record.psn,
@@ -325,27 +331,23 @@ impl Engine {
     }
 
     /// The answer is on its way: the request is complete.
-    pub(super) fn close_slot(
-        &mut self,
-        id: ClientId,
-        slot: u32,
-        record: &ClientSlot,
-        repeated: bool,
-    ) {
+    pub(super) fn close_slot(&mut self, id: ClientId, slot: u32, repeated: bool) {
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
         let queue = if repeated { &mut client.repeats } else { &mut client.queue };
         let popped = self.clients.slots.pop_front(queue);
         debug_assert_eq!(popped, Some(slot));
+        let Some(record) = self.clients.slots.get(slot) else { return };
+        let ClientSlot { psn, packets, msn, way, target, ends_message, .. } = *record;
         self.clients.slots.remove(slot);
         client.open = client.open.saturating_sub(1);
         if !repeated {
-            client.completed_end = record.psn.add(record.packets);
-            client.completed_msn = record.msn;
-            client.released = (record.way, record.target);
-            let message = u64::from(record.ends_message);
+            client.completed_end = psn.add(packets);
+            client.completed_msn = msn;
+            client.released = (way, target);
+            let message = u64::from(ends_message);
             self.counters.completed += message;
             // Only now is it certain: what a lost host gives back may have to go another way.
-            match record.way {
+            match way {
                 Way::Place(_) => self.counters.mapped += message,
                 Way::Alone(_) => self.counters.alone += message,
                 Way::Own => {}
@@ -356,7 +358,7 @@ impl Engine {
     }
 
     /// Sends the acknowledgement that is due. `false` if none is.
-    fn acknowledge(&mut self, id: ClientId, out: &mut Out) -> bool {
+    pub(super) fn acknowledge(&mut self, id: ClientId, out: &mut Out) -> bool {
         let Some(client) = self.clients.get_mut(id) else { return false };
         let due = core::mem::take(&mut client.ack_due);
         let Some(mut psn) = client.last_plain.filter(|_| due) else { return false };

@@ -106,6 +106,9 @@ impl Engine {
             return self.drop_frame(frame, DropReason::TableFull, out);
         }
         let route = self.route(id, frame, layout, &shape);
+        if self.take_usual(now, id, (&shape, &route), frame, layout, out) {
+            return;
+        }
         let Some(slot) = self.open_slot(id, layout, &shape, route.way) else {
             self.drop_frame(frame, DropReason::TableFull, out);
             return self.shed_assembly(out);
@@ -454,8 +457,8 @@ impl Engine {
 
     /// A generated answer on its way to a client.
     pub(crate) fn answer(&mut self, id: ClientId, answer: &generate::Answer, out: &mut Out) {
-        let Some(connection) = self.directory.client(id) else { return };
-        if generate::answer(out, connection, answer) {
+        let Some((connection, form)) = self.directory.client_to_answer(id) else { return };
+        if generate::answer(out, &self.icrc, connection, form, answer) {
             self.counters.generated.count(answer.kind() as usize);
         }
     }

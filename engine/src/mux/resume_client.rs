@@ -170,7 +170,7 @@ impl Engine {
             client.ack_due = true;
             client.last_plain = Some(record.psn);
         }
-        self.close_slot(id, slot, record, false);
+        self.close_slot(id, slot, false);
     }
 
     /// The next request was bound by the engine before, ahead of an earlier one. `false` if it was

@@ -36,6 +36,9 @@ impl Engine {
         if self.is_asking(id) {
             return self.on_early_response(now, id, frame, layout, out);
         }
+        if self.take_usual_answer(now, id, frame, layout, out) {
+            return;
+        }
         let psn = ServerPsn::from_wire(layout.psn);
         let Some(slot) = self.find_open(id, psn) else {
             if let Some(slot) = self.find_again(id, psn) {

@@ -67,20 +67,34 @@ pub fn compute(frame: &[u8], layout: &Layout) -> u32 {
 /// The ICRC of a packet given from its IP header to its pad.
 pub(super) fn of_packet(packet: &[u8], ip_version: u8) -> u32 {
     /// Holds all headers, and whole packets that are small: those then need one call less.
-    const HEAD: usize = 128;
+    const HEAD: usize = 80;
 
     let mut head = [0; HEAD];
     let (start, rest) = packet.split_at(packet.len().min(HEAD));
-    for (to, from) in head.iter_mut().zip(start) {
-        *to = *from;
+    if let Some(head) = head.get_mut(..start.len()) {
+        head.copy_from_slice(start);
     }
-    for (byte, mask) in head.iter_mut().zip(variant_bits(ip_version)) {
-        *byte |= mask;
+    if ip_version == 4 {
+        mask(&mut head, &V4_VARIANT);
+    } else {
+        mask(&mut head, &V6_VARIANT);
     }
     let mut crc = crc32fast::Hasher::new_with_initial(SEED);
     crc.update(head.get(..start.len()).unwrap_or_default());
-    crc.update(rest);
+    if !rest.is_empty() {
+        crc.update(rest);
+    }
     crc.finalize()
+}
+
+/// Sets the bits that the ICRC leaves out.
+#[inline]
+fn mask<const N: usize>(head: &mut [u8], variant: &[u8; N]) {
+    if let Some(head) = head.first_chunk_mut::<N>() {
+        for (byte, mask) in head.iter_mut().zip(variant) {
+            *byte |= mask;
+        }
+    }
 }
 
 /// Whether the ICRC in `frame` is right.

@@ -161,8 +161,14 @@ pub(crate) fn set_transport(
 /// The AETH, right behind the BTH.
 #[inline]
 pub(crate) fn set_aeth(head: &mut Head, aeth: &AethRepr) {
+    put(head, HEADERS, aeth_bytes(aeth));
+}
+
+/// An AETH, as it is in a packet.
+#[inline]
+pub(crate) fn aeth_bytes(aeth: &AethRepr) -> [u8; 4] {
     let syndrome = u32::from(aeth.syndrome.to_byte()) << 24;
-    put(head, HEADERS, (syndrome | aeth.msn.value()).to_be_bytes());
+    (syndrome | aeth.msn.value()).to_be_bytes()
 }
 
 #[inline]
