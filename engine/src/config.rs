@@ -51,7 +51,7 @@ pub struct Config {
     /// some 14 s: to give up earlier than the clients would harms all guests, and a busy
     /// software responder was seen silent for 50 ms.
     pub server_retries_max: u32,
-    /// Connections at a time, those known from the start included. About 600 bytes each. Default
+    /// Connections at a time, those known from the start included. About 900 bytes each. Default
     /// 4,096.
     pub connections_max: u32,
     /// Servers (and protection domains) met later. Default 64.

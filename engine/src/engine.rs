@@ -297,6 +297,9 @@ impl Engine {
         out: &mut Out,
     ) -> usize {
         debug_assert!(frames.len() <= BURST_MAX, "a burst of more than BURST_MAX frames");
+        if self.policy.map != Map::None {
+            self.touch(side, frames);
+        }
         for (taken, frame) in frames.iter_mut().enumerate() {
             if !self.run(now, out) {
                 return taken;
@@ -396,9 +399,10 @@ impl Engine {
         if self.policy.map == Map::None {
             return self.pass_in_place(side, frame, out);
         }
-        let layout = match classify(frame.bytes()) {
+        let classified = classify(frame.bytes());
+        let layout = match &classified {
             Ok(Classified::Rc(layout)) => layout,
-            Ok(Classified::Other(other)) => return self.on_other(side, now, frame, &other, out),
+            Ok(Classified::Other(other)) => return self.on_other(side, now, frame, other, out),
             Err(_) => return self.pass(frame, out),
         };
         // Nothing is learnt of what comes back from where it went, or from who only says to be both
@@ -406,27 +410,27 @@ impl Engine {
         let own_way = layout.opcode.is_request() == (side == Side::Client);
         let teaches = own_way || !self.config.keeps(Rule::OneSideTeachesNothing);
         if teaches {
-            self.confirm(now, frame, &layout, out);
+            self.confirm(now, frame, layout, out);
         }
         // What a server asks of a client on the same connection has PSNs of its own: no
         // translation there.
         let found = match (side, layout.opcode.is_request()) {
-            (Side::Client, true) => self.requests.get(&layout),
-            (Side::Server, false) => self.responses.get(&layout),
+            (Side::Client, true) => self.requests.get(layout),
+            (Side::Server, false) => self.responses.get(layout),
             (Side::Client, false) if !self.config.keeps(Rule::ServerRequestsPass) => {
-                self.requests.get(&layout)
+                self.requests.get(layout)
             }
             (Side::Server, true) if !self.config.keeps(Rule::ServerRequestsPass) => {
-                self.responses.get(&layout)
+                self.responses.get(layout)
             }
             (Side::Client, false) | (Side::Server, true) => None,
         };
         let found = found.filter(|id| !self.is_past(now, ClientId(*id), out));
         let Some(connection) = found else {
             if teaches {
-                self.learn(now, frame, &layout, out);
+                self.learn(now, frame, layout, out);
             }
-            self.note_passing(now, frame, &layout);
+            self.note_passing(now, frame, layout);
             return self.pass(frame, out);
         };
         let id = ClientId(connection);
@@ -434,7 +438,7 @@ impl Engine {
             Some(shard) if shard != self.shard => {
                 out.push_mail(shard, Mail::Foreign { side }, Some(frame.token()));
             }
-            _ => self.on_packet(side, now, id, frame, &layout, out),
+            _ => self.on_packet(side, now, id, frame, layout, out),
         }
     }
 
@@ -527,7 +531,11 @@ impl Engine {
     }
 
     /// The shard that owns both halves of a connection.
+    #[inline]
     pub(crate) fn shard_of(&self, id: ClientId) -> Option<ShardId> {
+        if self.shards == 1 {
+            return Some(self.shard);
+        }
         self.directory.client(id).map(|connection| connection.shard)
     }
 }

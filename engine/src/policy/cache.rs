@@ -52,10 +52,22 @@ impl<V: Copy> Cache<V> {
         Cache { tags, values, uses: 0 }
     }
 
+    /// The set that a number may be in.
+    fn set_of(&self, domain: DomainId, number: u64) -> Option<usize> {
+        let hash = mix(number ^ mix(u64::from(domain.0) + 1)) as usize;
+        Some(hash & self.tags.len().checked_sub(1)?)
+    }
+
+    /// Reads of memory what it takes to find a number, and no more.
+    pub(crate) fn touch(&self, domain: DomainId, number: u64) -> u64 {
+        let Some(set) = self.set_of(domain, number) else { return 0 };
+        let tag = self.tags.get(set).map_or(0, |tags| tags.numbers[0]);
+        tag ^ u64::from(self.values.get(set).is_some_and(|values| values[0].is_some()))
+    }
+
     /// The set that a number may be in, and where in it it is.
     fn find(&self, domain: DomainId, number: u64) -> Option<(usize, Option<usize>)> {
-        let hash = mix(number ^ mix(u64::from(domain.0) + 1)) as usize;
-        let set = hash & self.tags.len().checked_sub(1)?;
+        let set = self.set_of(domain, number)?;
         let (tags, values) = (self.tags.get(set)?, self.values.get(set)?);
         let found = (0..WAYS).find(|&way| {
             tags.numbers[way] == number

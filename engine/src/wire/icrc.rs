@@ -201,10 +201,11 @@ impl PatchTables {
         tail_len: usize,
         icrc_at: usize,
     ) {
+        const { assert!(N < NEAR.len()) };
         let mut change = 0;
-        for (at, (before, after)) in before.iter().zip(after).enumerate() {
+        for (row, (before, after)) in NEAR[..=N].iter().rev().zip(before.iter().zip(after)) {
             if before != after {
-                change ^= self.shift(before ^ after, N - at);
+                change ^= row.apply(before ^ after);
             }
         }
         let icrc = load(frame, icrc_at) ^ self.shift(change, tail_len / 4);
@@ -258,14 +259,35 @@ impl PatchTables {
     }
 }
 
+/// Rows of the shortest distances, in words.
+static NEAR: [Row; 9] = {
+    let mut rows = [const { Row([[0; 16]; 8]) }; 9];
+    let mut words = 0;
+    while words < rows.len() {
+        let mut bits = [0; 32];
+        let mut bit = 0;
+        while bit < bits.len() {
+            bits[bit] = advance(1 << bit, 4 * words);
+            bit += 1;
+        }
+        rows[words] = Row::new(&bits);
+        words += 1;
+    }
+    rows
+};
+
 impl Row {
-    fn new(bits: &[u32; 32]) -> Self {
-        let image = |nibble: usize, value: usize| {
-            (0..4)
-                .filter(|bit| value >> bit & 1 == 1)
-                .fold(0, |sum, bit| sum ^ bits[4 * nibble + bit])
-        };
-        Self(core::array::from_fn(|nibble| core::array::from_fn(|value| image(nibble, value))))
+    const fn new(bits: &[u32; 32]) -> Self {
+        let mut images = [[0; 16]; 8];
+        let mut at = 0;
+        while at < 8 * 16 * 4 {
+            let (nibble, value, bit) = (at / 64, at / 4 % 16, at % 4);
+            if value >> bit & 1 == 1 {
+                images[nibble][value] ^= bits[4 * nibble + bit];
+            }
+            at += 1;
+        }
+        Self(images)
     }
 
     #[inline]

@@ -151,6 +151,26 @@ impl Recording {
         actions.iter().map(|action| u64::from(token_of(action)) + 1).sum()
     }
 
+    /// A number that stands for all that the engine did: every action, and every byte that it left
+    /// in a frame or made. Engines that do the same have the same.
+    pub(super) fn digest(&self) -> u64 {
+        // FNV-1a, eight bytes at a time.
+        let add = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+        let add_bytes = |sum: u64, bytes: &[u8]| {
+            bytes.chunks(8).fold(sum, |sum, chunk| {
+                let mut word = [0; 8];
+                word[..chunk.len()].copy_from_slice(chunk);
+                add(sum, u64::from_le_bytes(word)).rotate_left(29)
+            })
+        };
+        let mut sum = 0xcbf2_9ce4_8422_2325;
+        for action in &self.actions {
+            sum = add_bytes(sum, format!("{action:?}").as_bytes());
+        }
+        sum = self.generated.iter().fold(sum, |sum, packet| add_bytes(sum, packet));
+        add_bytes(sum, &self.after)
+    }
+
     /// Gives all calls to another engine, and compares every action and every byte.
     pub(super) fn verify(&self, engine: &mut Engine) -> Result<(), String> {
         let mut slots = vec![0; STRIDE * BURST_MAX];

@@ -39,6 +39,8 @@ pub struct EngineReport {
     pub mapped: u64,
     /// Requests that had waited: for others of their client, and for their server queue pair.
     pub waits: [u64; 2],
+    /// Stands for all actions and bytes of the engine: equal if it has done the same.
+    pub digest: String,
     /// What it costs, by where frames are.
     pub costs: Vec<EngineCost>,
 }
@@ -85,6 +87,7 @@ impl EngineReport {
             mean_bytes: recording.bytes_of(calls) as f64 / frames.max(1) as f64,
             mapped: recording.counters.mapped,
             waits: [recording.counters.fence_waits, recording.counters.server_waits],
+            digest: format!("{:016x}", recording.digest()),
             costs: Vec::new(),
         }
     }
@@ -107,7 +110,8 @@ pub fn render_text(report: &EngineReport) -> String {
     let server_qps = if report.server_qps == 0 { all() } else { report.server_qps.to_string() };
     let mut text = format!(
         "Clover {}, {} bytes; {} connections, {server_qps} server queue pairs, map {}, verify {}, \
-         {:?}\n{} frames of {:.1} bytes in bursts of {:.1}; {} requests mapped, waits {} and {}\n\n",
+         {:?}\n{} frames of {:.1} bytes in bursts of {:.1}; {} requests mapped, waits {} and {}; \
+         digest {}\n\n",
         report.workload,
         report.object,
         report.connections,
@@ -120,6 +124,7 @@ pub fn render_text(report: &EngineReport) -> String {
         report.mapped,
         report.waits[0],
         report.waits[1],
+        report.digest,
     );
     text.push_str("frames    what                     ns/packet   spread         engine / this\n");
     for cost in &report.costs {
