@@ -453,6 +453,7 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
+        self.watches.settle(id);
         if side == Side::Client && self.is_beyond_gap(id, layout) {
             return self.drop_frame(frame, DropReason::RequestGap, out);
         }

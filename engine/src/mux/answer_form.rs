@@ -9,8 +9,6 @@ use crate::wire::{AethRepr, ClientPsn, Msn, PatchTables, Syndrome, icrc, usual};
 /// Bytes of an acknowledgement and of an atomic's, in the usual shape.
 const ACK_LEN: usize = usual::HEADERS + 4 + icrc::LEN;
 const ATOMIC_LEN: usize = ACK_LEN + 8;
-/// Words that are new in the longer one.
-const WORDS: usize = 4;
 
 /// Both answers of a connection, with zeros for what is new in each.
 #[derive(Clone, Debug)]
@@ -65,7 +63,7 @@ impl AnswerForm {
                 *buffer.first_chunk_mut()? = self.ack;
                 put(buffer, AT, &first);
                 let words = [0, 0, word(first[0]), word(first[1])];
-                tables.patch_words(buffer, &[0; WORDS], &words, 0, ACK_LEN - icrc::LEN);
+                tables.patch_words(buffer, words, 0, ACK_LEN - icrc::LEN);
                 Some(ACK_LEN)
             }
             Some(original) => {
@@ -74,7 +72,7 @@ impl AnswerForm {
                 *buffer.first_chunk_mut()? = self.atomic;
                 put(buffer, AT, &[first[0], first[1], value[0], value[1]]);
                 let words = [word(first[0]), word(first[1]), word(value[0]), word(value[1])];
-                tables.patch_words(buffer, &[0; WORDS], &words, 0, ATOMIC_LEN - icrc::LEN);
+                tables.patch_words(buffer, words, 0, ATOMIC_LEN - icrc::LEN);
                 Some(ATOMIC_LEN)
             }
         }

@@ -52,17 +52,21 @@ fn rewrite_usual(
         return None;
     }
     let head: &mut [u8; usual::HEADERS + 4] = frame.first_chunk_mut()?;
-    let before = usual::words(head);
-    usual::set_addresses(head, to.source.mac, to.destination.mac, source, destination);
-    let own = if to.keeps_mark { 3 } else { 0 };
-    usual::set_path(head, to.path.traffic_class, own, to.path.hop_limit, to.path.source_port);
-    let path = (to.path.migration_request, to.path.partition_key);
-    usual::set_transport(head, path, to.dest_qp, to.psn, to.ack_request);
-    if let Some(aeth) = to.aeth {
-        usual::set_aeth(head, &aeth);
-    }
-    let after = usual::words(head);
-    tables.patch_words(frame, &before, &after, tail_len, icrc_at);
+    let forwarded = usual::Forwarded {
+        macs: [to.destination.mac, to.source.mac],
+        ips: [source, destination],
+        traffic_class: (to.path.traffic_class, if to.keeps_mark { 3 } else { 0 }),
+        hop_limit: to.path.hop_limit,
+        source_port: to.path.source_port,
+        migration_request: to.path.migration_request,
+        partition_key: to.path.partition_key,
+        dest_qp: to.dest_qp,
+        psn: to.psn,
+        ack_request: to.ack_request,
+        aeth: to.aeth,
+    };
+    let changes = usual::forward(head, &forwarded);
+    tables.patch_words(frame, changes, tail_len, icrc_at);
     Some(())
 }
 

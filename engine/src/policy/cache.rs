@@ -10,17 +10,35 @@ use crate::ids::DomainId;
 /// Entries that a number may be among.
 const WAYS: usize = 4;
 
-/// What is looked at of all entries to find one: a cache line of its own.
+/// The entries that a number may be among. What is looked at of all of them is in a cache line of
+/// its own, and values of 8 bytes are in the one behind it.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Tags {
+struct Set<V> {
     numbers: [u64; WAYS],
-    /// When each was used last, in uses of the map, from 1 on. 0: it is free.
-    used: [u64; WAYS],
+    tags: [Tag; WAYS],
+    values: [Option<V>; WAYS],
 }
 
-impl Tags {
-    const FREE: Tags = Tags { numbers: [0; WAYS], used: [0; WAYS] };
+/// When an entry was used last, in uses of the map, from 1 on, and its domain. 0: it is free.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Tag(u64);
+
+impl Tag {
+    const FREE: Tag = Tag(0);
+
+    /// The uses of a map do not come to 2^48 in a year of 9 million a second.
+    fn new(uses: u64, domain: DomainId) -> Tag {
+        Tag(uses << 16 | u64::from(domain.0))
+    }
+
+    fn uses(self) -> u64 {
+        self.0 >> 16
+    }
+
+    fn domain(self) -> DomainId {
+        DomainId(self.0 as u16)
+    }
 }
 
 /// What became of an insertion.
@@ -36,9 +54,21 @@ pub(crate) enum Put {
 
 /// A map with room for a fixed number of entries.
 pub(crate) struct Cache<V> {
-    tags: Box<[Tags]>,
-    values: Box<[[Option<(DomainId, V)>; WAYS]]>,
+    sets: Box<[Set<V>]>,
     uses: u64,
+}
+
+impl<V: Copy> Set<V> {
+    const FREE: Set<V> = Set { numbers: [0; WAYS], tags: [Tag::FREE; WAYS], values: [None; WAYS] };
+
+    /// Where a number is.
+    #[inline]
+    fn find(&self, domain: DomainId, number: u64) -> Option<usize> {
+        (0..WAYS).find(|&way| {
+            let tag = self.tags[way];
+            self.numbers[way] == number && tag != Tag::FREE && tag.domain() == domain
+        })
+    }
 }
 
 impl<V: Copy> Cache<V> {
@@ -48,54 +78,43 @@ impl<V: Copy> Cache<V> {
             0 => 0,
             entries => entries.div_ceil(WAYS).next_power_of_two(),
         };
-        let (tags, values) = (vec![Tags::FREE; sets].into(), vec![[None; WAYS]; sets].into());
-        Cache { tags, values, uses: 0 }
+        Cache { sets: vec![Set::FREE; sets].into(), uses: 0 }
     }
 
-    /// The set that a number may be in.
-    fn set_of(&self, domain: DomainId, number: u64) -> Option<usize> {
+    fn index(&self, domain: DomainId, number: u64) -> Option<usize> {
         let hash = mix(number ^ mix(u64::from(domain.0) + 1)) as usize;
-        Some(hash & self.tags.len().checked_sub(1)?)
+        self.sets.len().checked_sub(1).map(|mask| hash & mask)
     }
 
     /// Reads of memory what it takes to find a number, and no more.
     pub(crate) fn touch(&self, domain: DomainId, number: u64) -> u64 {
-        let Some(set) = self.set_of(domain, number) else { return 0 };
-        let tag = self.tags.get(set).map_or(0, |tags| tags.numbers[0]);
-        tag ^ u64::from(self.values.get(set).is_some_and(|values| values[0].is_some()))
-    }
-
-    /// The set that a number may be in, and where in it it is.
-    fn find(&self, domain: DomainId, number: u64) -> Option<(usize, Option<usize>)> {
-        let set = self.set_of(domain, number)?;
-        let (tags, values) = (self.tags.get(set)?, self.values.get(set)?);
-        let found = (0..WAYS).find(|&way| {
-            tags.numbers[way] == number
-                && tags.used[way] != 0
-                && values[way].is_some_and(|(of, _)| of == domain)
-        });
-        Some((set, found))
+        let set = self.index(domain, number).and_then(|index| self.sets.get(index));
+        set.map_or(0, |set| set.numbers[0] ^ u64::from(set.values[0].is_some()))
     }
 
     /// What is known of a number, without using it.
     pub(crate) fn peek(&self, domain: DomainId, number: u64) -> Option<&V> {
-        let (set, way) = self.find(domain, number)?;
-        self.values.get(set)?[way?].as_ref().map(|(_, value)| value)
+        let set = self.sets.get(self.index(domain, number)?)?;
+        set.values[set.find(domain, number)?].as_ref()
     }
 
     /// What is known of a number. It counts as used.
     pub(crate) fn get_mut(&mut self, domain: DomainId, number: u64) -> Option<&mut V> {
         self.uses += 1;
-        let (set, way) = self.find(domain, number)?;
-        self.tags.get_mut(set)?.used[way?] = self.uses;
-        self.values.get_mut(set)?[way?].as_mut().map(|(_, value)| value)
+        let index = self.index(domain, number)?;
+        let set = self.sets.get_mut(index)?;
+        let way = set.find(domain, number)?;
+        set.tags[way] = Tag::new(self.uses, domain);
+        set.values[way].as_mut()
     }
 
     /// Forgets a number. What was known of it.
     pub(crate) fn remove(&mut self, domain: DomainId, number: u64) -> Option<V> {
-        let (set, way) = self.find(domain, number)?;
-        self.tags.get_mut(set)?.used[way?] = 0;
-        self.values.get_mut(set)?[way?].take().map(|(_, value)| value)
+        let index = self.index(domain, number)?;
+        let set = self.sets.get_mut(index)?;
+        let way = set.find(domain, number)?;
+        set.tags[way] = Tag::FREE;
+        set.values[way].take()
     }
 
     /// Remembers a value. If there is no room, the entry used longest ago among those that may
@@ -108,19 +127,21 @@ impl<V: Copy> Cache<V> {
         may_go: impl Fn(&V) -> bool,
     ) -> Put {
         self.uses += 1;
-        let Some((set, known)) = self.find(domain, number) else { return Put::Nowhere };
-        let (Some(tags), Some(values)) = (self.tags.get_mut(set), self.values.get_mut(set)) else {
+        let index = self.index(domain, number);
+        let Some(set) = index.and_then(|index| self.sets.get_mut(index)) else {
             return Put::Nowhere;
         };
-        let goes = |way: &usize| values[*way].as_ref().is_some_and(|(_, value)| may_go(value));
-        let free = || (0..WAYS).find(|&way| tags.used[way] == 0);
-        let oldest = || (0..WAYS).filter(goes).min_by_key(|&way| tags.used[way]);
+        let known = set.find(domain, number);
+        let goes = |way: &usize| set.values[*way].as_ref().is_some_and(&may_go);
+        let free = || (0..WAYS).find(|&way| set.tags[way] == Tag::FREE);
+        let oldest = || (0..WAYS).filter(goes).min_by_key(|&way| set.tags[way].uses());
         let Some(way) = known.or_else(free).or_else(oldest) else { return Put::Nowhere };
-        let number_before = tags.numbers[way];
-        (tags.numbers[way], tags.used[way]) = (number, self.uses);
-        match values[way].replace((domain, value)) {
-            Some((domain, _)) if known.is_none() => Put::InsteadOf(domain, number_before),
-            _ => Put::InRoom,
+        let (number_before, tag_before) = (set.numbers[way], set.tags[way]);
+        (set.numbers[way], set.tags[way]) = (number, Tag::new(self.uses, domain));
+        set.values[way] = Some(value);
+        match known.is_none() && tag_before != Tag::FREE {
+            true => Put::InsteadOf(tag_before.domain(), number_before),
+            false => Put::InRoom,
         }
     }
 }

@@ -190,25 +190,29 @@ impl PatchTables {
         put(icrc, frame, at);
     }
 
-    /// Patches the ICRC of a frame in which words next to each other were changed, given what it
-    /// covers of them. `tail_len` bytes, a multiple of 4, are between them and the ICRC.
+    /// Patches the ICRC of a frame in which words next to each other were changed by so much (old
+    /// and new, exclusive or, in the bits that it covers). `tail_len` bytes, a multiple of 4, are
+    /// between them and the ICRC.
     #[inline]
     pub(crate) fn patch_words<const N: usize>(
         &self,
         frame: &mut [u8],
-        before: &[u32; N],
-        after: &[u32; N],
+        changes: [u32; N],
         tail_len: usize,
         icrc_at: usize,
     ) {
         const { assert!(N < NEAR.len()) };
         let mut change = 0;
-        for (row, (before, after)) in NEAR[..=N].iter().rev().zip(before.iter().zip(after)) {
-            if before != after {
-                change ^= row.apply(before ^ after);
+        for (at, difference) in changes.into_iter().enumerate() {
+            if difference != 0 {
+                // Not beyond the last row: see above.
+                change ^= NEAR[N - at].apply(difference);
             }
         }
-        let icrc = load(frame, icrc_at) ^ self.shift(change, tail_len / 4);
+        if tail_len > 0 {
+            change = self.shift(change, tail_len / 4);
+        }
+        let icrc = load(frame, icrc_at) ^ change;
         put(icrc, frame, icrc_at);
     }
 

@@ -12,7 +12,7 @@ const DONT_FRAGMENT: u16 = 0x4000;
 /// "More fragments" and the fragment's offset: not all zero in any fragment.
 pub(super) const FRAGMENT: u16 = 0x3fff;
 /// Offset of the checksum in the header.
-pub(super) const CHECKSUM_AT: usize = 10;
+const CHECKSUM_AT: usize = 10;
 
 header_view! {
     /// View of an IPv4 header.

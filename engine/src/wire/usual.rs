@@ -6,7 +6,7 @@ use super::aeth::AethRepr;
 use super::bth::BthRepr;
 use super::ethernet::{ETHERTYPE_IPV4, EthernetRepr};
 use super::icrc;
-use super::ipv4::{CHECKSUM_AT, FRAGMENT, Ipv4Repr, VERSION_AND_LENGTH};
+use super::ipv4::{FRAGMENT, Ipv4Repr, VERSION_AND_LENGTH};
 use super::opcode::Opcode;
 use super::packet::{Ecn, Layout};
 use super::psn::{Psn, Qpn};
@@ -92,88 +92,82 @@ impl Layout {
 /// All headers, and the word behind them.
 type Head = [u8; HEADERS + 4];
 
-/// What the ICRC covers of that, of what forwarding changes: addresses, UDP ports, BTH, and what
-/// follows. Between them the length of UDP stays, and its checksum is left out.
+/// What becomes of headers that are forwarded: whole words, which are put together before they are
+/// written. (Read again as words after they were written as bytes, they would be waited for.)
+pub(crate) struct Forwarded {
+    /// Ethernet addresses: destination, source.
+    pub(crate) macs: [[u8; 6]; 2],
+    /// IP addresses: source, destination.
+    pub(crate) ips: [Ipv4Addr; 2],
+    /// The traffic class, and of the old one's bits those that stay.
+    pub(crate) traffic_class: (u8, u8),
+    pub(crate) hop_limit: u8,
+    pub(crate) source_port: u16,
+    pub(crate) migration_request: bool,
+    pub(crate) partition_key: u16,
+    pub(crate) dest_qp: Qpn,
+    pub(crate) psn: Psn,
+    pub(crate) ack_request: bool,
+    pub(crate) aeth: Option<AethRepr>,
+}
+
+/// Words that the ICRC covers of what forwarding changes: addresses, UDP ports, a word that stays,
+/// the BTH, and the AETH.
+pub(crate) const WORDS: usize = 8;
+
+/// Writes the headers; the IP header's checksum follows, and UDP has none then (RoCEv2 annex
+/// A17.3.1 allows that). Returns what has changed of the words that the ICRC covers (old and new,
+/// exclusive or, in the packet's byte order).
 #[inline]
-pub(crate) fn words(head: &Head) -> [u32; 8] {
-    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+pub(crate) fn forward(head: &mut Head, to: &Forwarded) -> [u32; WORDS] {
+    let old = *head;
+    let word = |at: usize| u32::from_be_bytes([old[at], old[at + 1], old[at + 2], old[at + 3]]);
+    let (class, keeps) = to.traffic_class;
+    let (first, third) = (word(IP), word(IP + 8));
+    let class = u32::from(class & !3) | first >> 16 & u32::from(keeps);
+    let first = first & 0xff00_ffff | class << 16;
+    let third = third & 0x00ff_0000 | u32::from(to.hop_limit) << 24;
+    let (source, destination) = (to.ips[0].to_bits(), to.ips[1].to_bits());
+    let sum = u64::from(first) + u64::from(word(IP + 4)) + u64::from(third);
+    let third = third | u32::from(checksum(sum + u64::from(source) + u64::from(destination)));
+    put(head, 0, to.macs[0]);
+    put(head, 6, to.macs[1]);
+    put(head, IP, first.to_be_bytes());
+    put(head, IP + 8, third.to_be_bytes());
+    put(head, UDP + 6, [0; 2]);
+    let ports = word(UDP) & 0xffff | u32::from(to.source_port) << 16;
+    let path = u32::from(to.migration_request) << 22 | u32::from(to.partition_key);
+    let path = word(BTH) & 0xffbf_0000 | path;
+    let queue_pair = word(BTH + 4) & 0xff00_0000 | to.dest_qp.value();
+    let numbers = u32::from(to.ack_request) << 31 | to.psn.value();
+    let numbers = word(BTH + 8) & 0x7f00_0000 | numbers;
+    let aeth = to.aeth.map_or(word(HEADERS), |aeth| u32::from_be_bytes(aeth_bytes(&aeth)));
     [
-        word(IP + 12),
-        word(IP + 16),
-        word(UDP),
+        replace(head, IP + 12, source),
+        replace(head, IP + 16, destination),
+        replace(head, UDP, ports),
         0,
-        word(BTH),
-        word(BTH + 4),
-        word(BTH + 8),
-        word(HEADERS),
+        replace(head, BTH, path),
+        replace(head, BTH + 4, queue_pair),
+        replace(head, BTH + 8, numbers),
+        replace(head, HEADERS, aeth),
     ]
 }
 
-/// Ethernet and IP addresses.
+/// Writes a word in the place of another one, and returns what has changed.
 #[inline]
-pub(crate) fn set_addresses(
-    head: &mut Head,
-    source_mac: [u8; 6],
-    destination_mac: [u8; 6],
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
-) {
-    put(head, 0, destination_mac);
-    put(head, 6, source_mac);
-    put(head, IP + 12, source.octets());
-    put(head, IP + 16, destination.octets());
+fn replace(head: &mut Head, at: usize, new: u32) -> u32 {
+    let old = u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    put(head, at, new.to_be_bytes());
+    (old ^ new).swap_bytes()
 }
 
-/// Traffic class, of which the bits of `own` stay as they are, hop limit and source port; then the
-/// checksum of the IP header, and none of UDP's (RoCEv2 annex A17.3.1 allows that).
-#[inline]
-pub(crate) fn set_path(
-    head: &mut Head,
-    traffic_class: u8,
-    own: u8,
-    hop_limit: u8,
-    source_port: u16,
-) {
-    head[IP + 1] = traffic_class & !3 | head[IP + 1] & own;
-    head[IP + 8] = hop_limit;
-    put(head, IP + CHECKSUM_AT, [0; 2]);
-    // The sum does not depend on the byte order that it is made in (RFC 1071).
-    let mut sum = 0;
-    for at in [0, 4, 8, 12, 16] {
-        let at = IP + at;
-        let word = u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        sum += u64::from(word);
-    }
+/// The checksum of an IP header, given the sum of its words (RFC 1071).
+fn checksum(sum: u64) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
-    put(head, IP + CHECKSUM_AT, (!(sum as u16)).to_le_bytes());
-    put(head, UDP, source_port.to_be_bytes());
-    put(head, UDP + 6, [0; 2]);
-}
-
-/// The fields of the BTH that forwarding changes: migration request and partition key, queue pair,
-/// PSN and the request for an acknowledgement.
-#[inline]
-pub(crate) fn set_transport(
-    head: &mut Head,
-    (migration_request, partition_key): (bool, u16),
-    dest_qp: Qpn,
-    psn: Psn,
-    ack_request: bool,
-) {
-    head[BTH + 1] = head[BTH + 1] & !0x40 | u8::from(migration_request) << 6;
-    put(head, BTH + 2, partition_key.to_be_bytes());
-    let kept = u32::from(head[BTH + 4]) << 24;
-    put(head, BTH + 4, (kept | dest_qp.value()).to_be_bytes());
-    let kept = u32::from(head[BTH + 8] & 0x7f) << 24;
-    put(head, BTH + 8, (kept | u32::from(ack_request) << 31 | psn.value()).to_be_bytes());
-}
-
-/// The AETH, right behind the BTH.
-#[inline]
-pub(crate) fn set_aeth(head: &mut Head, aeth: &AethRepr) {
-    put(head, HEADERS, aeth_bytes(aeth));
+    !(sum as u16)
 }
 
 /// An AETH, as it is in a packet.
