@@ -34,7 +34,7 @@ pub struct Config {
     /// each, and a buffer of the host's. Default 16,384.
     pub held_responses_max: u32,
     /// Atomic results kept per client for repeats: at least the client's max_rd_atomic.
-    /// 24 bytes each. Default 16, what Clover asks for and mlx5 typically allows.
+    /// 28 bytes each. Default 16, what Clover asks for and mlx5 typically allows.
     pub atomic_results: u32,
     /// Requests bound on one server queue pair at a time, in packets. Default 256.
     pub server_window_max: u32,

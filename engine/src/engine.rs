@@ -377,7 +377,15 @@ impl Engine {
     }
 
     /// Does what is left to do. `false` if `out` has no room left.
+    #[inline]
     fn run(&mut self, now: Nanos, out: &mut Out) -> bool {
+        match self.servers.work.is_empty() && self.clients.work.is_empty() {
+            true => out.has_room(),
+            false => self.work_off(now, out),
+        }
+    }
+
+    fn work_off(&mut self, now: Nanos, out: &mut Out) -> bool {
         while out.has_room() {
             // An index that is taken out before its work may be put in again by it.
             if let Some(server) = self.servers.work.pop() {

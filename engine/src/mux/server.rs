@@ -568,9 +568,10 @@ impl Engine {
     pub(super) fn only_finishes(&self, id: ServerQpId) -> bool {
         self.resumes.is_settled()
             && self.servers.get(id).is_some_and(|server| {
-                let queues =
-                    [server.waiting_own, server.waiting_guests, server.waiting_rest, server.again];
-                queues.iter().all(Queue::is_empty)
+                server.waiting_own.is_empty()
+                    && server.waiting_guests.is_empty()
+                    && server.waiting_rest.is_empty()
+                    && server.again.is_empty()
                     && server.hosting == Hosting::Open
                     && server.loss.is_none()
                     && server.repair.is_none()

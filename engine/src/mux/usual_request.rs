@@ -92,8 +92,9 @@ impl Engine {
             return false;
         };
         let depth = u32::from(connection.depth.max(1));
-        let queues = [server.waiting_own, server.waiting_guests, server.waiting_rest];
-        queues.iter().all(Queue::is_empty)
+        server.waiting_own.is_empty()
+            && server.waiting_guests.is_empty()
+            && server.waiting_rest.is_empty()
             && (shape.kind == Kind::Plain || server.open_reads < depth)
             && (!server.exclusive || target == id.own_server_qp())
             && server.in_message.is_none()
