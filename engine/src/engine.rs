@@ -255,6 +255,14 @@ impl Engine {
         })
     }
 
+    /// The same engine without short cuts: usual packets are handled step by step as well. What it
+    /// does is the same, which is what this is there to show.
+    #[must_use]
+    pub fn step_by_step(mut self) -> Engine {
+        self.plain = false;
+        self
+    }
+
     /// What the engine has counted.
     #[must_use]
     pub fn counters(&self) -> &Counters {

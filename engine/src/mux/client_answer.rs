@@ -291,7 +291,7 @@ impl Engine {
             return true;
         }
         if record.kind == Kind::Atomic {
-            self.answer_atomic(id, &record, repeated, out);
+            self.answer_atomic(id, slot, repeated, out);
         }
         self.close_slot(id, slot, repeated);
         true
@@ -305,23 +305,21 @@ impl Engine {
         token
     }
 
-    pub(super) fn answer_atomic(
-        &mut self,
-        id: ClientId,
-        record: &ClientSlot,
-        repeated: bool,
-        out: &mut Out,
-    ) {
-        let Some(client) = self.clients.get(id) else { return };
+    pub(super) fn answer_atomic(&mut self, id: ClientId, slot: u32, repeated: bool, out: &mut Out) {
+        let (Some(client), Some(record)) = (self.clients.get(id), self.clients.slots.get(slot))
+        else {
+            return;
+        };
+        let ClientSlot { psn, opcode, original, .. } = *record;
         let answer = Answer {
-            psn: record.psn,
+            psn,
             msn: if repeated { client.completed_msn } else { record.msn },
             syndrome: Syndrome::Ack { credits: client.credits },
-            original: Some(record.original),
+            original: Some(original),
         };
         self.answer(id, &answer, out);
         if !repeated {
-            self.keep_atomic(id, record);
+            self.clients.results.keep(id, AtomicResult { psn, opcode, original });
         }
     }
 

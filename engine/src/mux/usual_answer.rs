@@ -54,9 +54,7 @@ impl Engine {
                 self.note_progress(now, id);
                 self.note_original(id, &answered, ack.original, out);
                 self.finish_usual(now, id, &answered, out);
-                if let Some(&record) = self.clients.slots.get(at_client) {
-                    self.answer_atomic(client, &record, false, out);
-                }
+                self.answer_atomic(client, at_client, false, out);
                 self.close_slot(client, at_client, false);
             } else {
                 self.finish_usual(now, id, &answered, out);

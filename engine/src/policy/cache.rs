@@ -81,6 +81,11 @@ impl<V: Copy> Cache<V> {
         Cache { sets: vec![Set::FREE; sets].into(), uses: 0 }
     }
 
+    /// Whether it can hold anything.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.sets.is_empty()
+    }
+
     fn index(&self, domain: DomainId, number: u64) -> Option<usize> {
         let hash = mix(number ^ mix(u64::from(domain.0) + 1)) as usize;
         self.sets.len().checked_sub(1).map(|mask| hash & mask)

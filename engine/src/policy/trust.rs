@@ -88,6 +88,9 @@ pub(crate) struct Access {
     pub(crate) len: u32,
 }
 
+/// So many regions are looked through one after the other.
+const REGIONS_FEW: usize = 4;
+
 /// Regions, sorted and looked up by binary search, and grants, found by hashing.
 #[derive(Clone, Debug)]
 pub(crate) struct Trust {
@@ -174,13 +177,15 @@ impl Trust {
     fn in_region(&self, domain: DomainId, access: &Access) -> bool {
         let Some(end) = access.start.checked_add(u64::from(access.len)) else { return false };
         let key = (domain, access.remote_key);
+        let covers =
+            |r: &Region| (r.domain, r.remote_key) == key && r.start <= access.start && end <= r.end;
+        // Most servers have very few.
+        if self.regions.len() <= REGIONS_FEW {
+            return self.regions.iter().any(covers);
+        }
         let first = self.regions.partition_point(|r| (r.domain, r.remote_key) < key);
-        self.regions
-            .get(first..)
-            .unwrap_or(&[])
-            .iter()
-            .take_while(|r| (r.domain, r.remote_key) == key)
-            .any(|r| r.start <= access.start && end <= r.end)
+        let same = self.regions.get(first..).unwrap_or(&[]).iter();
+        same.take_while(|r| (r.domain, r.remote_key) == key).any(covers)
     }
 
     /// Whether a queue pair is certain to accept the access.

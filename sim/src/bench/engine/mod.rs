@@ -20,6 +20,8 @@
 mod passes;
 mod recording;
 mod report;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 use qpmux_engine::policy::{Directory, Map, Policy, PolicyError, TrustBy};
@@ -233,6 +235,8 @@ pub fn engine(
 ) -> Result<EngineReport, BenchError> {
     let (plant, recording) = record(plan)?;
     recording.verify(&mut plant.engine()?).map_err(BenchError::Recording)?;
+    // Usual packets are handled in one go: as if it were step by step.
+    recording.verify(&mut plant.engine()?.step_by_step()).map_err(BenchError::Recording)?;
     let measured = &recording.calls[recording.warm_up..];
     let mut report = EngineReport::new(plan, &recording, measured);
     let total = (plan.homes.len() * plan.rounds) as u64;

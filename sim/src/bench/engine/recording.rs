@@ -190,7 +190,10 @@ impl Recording {
             (actions, generated) = (one.actions_end, one.generated_end);
             out.clear();
         }
-        Ok(())
+        match *engine.counters() == self.counters {
+            true => Ok(()),
+            false => Err("the same calls were counted otherwise".to_owned()),
+        }
     }
 }
 
