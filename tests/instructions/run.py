@@ -32,7 +32,7 @@ CASES = {
     "writes, 4096 connections": "--connections 4096 --server-qps 0",
     "writes, 1 server queue pair": "--connections 256 --server-qps 1",
     "writes, full verification": "--verify full",
-    "writes, learnt": "--trust observed",
+    "writes, learning rights": "--trust observed",
     "writes, strangers": "--trust strangers",
     "all": "--map all",
     "none": "--map none",
