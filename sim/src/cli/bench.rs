@@ -142,14 +142,19 @@ impl EngineArgs {
 }
 
 /// What parts of qpmux cost on this machine.
-#[derive(Default, JsonSchema, Serialize)]
-pub(super) struct Document {
+#[derive(JsonSchema, Serialize)]
+#[serde(untagged)]
+pub(super) enum Document {
     /// The event core.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    events: Option<Vec<EventBench>>,
+    Events {
+        /// Each measurement.
+        events: Vec<EventBench>,
+    },
     /// The engine.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    engine: Option<EngineReport>,
+    Engine {
+        /// What it costs for each packet.
+        engine: EngineReport,
+    },
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
@@ -159,12 +164,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         Part::Events => {
             let events = bench::events(args.events, &mut told)?;
             let text = bench::render_events(&events);
-            (Document { events: Some(events), ..Document::default() }, text)
+            (Document::Events { events }, text)
         }
         Part::Engine => {
             let engine = bench::engine(&args.engine.plan(), &mut told)?;
             let text = bench::render_engine(&engine);
-            (Document { engine: Some(engine), ..Document::default() }, text)
+            (Document::Engine { engine }, text)
         }
     };
     progress.finish();
