@@ -99,7 +99,12 @@ impl fmt::Display for BuildError {
 impl core::error::Error for BuildError {}
 
 /// Whether an engine can be built so.
-fn check(config: &Config, policy: &Policy, shards: u8) -> Result<(), BuildError> {
+fn check(
+    config: &Config,
+    policy: &Policy,
+    directory: &Directory,
+    shards: u8,
+) -> Result<(), BuildError> {
     config.check().map_err(BuildError::Config)?;
     policy.check().map_err(BuildError::Policy)?;
     if policy.trust.learns() && shards > 1 {
@@ -110,6 +115,10 @@ fn check(config: &Config, policy: &Policy, shards: u8) -> Result<(), BuildError>
     }
     if config.records && policy.changes_requests() {
         return Err(BuildError::KeysRecords);
+    }
+    let mut connections = directory.connections().iter();
+    if let Some(stray) = connections.find(|c| c.shard.0 >= shards.max(1)) {
+        return Err(BuildError::Shard { found: stray.shard.0, shards });
     }
     Ok(())
 }
@@ -189,22 +198,18 @@ impl Engine {
         shard: ShardId,
         shards: u8,
     ) -> Result<Engine, BuildError> {
-        check(&config, &policy, shards)?;
+        check(&config, &policy, &directory, shards)?;
         let learns = policy.trust.learns();
         let spare = if learns { config.connections_max as usize } else { 0 };
         let connections_max = directory.len().max(spare);
         let mut directory = directory;
         directory.reserve(connections_max);
         if learns {
-            let grants_max = config.grants_max as usize;
-            directory.trust.reserve(grants_max, grants_max, connections_max);
+            directory.trust.reserve(config.grants_max as usize, connections_max);
             let per_domain = if policy.server_qps == 0 { PLACES_ALL } else { policy.server_qps };
             directory.places.reserve(config.domains_max as usize, per_domain);
         }
         let connections = directory.connections();
-        if let Some(stray) = connections.iter().find(|c| c.shard.0 >= shards.max(1)) {
-            return Err(BuildError::Shard { found: stray.shard.0, shards });
-        }
         let declined = DeclinedKeys::new(config.declined_keys_max);
         let flows = |made: Result<FlowTable, DirectoryError>| made.map_err(BuildError::Directory);
         let requests = flows(FlowTable::requests(connections, connections_max))?;

@@ -563,39 +563,15 @@ impl Engine {
         }
     }
 
-    /// Whether there is nothing to do for a server queue pair but to finish what is complete: the
-    /// usual case, in which none of the other steps would do anything.
-    pub(super) fn only_finishes(&self, id: ServerQpId) -> bool {
-        self.resumes.is_settled()
-            && self.servers.get(id).is_some_and(|server| {
-                server.waiting_own.is_empty()
-                    && server.waiting_guests.is_empty()
-                    && server.waiting_rest.is_empty()
-                    && server.again.is_empty()
-                    && server.hosting == Hosting::Open
-                    && server.loss.is_none()
-                    && server.repair.is_none()
-                    && server.recalled.is_none()
-                    && server.blocked_since.is_none()
-                    && server.stalled_until == Nanos::NEVER
-            })
-    }
-
     /// Does what is left to do for a server queue pair: finishes what is complete, sends again
     /// what must be, binds what waits. `false` if `out` has no room left.
     pub(crate) fn run_server(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
         loop {
+            if self.finish_only(now, id, out) {
+                return true;
+            }
             if !out.has_room() {
                 return false;
-            }
-            if self.only_finishes(id) {
-                if self.finish_step(now, id, out) {
-                    continue;
-                }
-                // It may have found that something has to be sent again.
-                if self.only_finishes(id) {
-                    return true;
-                }
             }
             let lost = self.servers.get(id).is_none_or(|server| server.loss.is_some());
             let more = if self.is_asking(id) {

@@ -4,6 +4,7 @@
 //! `client_answer.rs`); what becomes of them is the same.
 
 use super::client::{ClientSlot, State};
+use super::closing::Hosting;
 use super::server::Source;
 use crate::counters::DropReason;
 use crate::engine::Engine;
@@ -70,6 +71,36 @@ impl Engine {
             self.clients.work.push(client.0);
         }
         true
+    }
+
+    /// Whether there is nothing to do for a server queue pair but to finish what is complete: the
+    /// usual case, in which none of the other steps would do anything.
+    fn only_finishes(&self, id: ServerQpId) -> bool {
+        self.resumes.is_settled()
+            && self.servers.get(id).is_some_and(|server| {
+                server.waiting_own.is_empty()
+                    && server.waiting_guests.is_empty()
+                    && server.waiting_rest.is_empty()
+                    && server.again.is_empty()
+                    && server.hosting == Hosting::Open
+                    && server.loss.is_none()
+                    && server.repair.is_none()
+                    && server.recalled.is_none()
+                    && server.blocked_since.is_none()
+                    && server.stalled_until == Nanos::NEVER
+            })
+    }
+
+    /// Finishes what is complete for a server queue pair, as long as there is nothing else to do.
+    /// Whether nothing is left; if not, there is more to do, or `out` has no room left.
+    pub(super) fn finish_only(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
+        while out.has_room() && self.only_finishes(id) {
+            if !self.finish_step(now, id, out) {
+                // It may have found that something has to be sent again.
+                return self.only_finishes(id);
+            }
+        }
+        false
     }
 
     /// The request that a packet answers, if it is a usual answer to it.

@@ -54,11 +54,10 @@ impl Engine {
         }
         self.count_route(id, route, shape);
         self.note_request(id, route, shape, frame, layout);
-        let Some(psn) = self.bind_usual(id, target, (shape, route), frame, layout) else {
-            return true;
-        };
-        let (slot, psn) = psn;
-        self.send_bound(now, slot, psn, frame, layout, out);
+        self.enter(route.way);
+        if let Some((slot, psn)) = self.bind_usual(id, target, (shape, route), frame, layout) {
+            self.send_bound(now, slot, psn, frame, layout, out);
+        }
         true
     }
 
@@ -163,7 +162,6 @@ impl Engine {
             key: route.key.known(),
             origin,
         };
-        self.enter(route.way);
         self.servers.arrivals += 1;
         let psn = self.servers.get(target)?.next;
         let slot = self.servers.slots.insert(ServerSlot {

@@ -1,4 +1,5 @@
-//! Which rights each server queue pair has shown under which memory key: looked up for every request.
+//! Which rights each server queue pair has shown under which memory key: looked up for every
+//! request.
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -127,9 +127,9 @@ impl Trust {
         })
     }
 
-    /// Makes room for this many regions and grants in all, of so many server queue pairs.
-    pub(crate) fn reserve(&mut self, regions_max: usize, grants_max: usize, server_qps: usize) {
-        self.regions.reserve_exact(regions_max.saturating_sub(self.regions.len()));
+    /// Makes room for so many regions and as many grants in all, of so many server queue pairs.
+    pub(crate) fn reserve(&mut self, grants_max: usize, server_qps: usize) {
+        self.regions.reserve_exact(grants_max.saturating_sub(self.regions.len()));
         self.grants.reserve(grants_max, server_qps);
     }
 

@@ -12,8 +12,8 @@
 //! are met or end meanwhile. Frames are written before, by the same thread: `hot` just so many that
 //! they are in its own cache, `shared` so many that they are in the cache that cores share, which
 //! is where a card puts them; `memory` all of them, so that none is in any cache. The engine's own
-//! tables are where its use of them leaves them: writing and checking frames in between evicts some,
-//! so the numbers are upper bounds.
+//! tables are where its use of them leaves them: writing and checking frames in between evicts
+//! some, so the numbers are upper bounds.
 //!
 //! Floors are measured in turns with the engine, on the same frames.
 

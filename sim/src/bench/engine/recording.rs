@@ -8,8 +8,8 @@ use qpmux_engine::{Action, BURST_MAX, Counters, Engine, Frame, HEADROOM, Nanos, 
 
 use super::traffic::Traffic;
 
-/// Bytes from the start of one frame's buffer to the next, as DPDK has them with data rooms of 2 KB,
-/// and where the frame starts in it: at a cache line of its own.
+/// Bytes from the start of one frame's buffer to the next, as DPDK has them with data rooms of
+/// 2 KB, and where the frame starts in it: at a cache line of its own.
 pub(super) const STRIDE: usize = 2368;
 pub(super) const START: usize = 128;
 /// Room for actions: more than a burst can leave behind.

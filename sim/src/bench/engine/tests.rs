@@ -1,3 +1,5 @@
+//! The measurement as a test: whether all engines do the same.
+
 use qpmux_engine::Verify;
 use qpmux_engine::policy::Map;
 use qpmux_workloads::keys::Ycsb;
