@@ -75,6 +75,7 @@ missing_packages() {
     compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || echo libclang-dev
     PYTHONPATH=tests/lab /usr/bin/python3 -c 'import needs; print(*needs.missing_packages())'
     has tshark || echo tshark
+    has valgrind || echo valgrind
     has chromium || echo chromium
     [ -x /usr/sbin/munged ] || echo munge
     [ -x /usr/sbin/slurmctld ] || echo slurmctld
@@ -156,6 +157,13 @@ target_folder() {
         /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])'
 }
 
+# Fails where the engine executes more instructions for a packet than it did: see there.
+instructions() {
+    local target
+    target=$(target_folder) || return
+    tests/instructions/run.py --qpmux "$target/release/qpmux"
+}
+
 lab_on_dpdk() { lab --no-fragments "$@"; }
 
 lab() {
@@ -191,6 +199,7 @@ else
     step "documentation" \
         env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace $LIVE --no-deps
     step "release build" cargo build --locked --workspace $LIVE --release
+    step "instructions per packet" instructions
     step "tests ($tier)" run_tests
     # It builds everything again, which takes longer than a quick step may.
     [ "$tier" = quick ] || step "broken rules" mutations

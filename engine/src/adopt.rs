@@ -83,8 +83,8 @@ impl Engine {
     /// Whether a connection has ended and none of its packets can come any more. Its queue pair
     /// numbers are nobody's then.
     pub(crate) fn is_past(&mut self, now: Nanos, id: ClientId, out: &mut Out) -> bool {
-        let open = self.servers.get(id.own_server_qp()).is_some_and(|s| !s.open.is_empty());
-        let past = self.watches.is_over(id, now) && !open;
+        let open = || self.servers.get(id.own_server_qp()).is_some_and(|s| !s.open.is_empty());
+        let past = self.watches.is_over(id, now) && !open();
         if past {
             self.forget_flows(id, out);
         }

@@ -99,7 +99,12 @@ impl fmt::Display for BuildError {
 impl core::error::Error for BuildError {}
 
 /// Whether an engine can be built so.
-fn check(config: &Config, policy: &Policy, shards: u8) -> Result<(), BuildError> {
+fn check(
+    config: &Config,
+    policy: &Policy,
+    directory: &Directory,
+    shards: u8,
+) -> Result<(), BuildError> {
     config.check().map_err(BuildError::Config)?;
     policy.check().map_err(BuildError::Policy)?;
     if policy.trust.learns() && shards > 1 {
@@ -110,6 +115,10 @@ fn check(config: &Config, policy: &Policy, shards: u8) -> Result<(), BuildError>
     }
     if config.records && policy.changes_requests() {
         return Err(BuildError::KeysRecords);
+    }
+    let mut connections = directory.connections().iter();
+    if let Some(stray) = connections.find(|c| c.shard.0 >= shards.max(1)) {
+        return Err(BuildError::Shard { found: stray.shard.0, shards });
     }
     Ok(())
 }
@@ -132,6 +141,8 @@ pub struct ServerQpReport {
 pub struct Engine {
     pub(crate) shard: ShardId,
     pub(crate) shards: u8,
+    /// It is the only shard, and requests go out as they come in.
+    pub(crate) plain: bool,
     pub(crate) config: Config,
     /// What it is built for.
     pub(crate) policy: Policy,
@@ -187,21 +198,18 @@ impl Engine {
         shard: ShardId,
         shards: u8,
     ) -> Result<Engine, BuildError> {
-        check(&config, &policy, shards)?;
+        check(&config, &policy, &directory, shards)?;
         let learns = policy.trust.learns();
         let spare = if learns { config.connections_max as usize } else { 0 };
         let connections_max = directory.len().max(spare);
         let mut directory = directory;
         directory.reserve(connections_max);
         if learns {
-            directory.trust.reserve(config.grants_max as usize, config.grants_max as usize);
+            directory.trust.reserve(config.grants_max as usize, connections_max);
             let per_domain = if policy.server_qps == 0 { PLACES_ALL } else { policy.server_qps };
             directory.places.reserve(config.domains_max as usize, per_domain);
         }
         let connections = directory.connections();
-        if let Some(stray) = connections.iter().find(|c| c.shard.0 >= shards.max(1)) {
-            return Err(BuildError::Shard { found: stray.shard.0, shards });
-        }
         let declined = DeclinedKeys::new(config.declined_keys_max);
         let flows = |made: Result<FlowTable, DirectoryError>| made.map_err(BuildError::Directory);
         let requests = flows(FlowTable::requests(connections, connections_max))?;
@@ -217,6 +225,7 @@ impl Engine {
         Ok(Engine {
             shard,
             shards: shards.max(1),
+            plain: shards <= 1 && !policy.knows_memory() && config.keeps_all(),
             counters: Counters::default(),
             icrc: PatchTables::new(config.frame_len_max),
             clients: Clients::new(&config, connections, connections_max),
@@ -249,6 +258,14 @@ impl Engine {
             policy,
             directory,
         })
+    }
+
+    /// The same engine without short cuts: usual packets are handled step by step as well. What it
+    /// does is the same, which is what this is there to show.
+    #[must_use]
+    pub fn step_by_step(mut self) -> Engine {
+        self.plain = false;
+        self
     }
 
     /// What the engine has counted.
@@ -293,6 +310,9 @@ impl Engine {
         out: &mut Out,
     ) -> usize {
         debug_assert!(frames.len() <= BURST_MAX, "a burst of more than BURST_MAX frames");
+        if self.policy.map != Map::None {
+            self.touch(side, frames);
+        }
         for (taken, frame) in frames.iter_mut().enumerate() {
             if !self.run(now, out) {
                 return taken;
@@ -370,7 +390,15 @@ impl Engine {
     }
 
     /// Does what is left to do. `false` if `out` has no room left.
+    #[inline]
     fn run(&mut self, now: Nanos, out: &mut Out) -> bool {
+        match self.servers.work.is_empty() && self.clients.work.is_empty() {
+            true => out.has_room(),
+            false => self.work_off(now, out),
+        }
+    }
+
+    fn work_off(&mut self, now: Nanos, out: &mut Out) -> bool {
         while out.has_room() {
             // An index that is taken out before its work may be put in again by it.
             if let Some(server) = self.servers.work.pop() {
@@ -392,9 +420,10 @@ impl Engine {
         if self.policy.map == Map::None {
             return self.pass_in_place(side, frame, out);
         }
-        let layout = match classify(frame.bytes()) {
+        let classified = classify(frame.bytes());
+        let layout = match &classified {
             Ok(Classified::Rc(layout)) => layout,
-            Ok(Classified::Other(other)) => return self.on_other(side, now, frame, &other, out),
+            Ok(Classified::Other(other)) => return self.on_other(side, now, frame, other, out),
             Err(_) => return self.pass(frame, out),
         };
         // Nothing is learnt of what comes back from where it went, or from who only says to be both
@@ -402,27 +431,27 @@ impl Engine {
         let own_way = layout.opcode.is_request() == (side == Side::Client);
         let teaches = own_way || !self.config.keeps(Rule::OneSideTeachesNothing);
         if teaches {
-            self.confirm(now, frame, &layout, out);
+            self.confirm(now, frame, layout, out);
         }
         // What a server asks of a client on the same connection has PSNs of its own: no
         // translation there.
         let found = match (side, layout.opcode.is_request()) {
-            (Side::Client, true) => self.requests.get(&layout),
-            (Side::Server, false) => self.responses.get(&layout),
+            (Side::Client, true) => self.requests.get(layout),
+            (Side::Server, false) => self.responses.get(layout),
             (Side::Client, false) if !self.config.keeps(Rule::ServerRequestsPass) => {
-                self.requests.get(&layout)
+                self.requests.get(layout)
             }
             (Side::Server, true) if !self.config.keeps(Rule::ServerRequestsPass) => {
-                self.responses.get(&layout)
+                self.responses.get(layout)
             }
             (Side::Client, false) | (Side::Server, true) => None,
         };
         let found = found.filter(|id| !self.is_past(now, ClientId(*id), out));
         let Some(connection) = found else {
             if teaches {
-                self.learn(now, frame, &layout, out);
+                self.learn(now, frame, layout, out);
             }
-            self.note_passing(now, frame, &layout);
+            self.note_passing(now, frame, layout);
             return self.pass(frame, out);
         };
         let id = ClientId(connection);
@@ -430,7 +459,7 @@ impl Engine {
             Some(shard) if shard != self.shard => {
                 out.push_mail(shard, Mail::Foreign { side }, Some(frame.token()));
             }
-            _ => self.on_packet(side, now, id, frame, &layout, out),
+            _ => self.on_packet(side, now, id, frame, layout, out),
         }
     }
 
@@ -445,6 +474,7 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
+        self.watches.settle(id);
         if side == Side::Client && self.is_beyond_gap(id, layout) {
             return self.drop_frame(frame, DropReason::RequestGap, out);
         }
@@ -523,7 +553,11 @@ impl Engine {
     }
 
     /// The shard that owns both halves of a connection.
+    #[inline]
     pub(crate) fn shard_of(&self, id: ClientId) -> Option<ShardId> {
+        if self.shards == 1 {
+            return Some(self.shard);
+        }
         self.directory.client(id).map(|connection| connection.shard)
     }
 }

@@ -36,7 +36,7 @@ impl Side {
 pub struct Frame<'a> {
     buffer: &'a mut [u8],
     start: usize,
-    len: usize,
+    end: usize,
     token: Token,
 }
 
@@ -47,8 +47,9 @@ impl<'a> Frame<'a> {
     /// before or after it.
     #[must_use]
     pub fn new(buffer: &'a mut [u8], start: usize, len: usize, token: Token) -> Option<Frame<'a>> {
-        let end = start.checked_add(len)?.checked_add(HEADROOM)?;
-        (start >= HEADROOM && end <= buffer.len()).then_some(Frame { buffer, start, len, token })
+        let end = start.checked_add(len)?;
+        let fits = start >= HEADROOM && end.checked_add(HEADROOM)? <= buffer.len();
+        fits.then_some(Frame { buffer, start, end, token })
     }
 
     /// The host's name for the buffer.
@@ -60,13 +61,13 @@ impl<'a> Frame<'a> {
     /// Where the frame starts in its buffer, and how many bytes it has.
     #[must_use]
     pub fn span(&self) -> (usize, usize) {
-        (self.start, self.len)
+        (self.start, self.end - self.start)
     }
 
     /// The frame's bytes, from the Ethernet header on.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.start..self.start + self.len).unwrap_or(&[])
+        self.buffer.get(self.start..self.end).unwrap_or(&[])
     }
 
     /// Makes the frame longer or shorter at its end. `false`, and nothing is done, if its buffer
@@ -75,7 +76,7 @@ impl<'a> Frame<'a> {
     pub(crate) fn set_len(&mut self, len: usize) -> bool {
         let fits = self.start + len <= self.buffer.len();
         if fits {
-            self.len = len;
+            self.end = self.start + len;
         }
         fits
     }
@@ -83,12 +84,13 @@ impl<'a> Frame<'a> {
     /// The frame's bytes, to be rewritten in place.
     #[must_use]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(self.start..self.start + self.len).unwrap_or(&mut [])
+        self.buffer.get_mut(self.start..self.end).unwrap_or(&mut [])
     }
 }
 
 impl fmt::Debug for Frame<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Frame({:?}, {} bytes at {})", self.token, self.len, self.start)
+        let (start, len) = self.span();
+        write!(f, "Frame({:?}, {len} bytes at {start})", self.token)
     }
 }

@@ -44,6 +44,7 @@ mod recovery;
 mod rules;
 mod switch;
 mod time;
+mod touch;
 
 pub use config::{Config, ConfigError, Verify};
 pub use connections_report::{ConnectionReport, ConnectionState};

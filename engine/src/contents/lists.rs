@@ -110,6 +110,11 @@ impl Lists {
         }
     }
 
+    /// Whether there is room for any node.
+    pub(crate) fn has_room(&self) -> bool {
+        self.nodes.has_room()
+    }
+
     fn epoch(&self, id: ServerQpId) -> u32 {
         self.epochs.get(id.index()).copied().unwrap_or(0)
     }

@@ -177,7 +177,7 @@ impl Engine {
         }
     }
 
-    fn rewrite_response(
+    pub(super) fn rewrite_response(
         &mut self,
         id: ClientId,
         psn: ClientPsn,
@@ -199,12 +199,34 @@ impl Engine {
         rewrite(&self.icrc, frame.bytes_mut(), layout, &to);
     }
 
+    /// Whether there is nothing to do for a client but to release what is complete: the usual case,
+    /// in which none of the other steps would do anything.
+    pub(super) fn only_releases(&self, id: ClientId) -> bool {
+        let Some(client) = self.clients.get(id) else { return false };
+        let usual = client.service == Service::Active
+            && client.repeats.is_empty()
+            && client.first_held.is_none()
+            && client.assembly.is_none()
+            && client.not_ready.is_none()
+            && client.gap == Gap::None
+            && self.resumes.is_settled()
+            && !self.watches.is_starting(id);
+        let head = client.queue.head().and_then(|slot| self.clients.slots.get(slot));
+        usual && head.is_none_or(|record| matches!(record.state, State::Issued | State::Ready))
+    }
+
     /// Releases what is complete, in order; then hands over what waited for that.
     /// `false` if `out` has no room left.
     pub(crate) fn run_client(&mut self, now: Nanos, id: ClientId, out: &mut Out) -> bool {
         loop {
             if !out.has_room() {
                 return false;
+            }
+            if self.only_releases(id) {
+                if self.release_step(id, out) || self.acknowledge(id, out) {
+                    continue;
+                }
+                return true;
             }
             let Some(client) = self.clients.get(id) else { return true };
             let more = match client.service {
@@ -234,26 +256,28 @@ impl Engine {
         let Some(client) = self.clients.get(id) else { return false };
         let Some(slot) = client_head(Some(client)) else { return false };
         let repeated = !client.repeats.is_empty();
-        let Some(&record) = self.clients.slots.get(slot) else { return false };
+        let Some(record) = self.clients.slots.get(slot) else { return false };
+        let has_answer = match record.kind {
+            _ if record.state == State::Past => true,
+            Kind::Plain => record.state == State::Ready,
+            Kind::Read | Kind::Atomic => !record.held.is_empty() || record.state == State::Ready,
+        };
+        if !has_answer {
+            return false;
+        }
+        let record = *record;
         if record.state == State::Past {
             self.close_past(id, slot, &record);
             return true;
         }
         if record.kind == Kind::Plain {
-            if record.state != State::Ready {
-                return false;
-            }
             // Acknowledged together with the ones behind it that are complete as well.
             if let Some(client) = self.clients.get_mut(id) {
                 client.ack_due = true;
                 client.last_plain = Some(record.psn);
             }
-            self.close_slot(id, slot, &record, repeated);
+            self.close_slot(id, slot, repeated);
             return true;
-        }
-        let has_answer = !record.held.is_empty() || record.state == State::Ready;
-        if !has_answer {
-            return false;
         }
         // Some requesters do not take a READ's or an atomic's response as acknowledgement of
         // the WRITEs before it, so these get their own (qib_rc.c, rvt_rc_rcv_resp).
@@ -267,9 +291,9 @@ impl Engine {
             return true;
         }
         if record.kind == Kind::Atomic {
-            self.answer_atomic(id, &record, repeated, out);
+            self.answer_atomic(id, slot, repeated, out);
         }
-        self.close_slot(id, slot, &record, repeated);
+        self.close_slot(id, slot, repeated);
         true
     }
 
@@ -281,17 +305,21 @@ impl Engine {
         token
     }
 
-    fn answer_atomic(&mut self, id: ClientId, record: &ClientSlot, repeated: bool, out: &mut Out) {
-        let Some(client) = self.clients.get(id) else { return };
+    pub(super) fn answer_atomic(&mut self, id: ClientId, slot: u32, repeated: bool, out: &mut Out) {
+        let (Some(client), Some(record)) = (self.clients.get(id), self.clients.slots.get(slot))
+        else {
+            return;
+        };
+        let ClientSlot { psn, opcode, original, .. } = *record;
         let answer = Answer {
-            psn: record.psn,
+            psn,
             msn: if repeated { client.completed_msn } else { record.msn },
             syndrome: Syndrome::Ack { credits: client.credits },
-            original: Some(record.original),
+            original: Some(original),
         };
         self.answer(id, &answer, out);
         if !repeated {
-            self.keep_atomic(id, record);
+            self.clients.results.keep(id, AtomicResult { psn, opcode, original });
         }
     }
 
@@ -301,27 +329,23 @@ impl Engine {
     }
 
     /// The answer is on its way: the request is complete.
-    pub(super) fn close_slot(
-        &mut self,
-        id: ClientId,
-        slot: u32,
-        record: &ClientSlot,
-        repeated: bool,
-    ) {
+    pub(super) fn close_slot(&mut self, id: ClientId, slot: u32, repeated: bool) {
         let Some(client) = self.clients.states.get_mut(id.index()) else { return };
         let queue = if repeated { &mut client.repeats } else { &mut client.queue };
         let popped = self.clients.slots.pop_front(queue);
         debug_assert_eq!(popped, Some(slot));
+        let Some(record) = self.clients.slots.get(slot) else { return };
+        let ClientSlot { psn, packets, msn, way, target, ends_message, .. } = *record;
         self.clients.slots.remove(slot);
         client.open = client.open.saturating_sub(1);
         if !repeated {
-            client.completed_end = record.psn.add(record.packets);
-            client.completed_msn = record.msn;
-            client.released = (record.way, record.target);
-            let message = u64::from(record.ends_message);
+            client.completed_end = psn.add(packets);
+            client.completed_msn = msn;
+            client.released = (way, target);
+            let message = u64::from(ends_message);
             self.counters.completed += message;
             // Only now is it certain: what a lost host gives back may have to go another way.
-            match record.way {
+            match way {
                 Way::Place(_) => self.counters.mapped += message,
                 Way::Alone(_) => self.counters.alone += message,
                 Way::Own => {}
@@ -332,7 +356,7 @@ impl Engine {
     }
 
     /// Sends the acknowledgement that is due. `false` if none is.
-    fn acknowledge(&mut self, id: ClientId, out: &mut Out) -> bool {
+    pub(super) fn acknowledge(&mut self, id: ClientId, out: &mut Out) -> bool {
         let Some(client) = self.clients.get_mut(id) else { return false };
         let due = core::mem::take(&mut client.ack_due);
         let Some(mut psn) = client.last_plain.filter(|_| due) else { return false };

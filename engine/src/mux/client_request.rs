@@ -7,7 +7,7 @@ use super::slab::Queue;
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::Frame;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, ServerQpId};
 use crate::journal::Operands;
 use crate::mail::{Kind, Mail, Request};
 use crate::out::{Action, Out};
@@ -106,6 +106,9 @@ impl Engine {
             return self.drop_frame(frame, DropReason::TableFull, out);
         }
         let route = self.route(id, frame, layout, &shape);
+        if self.take_usual(now, id, (&shape, &route), frame, layout, out) {
+            return;
+        }
         let Some(slot) = self.open_slot(id, layout, &shape, route.way) else {
             self.drop_frame(frame, DropReason::TableFull, out);
             return self.shed_assembly(out);
@@ -134,7 +137,9 @@ impl Engine {
         if !self.assemble(id, slot, now, layout, out) {
             return self.refuse(id, slot, frame, out);
         }
-        self.issue_or_hold(now, id, slot, frame, layout, out);
+        let own = (route.way == Way::Own).then_some(id.own_server_qp());
+        let target = route.host.or(own).filter(|_| layout.opcode.starts_message());
+        self.issue_or_hold(now, id, (slot, target), frame, layout, out);
     }
 
     /// Whether the table has no room for another message of this client: it has as many requests
@@ -225,18 +230,19 @@ impl Engine {
         })
     }
 
-    /// Hands the newest request of a client over, or holds it until its turn.
+    /// Hands the newest request of a client over, or holds it until its turn. If it is settled
+    /// already which server queue pair it would go to now, that is `target`.
     fn issue_or_hold(
         &mut self,
         now: Nanos,
         id: ClientId,
-        slot: u32,
+        (slot, target): (u32, Option<ServerQpId>),
         frame: &mut Frame<'_>,
         layout: &Layout,
         out: &mut Out,
     ) {
         let behind = self.clients.get(id).is_some_and(|client| client.first_held.is_some());
-        if (!behind || self.is_begun(slot)) && self.may_issue(id, slot) {
+        if (!behind || self.is_begun(slot)) && self.may_issue(id, slot, target) {
             let Some(request) = self.request_of(id, slot) else { return };
             return self.hand_over(now, request, frame, layout, out);
         }
@@ -259,12 +265,15 @@ impl Engine {
     /// target changes, or a READ's response is long (what comes early must be held), it waits
     /// until it is the client's oldest. So does a request that the guests of its own server
     /// queue pair have to leave for, and one that must run alone.
-    fn may_issue(&mut self, id: ClientId, slot: u32) -> bool {
+    fn may_issue(&mut self, id: ClientId, slot: u32, target: Option<ServerQpId>) -> bool {
         let starts = self.watches.is_draining(id) || self.watches.is_starting(id);
         if starts || !self.is_free(id, slot) {
             return false;
         }
-        self.resolve(id, slot);
+        match (target, self.clients.slots.get_mut(slot)) {
+            (Some(target), Some(record)) => record.target = target,
+            _ => self.resolve(id, slot),
+        }
         let (Some(client), Some(record)) = (self.clients.get(id), self.clients.slots.get(slot))
         else {
             return false;
@@ -417,12 +426,13 @@ impl Engine {
     pub(crate) fn issue_held(&mut self, id: ClientId, out: &mut Out) -> bool {
         let Some(&client) = self.clients.get(id) else { return false };
         let Some(first) = client.first_held else { return false };
-        let slot = match self.may_issue(id, first) {
+        let slot = match self.may_issue(id, first, None) {
             true => Some(first),
             false if client.returned => self.begun_behind(first),
             false => None,
         };
-        let Some(slot) = slot.filter(|slot| *slot == first || self.may_issue(id, *slot)) else {
+        let Some(slot) = slot.filter(|slot| *slot == first || self.may_issue(id, *slot, None))
+        else {
             return false;
         };
         let Some(&ClientSlot { state: State::Held(token), .. }) = self.clients.slots.get(slot)
@@ -447,8 +457,8 @@ impl Engine {
 
     /// A generated answer on its way to a client.
     pub(crate) fn answer(&mut self, id: ClientId, answer: &generate::Answer, out: &mut Out) {
-        let Some(connection) = self.directory.client(id) else { return };
-        if generate::answer(out, connection, answer) {
+        let Some((connection, form)) = self.directory.client_to_answer(id) else { return };
+        if generate::answer(out, &self.icrc, connection, form, answer) {
             self.counters.generated.count(answer.kind() as usize);
         }
     }

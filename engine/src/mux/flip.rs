@@ -137,6 +137,9 @@ impl Engine {
     /// before, then the start itself. `false` if there is none to be written. Until then nothing of
     /// it is bound: an engine that goes on from less lets the connection pass.
     pub(super) fn start_step(&mut self, id: ClientId, out: &mut Out) -> bool {
+        if !self.watches.is_starting(id) {
+            return false;
+        }
         let Some(watch) = self.watches.get_mut(id) else { return false };
         let Some(written) = watch.starting else { return false };
         let name = watch.learnt;

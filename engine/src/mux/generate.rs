@@ -1,12 +1,13 @@
 //! Packets that the engine makes: answers to a client, congestion notifications, and requests to a
 //! server.
 
+use super::answer_form::AnswerForm;
 use crate::journal::{Binding, Operands};
 use crate::out::{GENERATED_MAX, Out};
 use crate::policy::{Connection, Endpoint, PathFacts};
 use crate::wire::{
-    AethRepr, AtomicAckEthRepr, AtomicEthRepr, BthRepr, ClientPsn, Extension, Msn, Opcode, Path,
-    Psn, RethRepr, ServerPsn, Syndrome, build, build_cnp, insert_tag,
+    AethRepr, AtomicAckEthRepr, AtomicEthRepr, BthRepr, ClientPsn, Extension, Msn, Opcode,
+    PatchTables, Path, Psn, RethRepr, ServerPsn, Syndrome, build, build_cnp, insert_tag,
 };
 use crate::{GeneratedKind, Side};
 
@@ -31,8 +32,16 @@ impl Answer {
 }
 
 /// Adds the answer, as the client's own server queue pair would have sent it.
-pub(crate) fn answer(out: &mut Out, connection: &Connection, answer: &Answer) -> bool {
-    out.push_generated(Side::Client, |buffer| write(buffer, connection, answer))
+pub(crate) fn answer(
+    out: &mut Out,
+    tables: &PatchTables,
+    connection: &Connection,
+    form: &mut AnswerForm,
+    answer: &Answer,
+) -> bool {
+    out.push_generated(Side::Client, |buffer| {
+        form.write(tables, connection, answer, buffer).or_else(|| write(buffer, connection, answer))
+    })
 }
 
 /// Adds a congestion notification for the client.
@@ -86,7 +95,7 @@ fn header(opcode: Opcode, to: &Endpoint, facts: &PathFacts, psn: Psn) -> BthRepr
     }
 }
 
-fn write(
+pub(super) fn write(
     buffer: &mut [u8; GENERATED_MAX],
     connection: &Connection,
     answer: &Answer,

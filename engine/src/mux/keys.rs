@@ -1,6 +1,5 @@
 //! Which key a request is for.
 
-use super::client::Client;
 use super::client_request::Shape;
 use super::route::Route;
 use crate::engine::Engine;
@@ -15,7 +14,7 @@ impl Engine {
     pub(super) fn key_of(
         &mut self,
         id: ClientId,
-        client: &Client,
+        last_key: Option<u64>,
         frame: &Frame<'_>,
         layout: &Layout,
         shape: &Shape,
@@ -25,7 +24,7 @@ impl Engine {
             return KeyOf::Keyless;
         }
         let extent = shape.access.map(|access| (access.start, access.len));
-        match self.policy.profile.key_of(layout, frame.bytes(), extent, client.last_key) {
+        match self.policy.profile.key_of(layout, frame.bytes(), extent, last_key) {
             KeyOf::OfAddress { otherwise, named } => {
                 let Some((address, _)) = extent else { return KeyOf::Unknown };
                 self.key_at(id, address, otherwise, named, read)

@@ -1,6 +1,7 @@
 //! Fourth on the data path, the multiplexer itself: a responder to every client, a requester to
 //! every server queue pair, and what is in flight between the two.
 
+pub(crate) mod answer_form;
 mod assembly;
 pub(crate) mod client;
 mod client_answer;
@@ -30,6 +31,8 @@ pub(crate) mod slab;
 mod steer;
 pub(crate) mod turn;
 mod turned;
+mod usual_answer;
+mod usual_request;
 mod waiting;
 pub(crate) mod watch;
 mod way;

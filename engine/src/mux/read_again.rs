@@ -152,9 +152,13 @@ impl PastReads {
 }
 
 /// What is to be known of a request that is bound.
-pub(super) fn past_read(request: &Request, server_psn: ServerPsn) -> PastRead {
+pub(super) fn past_read(
+    request: &Request,
+    access: Option<Access>,
+    server_psn: ServerPsn,
+) -> PastRead {
     let owners = request.kind == Kind::Read && request.client == request.server_qp.owner();
-    let read = request.access.filter(|_| owners);
+    let read = access.filter(|_| owners);
     let read = read.map(|access| own_read(request.origin.psn, request.packets, &access));
     PastRead { server_psn, read }
 }

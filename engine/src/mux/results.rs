@@ -27,6 +27,8 @@ struct Cell {
 /// The newest atomics of each client, as many as one may have outstanding.
 pub(crate) struct Results {
     cells: Box<[Option<Cell>]>,
+    /// The PSN of each cell that is not empty: those of a client in one cache line.
+    psns: Box<[ClientPsn]>,
     /// Where in a client's ring the next one goes.
     next: Box<[u8]>,
     per_client: usize,
@@ -37,6 +39,7 @@ impl Results {
     pub(crate) fn new(connections: usize, per_client: usize) -> Results {
         Results {
             cells: vec![None; connections * per_client].into(),
+            psns: vec![ClientPsn::new(0); connections * per_client].into(),
             next: vec![0; connections].into(),
             per_client,
         }
@@ -102,17 +105,24 @@ impl Results {
 
     /// In place of what has the same PSN, else of the oldest.
     fn put(&mut self, id: ClientId, cell: Cell) {
-        let same = |kept: &&mut Cell| kept.psn == cell.psn;
-        if let Some(kept) = self.ring_mut(id).iter_mut().flatten().find(same) {
-            *kept = cell;
+        let first = id.index() * self.per_client;
+        let ring = first..first + self.per_client;
+        let (Some(cells), Some(psns), Some(next)) = (
+            self.cells.get_mut(ring.clone()),
+            self.psns.get_mut(ring),
+            self.next.get_mut(id.index()),
+        ) else {
             return;
-        }
-        let per_client = self.per_client;
-        let Some(next) = self.next.get_mut(id.index()) else { return };
-        let at = usize::from(*next) % per_client;
-        *next = ((at + 1) % per_client) as u8;
-        if let Some(place) = self.ring_mut(id).get_mut(at) {
-            *place = Some(cell);
+        };
+        let known = psns.iter().zip(cells.iter());
+        let mut known = known.map(|(psn, kept)| *psn == cell.psn && kept.is_some());
+        let at = known.position(|known| known).unwrap_or_else(|| {
+            let at = usize::from(*next) % self.per_client;
+            *next = ((at + 1) % self.per_client) as u8;
+            at
+        });
+        if let (Some(place), Some(psn)) = (cells.get_mut(at), psns.get_mut(at)) {
+            (*place, *psn) = (Some(cell), cell.psn);
         }
     }
 

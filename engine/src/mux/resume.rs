@@ -96,6 +96,8 @@ pub(crate) struct Resumes {
     pub(crate) servers: Box<[ResumedServer]>,
     /// What restored requests were, by [`Source`].
     pub(crate) bindings: Box<[Binding]>,
+    /// Nobody has changed any of it since it was as it is in an engine that begins.
+    settled: bool,
 }
 
 impl Resumes {
@@ -104,7 +106,8 @@ impl Resumes {
         match config.verify {
             Verify::Headers => Resumes::new(connections_max, Nanos(0), Nanos(0)),
             Verify::Full => {
-                Resumes { clients: Box::new([]), servers: Box::new([]), bindings: Box::new([]) }
+                let (clients, servers) = (Box::default(), Box::default());
+                Resumes { clients, servers, bindings: Box::default(), settled: true }
             }
         }
     }
@@ -132,7 +135,23 @@ impl Resumes {
             clients: vec![client; connections_max].into(),
             servers: vec![server; connections_max].into(),
             bindings: Box::new([]),
+            settled: true,
         }
+    }
+
+    /// Whether nothing is left of another engine's, and nothing is as if it were: then none of it
+    /// needs to be looked at.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Finds out whether that is so again.
+    pub(crate) fn settle(&mut self) {
+        let server = |server: &ResumedServer| {
+            server.phase == Phase::Over && server.voids == 0 && server.kept.is_empty()
+        };
+        let client = |client: &ResumedClient| client.unsettled == 0 && client.orphans.is_empty();
+        self.settled = self.servers.iter().all(server) && self.clients.iter().all(client);
     }
 
     /// The number is another connection's now.
@@ -150,6 +169,7 @@ impl Resumes {
     }
 
     pub(crate) fn server_mut(&mut self, id: ServerQpId) -> Option<&mut ResumedServer> {
+        self.settled = false;
         self.servers.get_mut(id.index())
     }
 
@@ -158,6 +178,7 @@ impl Resumes {
     }
 
     pub(crate) fn client_mut(&mut self, id: ClientId) -> Option<&mut ResumedClient> {
+        self.settled = false;
         self.clients.get_mut(id.index())
     }
 

@@ -170,7 +170,7 @@ impl Engine {
             client.ack_due = true;
             client.last_plain = Some(record.psn);
         }
-        self.close_slot(id, slot, record, false);
+        self.close_slot(id, slot, false);
     }
 
     /// The next request was bound by the engine before, ahead of an earlier one. `false` if it was
@@ -183,8 +183,13 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) -> bool {
+        if self.resumes.is_settled() {
+            return false;
+        }
+        let Some(slot) = self.resumes.client(id).and_then(|resumed| resumed.orphans.head()) else {
+            return false;
+        };
         let Some(resumed) = self.resumes.client_mut(id) else { return false };
-        let Some(slot) = resumed.orphans.head() else { return false };
         if !self.config.keeps(Rule::BoundAheadIsFound) {
             return false;
         }

@@ -34,7 +34,8 @@ const ROUNDS_MAX: u32 = 4;
 impl Engine {
     /// Whether the server queue pair has not said yet how far it is.
     pub(super) fn is_asking(&self, id: ServerQpId) -> bool {
-        self.resumes.server(id).is_some_and(|resumed| resumed.phase != Phase::Over)
+        !self.resumes.is_settled()
+            && self.resumes.server(id).is_some_and(|resumed| resumed.phase != Phase::Over)
     }
 
     /// A response of a server queue pair that was not settled yet, whoever asked for it. Its data
@@ -228,6 +229,9 @@ impl Engine {
     /// accepted behind it has used up its room at the responder, though it is not open any more:
     /// one more READ or atomic, and the value may be forgotten (IBTA vol. 1, 9.7.5.1.1).
     pub(super) fn asks_for_value(&self, id: ServerQpId) -> bool {
+        if self.resumes.is_settled() {
+            return false;
+        }
         let Some(resumed) = self.resumes.server(id) else { return false };
         let head = self.servers.get(id).and_then(|server| server.open.head());
         head.and_then(|slot| self.servers.slots.get(slot)).is_some_and(|record| {

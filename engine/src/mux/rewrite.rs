@@ -3,6 +3,7 @@
 use crate::policy::{Endpoint, PathFacts};
 use crate::wire::{
     Aeth, AethRepr, Bth, Ethernet, Ipv4, Ipv6, Layout, PatchTables, Psn, Qpn, Udp, ipv4, set_tag,
+    usual,
 };
 use core::net::IpAddr;
 
@@ -32,6 +33,44 @@ pub(crate) fn rewrite(
     layout: &Layout,
     to: &Become<'_>,
 ) -> bool {
+    rewrite_usual(tables, frame, layout, to).is_some() || rewrite_any(tables, frame, layout, to)
+}
+
+/// [`rewrite`] of a packet in the usual shape; `None`, and nothing is done, if it has another.
+fn rewrite_usual(
+    tables: &PatchTables,
+    frame: &mut [u8],
+    layout: &Layout,
+    to: &Become<'_>,
+) -> Option<()> {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (to.source.ip, to.destination.ip) else {
+        return None;
+    };
+    let icrc_at = usize::from(layout.icrc);
+    let tail_len = icrc_at.checked_sub(usual::HEADERS + 4).filter(|len| len % 4 == 0)?;
+    if !layout.is_usual() || frame.len() < icrc_at + 4 {
+        return None;
+    }
+    let head: &mut [u8; usual::HEADERS + 4] = frame.first_chunk_mut()?;
+    let forwarded = usual::Forwarded {
+        macs: [to.destination.mac, to.source.mac],
+        ips: [source, destination],
+        traffic_class: (to.path.traffic_class, if to.keeps_mark { 3 } else { 0 }),
+        hop_limit: to.path.hop_limit,
+        source_port: to.path.source_port,
+        migration_request: to.path.migration_request,
+        partition_key: to.path.partition_key,
+        dest_qp: to.dest_qp,
+        psn: to.psn,
+        ack_request: to.ack_request,
+        aeth: to.aeth,
+    };
+    let changes = usual::forward(head, &forwarded);
+    tables.patch_words(frame, changes, tail_len, icrc_at);
+    Some(())
+}
+
+fn rewrite_any(tables: &PatchTables, frame: &mut [u8], layout: &Layout, to: &Become<'_>) -> bool {
     let ip = usize::from(layout.ip);
     let bth = usize::from(layout.bth);
     let headers_end = bth + 12 + if to.aeth.is_some() { 4 } else { 0 };

@@ -20,6 +20,8 @@ const WHOLE_PACKETS_MAX: u32 = 8;
 pub(super) struct Route {
     pub(super) way: Way,
     pub(super) key: KeyOf,
+    /// The holder of its place.
+    pub(super) host: Option<ServerQpId>,
     /// Why it stays on its client's own server queue pair although it has a key.
     pub(super) declined: Option<DeclineReason>,
 }
@@ -35,11 +37,11 @@ impl Engine {
     ) -> Route {
         if self.clients.get(id).is_some_and(|client| client.in_message) {
             let way = self.assembly_way(id).unwrap_or(Way::Own);
-            return Route { way, key: KeyOf::Keyless, declined: None };
+            return Route { way, host: None, key: KeyOf::Keyless, declined: None };
         }
-        let own = Route { way: Way::Own, key: KeyOf::Keyless, declined: None };
-        let Some(&client) = self.clients.get(id) else { return own };
-        let key = self.key_of(id, &client, frame, layout, shape);
+        let own = Route { way: Way::Own, host: None, key: KeyOf::Keyless, declined: None };
+        let Some(client) = self.clients.get(id) else { return own };
+        let key = self.key_of(id, client.last_key, frame, layout, shape);
         let own = Route { key, ..own };
         let declined = |reason| Route { declined: Some(reason), ..own };
         let place_of = match key {
@@ -64,15 +66,12 @@ impl Engine {
             return declined(DeclineReason::NoPlace);
         };
         let fit = self.directory.fit(id, host, &access, shape.packets);
+        let mapped = Route { way: Way::Place(place), host: Some(host), ..own };
         let alone = self.policy.trust == TrustBy::Observation;
         match fit {
-            Fit::Certain | Fit::NotTrusted if !self.config.keeps(Rule::CertainAcceptance) => {
-                Route { way: Way::Place(place), ..own }
-            }
-            Fit::Certain if is_sound(&access, layout) => Route { way: Way::Place(place), ..own },
-            Fit::Never(DeclineReason::PathDiffers) if !self.config.keeps(Rule::PathFits) => {
-                Route { way: Way::Place(place), ..own }
-            }
+            Fit::Certain | Fit::NotTrusted if !self.config.keeps(Rule::CertainAcceptance) => mapped,
+            Fit::Certain if is_sound(&access, layout) => mapped,
+            Fit::Never(DeclineReason::PathDiffers) if !self.config.keeps(Rule::PathFits) => mapped,
             Fit::Never(reason) => declined(reason),
             _ if layout.opcode == Opcode::WriteFirst && !self.is_first(id, &access, layout) => {
                 declined(DeclineReason::NotWhole)

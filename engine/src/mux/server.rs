@@ -251,7 +251,7 @@ pub(crate) struct Servers {
     pub(crate) slots: Slab<ServerSlot>,
     pub(crate) work: WorkRing,
     pub(crate) past_reads: PastReads,
-    arrivals: u64,
+    pub(super) arrivals: u64,
 }
 
 impl Servers {
@@ -457,12 +457,12 @@ impl Engine {
             && in_turn
             && fits_depth
             && server.open_packets < self.config.server_window_max
-            && self.fits_span(server, request)
+            && self.fits_span(server, request.packets)
     }
 
     /// Whether the PSNs that are open then can be told apart.
-    fn fits_span(&self, server: &ServerQp, request: &Request) -> bool {
-        server.open_span + request.packets <= SPAN_MAX || !self.config.keeps(Rule::SpanBelowHalf)
+    pub(super) fn fits_span(&self, server: &ServerQp, packets: u32) -> bool {
+        server.open_span + packets <= SPAN_MAX || !self.config.keeps(Rule::SpanBelowHalf)
     }
 
     /// Gives the request its PSN for ever, makes its frame one of this queue pair's, and sends it.
@@ -485,11 +485,26 @@ impl Engine {
         (record.psn, record.unverified, record.payload_len) = (psn, unverified, len);
         let turned = self.turn(now, slot, psn, frame, layout);
         let layout = turned.as_ref().unwrap_or(layout);
-        let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
+        self.send_bound(now, slot, psn, frame, layout, out);
+    }
+
+    /// Sends a request that has just got its PSN.
+    pub(super) fn send_bound(
+        &mut self,
+        now: Nanos,
+        slot: u32,
+        psn: ServerPsn,
+        frame: &mut Frame<'_>,
+        layout: &Layout,
+        out: &mut Out,
+    ) {
+        let Some(record) = self.servers.slots.get(slot) else { return };
+        let request = &record.request;
+        let id = request.server_qp;
         if request.kind != Kind::Plain {
             // One that was steered cannot be asked for again as its client asked for it.
             let access = request.access.filter(|_| !self.is_steered(slot));
-            let past = read_again::past_read(&Request { access, ..request }, psn);
+            let past = read_again::past_read(request, access, psn);
             let end = request.origin.psn.add(request.packets);
             let end = (request.client == id.owner()).then_some(end);
             self.servers.past_reads.note(id, past, end);
@@ -504,7 +519,7 @@ impl Engine {
         server.round_trip.on_sent(psn, now);
         let hole = u32::from(!self.config.keeps(Rule::PsnsAreDense));
         server.next = psn.add(request.packets + hole);
-        server.count_open(id, &request);
+        server.count_open(id, request);
         server.in_message = (!request.ends_message).then_some(request.client);
         server.stalled_until = Nanos::NEVER;
         server.carried = true;
@@ -552,6 +567,9 @@ impl Engine {
     /// what must be, binds what waits. `false` if `out` has no room left.
     pub(crate) fn run_server(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
         loop {
+            if self.finish_only(now, id, out) {
+                return true;
+            }
             if !out.has_room() {
                 return false;
             }

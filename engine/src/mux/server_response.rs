@@ -36,6 +36,9 @@ impl Engine {
         if self.is_asking(id) {
             return self.on_early_response(now, id, frame, layout, out);
         }
+        if self.take_usual_answer(now, id, frame, layout, out) {
+            return;
+        }
         let psn = ServerPsn::from_wire(layout.psn);
         let Some(slot) = self.find_open(id, psn) else {
             if let Some(slot) = self.find_again(id, psn) {
@@ -297,9 +300,9 @@ impl Engine {
 
     /// Finishes the oldest request if it is complete. `false` if it is not.
     pub(crate) fn finish_step(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
-        let Some(&server) = self.servers.get(id) else { return false };
+        let Some(server) = self.servers.get(id) else { return false };
         let Some(slot) = server.open.head() else { return false };
-        let Some(&record) = self.servers.slots.get(slot) else { return false };
+        let Some(record) = self.servers.slots.get(slot) else { return false };
         let end = record.psn.add(record.request.packets);
         let plain =
             record.request.kind == Kind::Plain || !self.config.keeps(Rule::PlainAckIsNoData);
@@ -319,6 +322,7 @@ impl Engine {
             // Its frame is on its way here, and cannot be given up before.
             return false;
         }
+        let record = *record;
         let outcome = self.acknowledged(slot);
         self.close_server_slot(id, slot);
         if let Some(server) = self.servers.get_mut(id) {
@@ -340,10 +344,10 @@ impl Engine {
 
     /// Takes the oldest bound request out of the window.
     pub(crate) fn close_server_slot(&mut self, id: ServerQpId, slot: u32) {
-        let Some(record) = self.servers.slots.get(slot).copied() else { return };
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         let popped = self.servers.slots.pop_front(&mut server.open);
         debug_assert_eq!(popped, Some(slot));
+        let Some(record) = self.servers.slots.get(slot) else { return };
         let end = record.psn.add(record.request.packets);
         if end.is_after(server.acknowledged) {
             server.acknowledged = end;

@@ -231,6 +231,9 @@ impl Engine {
         frame: &Frame<'_>,
         layout: &Layout,
     ) {
+        if !self.lists.has_room() {
+            return;
+        }
         let server_qp = id.own_server_qp();
         let (Some(domain), Some(form)) = (self.memory_at(server_qp), self.policy.profile.list())
         else {

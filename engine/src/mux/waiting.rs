@@ -14,6 +14,10 @@ impl Engine {
     /// The waiting request whose turn it is: the oldest, but inside a message the next of it.
     pub(crate) fn next_waiting(&self, id: ServerQpId) -> Option<u32> {
         let server = self.servers.get(id)?;
+        let queues = [server.waiting_own, server.waiting_guests, server.waiting_rest];
+        if queues.iter().all(Queue::is_empty) {
+            return None;
+        }
         let arrival = |slot: Option<u32>| {
             slot.and_then(|slot| self.servers.slots.get(slot)).map_or(u64::MAX, |r| r.arrival)
         };

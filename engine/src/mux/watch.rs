@@ -60,19 +60,48 @@ pub(crate) struct Watch {
 }
 
 /// One record per connection.
-pub(crate) struct Watches(Box<[Watch]>);
+pub(crate) struct Watches {
+    watches: Box<[Watch]>,
+    /// Those that may say something of how packets of a translated connection are handled: it
+    /// ends, begins, or is held for its flip. Most say nothing, and are not looked at.
+    speaks: Box<[bool]>,
+}
 
 impl Watches {
     pub(crate) fn new(connections: usize) -> Watches {
-        Watches(vec![Watch::default(); connections].into())
+        Watches {
+            watches: vec![Watch::default(); connections].into(),
+            speaks: vec![false; connections].into(),
+        }
     }
 
     pub(super) fn get(&self, id: ClientId) -> Watch {
-        self.0.get(id.index()).copied().unwrap_or_default()
+        self.watches.get(id.index()).copied().unwrap_or_default()
     }
 
     pub(super) fn get_mut(&mut self, id: ClientId) -> Option<&mut Watch> {
-        self.0.get_mut(id.index())
+        *self.speaks.get_mut(id.index())? = true;
+        self.watches.get_mut(id.index())
+    }
+
+    /// The record, if it may say that the connection ends, begins or is held.
+    #[inline]
+    fn speaking(&self, id: ClientId) -> Option<&Watch> {
+        let speaks = self.speaks.get(id.index()).copied().unwrap_or(false);
+        if speaks { self.watches.get(id.index()) } else { None }
+    }
+
+    /// Finds out whether the record says so, once it may have changed.
+    #[inline]
+    pub(crate) fn settle(&mut self, id: ClientId) {
+        if let Some(watch) = self.speaking(id)
+            && watch.ended.is_none()
+            && watch.starting.is_none()
+            && watch.draining_since.is_none()
+            && let Some(speaks) = self.speaks.get_mut(id.index())
+        {
+            *speaks = false;
+        }
     }
 
     /// The path MTU is known from elsewhere, in bytes.
@@ -106,17 +135,17 @@ impl Watches {
     }
 
     pub(crate) fn has_ended(&self, id: ClientId) -> bool {
-        self.0.get(id.index()).is_some_and(|watch| watch.ended.is_some())
+        self.speaking(id).is_some_and(|watch| watch.ended.is_some())
     }
 
     /// Whether the connection has ended so long ago that no packet of it can come any more.
     pub(crate) fn is_over(&self, id: ClientId, now: Nanos) -> bool {
-        self.0.get(id.index()).and_then(|watch| watch.ended).is_some_and(|until| until <= now)
+        self.speaking(id).and_then(|watch| watch.ended).is_some_and(|until| until <= now)
     }
 
     /// Whether the log does not know yet that it is translated.
     pub(crate) fn is_starting(&self, id: ClientId) -> bool {
-        self.0.get(id.index()).is_some_and(|watch| watch.starting.is_some())
+        self.speaking(id).is_some_and(|watch| watch.starting.is_some())
     }
 
     /// It was translated already by an engine before.
@@ -132,7 +161,7 @@ impl Watches {
     }
 
     pub(crate) fn depth_is_least(&self, id: ClientId) -> bool {
-        self.0.get(id.index()).is_some_and(|watch| watch.depth_is_least)
+        self.watches.get(id.index()).is_some_and(|watch| watch.depth_is_least)
     }
 
     pub(crate) fn reset(&mut self, id: ClientId) {
@@ -147,7 +176,7 @@ impl Watches {
     }
 
     pub(crate) fn is_draining(&self, id: ClientId) -> bool {
-        self.get(id).draining_since.is_some()
+        self.speaking(id).is_some_and(|watch| watch.draining_since.is_some())
     }
 }
 

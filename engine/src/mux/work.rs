@@ -28,7 +28,8 @@ impl WorkRing {
         if core::mem::replace(queued, true) {
             return;
         }
-        let at = (self.head + self.len) % self.ring.len();
+        let end = self.head + self.len;
+        let at = if end < self.ring.len() { end } else { end - self.ring.len() };
         if let Some(cell) = self.ring.get_mut(at) {
             *cell = index;
             self.len += 1;
@@ -46,7 +47,7 @@ impl WorkRing {
         if let Some(queued) = self.queued.get_mut(index as usize) {
             *queued = false;
         }
-        self.head = (self.head + 1) % self.ring.len();
+        self.head = if self.head + 1 < self.ring.len() { self.head + 1 } else { 0 };
         self.len -= 1;
         Some(index)
     }

@@ -10,13 +10,35 @@ use crate::ids::DomainId;
 /// Entries that a number may be among.
 const WAYS: usize = 4;
 
+/// The entries that a number may be among. What is looked at of all of them is in a cache line of
+/// its own, and values of 8 bytes are in the one behind it.
 #[derive(Clone, Copy)]
-struct Entry<V> {
-    domain: DomainId,
-    number: u64,
-    /// When it was used last, in uses of the map.
-    used: u64,
-    value: V,
+#[repr(align(64))]
+struct Set<V> {
+    numbers: [u64; WAYS],
+    tags: [Tag; WAYS],
+    values: [Option<V>; WAYS],
+}
+
+/// When an entry was used last, in uses of the map, from 1 on, and its domain. 0: it is free.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Tag(u64);
+
+impl Tag {
+    const FREE: Tag = Tag(0);
+
+    /// The uses of a map do not come to 2^48 in a year of 9 million a second.
+    fn new(uses: u64, domain: DomainId) -> Tag {
+        Tag(uses << 16 | u64::from(domain.0))
+    }
+
+    fn uses(self) -> u64 {
+        self.0 >> 16
+    }
+
+    fn domain(self) -> DomainId {
+        DomainId(self.0 as u16)
+    }
 }
 
 /// What became of an insertion.
@@ -32,8 +54,21 @@ pub(crate) enum Put {
 
 /// A map with room for a fixed number of entries.
 pub(crate) struct Cache<V> {
-    sets: Box<[[Option<Entry<V>>; WAYS]]>,
+    sets: Box<[Set<V>]>,
     uses: u64,
+}
+
+impl<V: Copy> Set<V> {
+    const FREE: Set<V> = Set { numbers: [0; WAYS], tags: [Tag::FREE; WAYS], values: [None; WAYS] };
+
+    /// Where a number is.
+    #[inline]
+    fn find(&self, domain: DomainId, number: u64) -> Option<usize> {
+        (0..WAYS).find(|&way| {
+            let tag = self.tags[way];
+            self.numbers[way] == number && tag != Tag::FREE && tag.domain() == domain
+        })
+    }
 }
 
 impl<V: Copy> Cache<V> {
@@ -43,20 +78,12 @@ impl<V: Copy> Cache<V> {
             0 => 0,
             entries => entries.div_ceil(WAYS).next_power_of_two(),
         };
-        Cache { sets: vec![[None; WAYS]; sets].into(), uses: 0 }
+        Cache { sets: vec![Set::FREE; sets].into(), uses: 0 }
     }
 
-    fn set(&mut self, domain: DomainId, number: u64) -> Option<&mut [Option<Entry<V>>; WAYS]> {
-        let index = self.index(domain, number)?;
-        self.sets.get_mut(index)
-    }
-
-    /// What is known of a number, without using it.
-    pub(crate) fn peek(&self, domain: DomainId, number: u64) -> Option<&V> {
-        let set = self.sets.get(self.index(domain, number)?)?;
-        let mut entries = set.iter().flatten();
-        let entry = entries.find(|entry| entry.domain == domain && entry.number == number)?;
-        Some(&entry.value)
+    /// Whether it can hold anything.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.sets.is_empty()
     }
 
     fn index(&self, domain: DomainId, number: u64) -> Option<usize> {
@@ -64,22 +91,35 @@ impl<V: Copy> Cache<V> {
         self.sets.len().checked_sub(1).map(|mask| hash & mask)
     }
 
+    /// Reads of memory what it takes to find a number, and no more.
+    pub(crate) fn touch(&self, domain: DomainId, number: u64) -> u64 {
+        let set = self.index(domain, number).and_then(|index| self.sets.get(index));
+        set.map_or(0, |set| set.numbers[0] ^ u64::from(set.values[0].is_some()))
+    }
+
+    /// What is known of a number, without using it.
+    pub(crate) fn peek(&self, domain: DomainId, number: u64) -> Option<&V> {
+        let set = self.sets.get(self.index(domain, number)?)?;
+        set.values[set.find(domain, number)?].as_ref()
+    }
+
     /// What is known of a number. It counts as used.
     pub(crate) fn get_mut(&mut self, domain: DomainId, number: u64) -> Option<&mut V> {
         self.uses += 1;
-        let uses = self.uses;
-        let mut entries = self.set(domain, number)?.iter_mut().flatten();
-        let entry = entries.find(|entry| entry.domain == domain && entry.number == number)?;
-        entry.used = uses;
-        Some(&mut entry.value)
+        let index = self.index(domain, number)?;
+        let set = self.sets.get_mut(index)?;
+        let way = set.find(domain, number)?;
+        set.tags[way] = Tag::new(self.uses, domain);
+        set.values[way].as_mut()
     }
 
     /// Forgets a number. What was known of it.
     pub(crate) fn remove(&mut self, domain: DomainId, number: u64) -> Option<V> {
-        let same = |e: &Entry<V>| e.domain == domain && e.number == number;
-        let set = self.set(domain, number)?;
-        let cell = set.iter_mut().find(|cell| cell.as_ref().is_some_and(same))?;
-        cell.take().map(|entry| entry.value)
+        let index = self.index(domain, number)?;
+        let set = self.sets.get_mut(index)?;
+        let way = set.find(domain, number)?;
+        set.tags[way] = Tag::FREE;
+        set.values[way].take()
     }
 
     /// Remembers a value. If there is no room, the entry used longest ago among those that may
@@ -92,24 +132,21 @@ impl<V: Copy> Cache<V> {
         may_go: impl Fn(&V) -> bool,
     ) -> Put {
         self.uses += 1;
-        let entry = Entry { domain, number, used: self.uses, value };
-        let Some(set) = self.set(domain, number) else { return Put::Nowhere };
-        let same = |e: &Entry<V>| e.domain == domain && e.number == number;
-        let known = set.iter().position(|cell| cell.as_ref().is_some_and(same));
-        let free = || set.iter().position(Option::is_none);
-        if let Some(cell) = known.or_else(free).and_then(|at| set.get_mut(at)) {
-            *cell = Some(entry);
-            return Put::InRoom;
-        }
-        let may_go =
-            |cell: &&mut Option<Entry<V>>| cell.as_ref().is_some_and(|entry| may_go(&entry.value));
-        let age = |cell: &&mut Option<Entry<V>>| cell.as_ref().map(|entry| entry.used);
-        match set.iter_mut().filter(may_go).min_by_key(age) {
-            Some(cell) => match cell.replace(entry) {
-                Some(old) => Put::InsteadOf(old.domain, old.number),
-                None => Put::InRoom,
-            },
-            None => Put::Nowhere,
+        let index = self.index(domain, number);
+        let Some(set) = index.and_then(|index| self.sets.get_mut(index)) else {
+            return Put::Nowhere;
+        };
+        let known = set.find(domain, number);
+        let goes = |way: &usize| set.values[*way].as_ref().is_some_and(&may_go);
+        let free = || (0..WAYS).find(|&way| set.tags[way] == Tag::FREE);
+        let oldest = || (0..WAYS).filter(goes).min_by_key(|&way| set.tags[way].uses());
+        let Some(way) = known.or_else(free).or_else(oldest) else { return Put::Nowhere };
+        let (number_before, tag_before) = (set.numbers[way], set.tags[way]);
+        (set.numbers[way], set.tags[way]) = (number, Tag::new(self.uses, domain));
+        set.values[way] = Some(value);
+        match known.is_none() && tag_before != Tag::FREE {
+            true => Put::InsteadOf(tag_before.domain(), number_before),
+            false => Put::InRoom,
         }
     }
 }

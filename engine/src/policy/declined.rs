@@ -17,7 +17,7 @@ impl DeclinedKeys {
     }
 
     pub(crate) fn contains(&self, domain: DomainId, key: u64) -> bool {
-        self.all || self.sorted.binary_search(&(domain, key)).is_ok()
+        self.all || !self.sorted.is_empty() && self.sorted.binary_search(&(domain, key)).is_ok()
     }
 
     pub(crate) fn insert(&mut self, domain: DomainId, key: u64) {

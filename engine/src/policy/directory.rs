@@ -1,5 +1,6 @@
 //! What every shard knows of every connection: addresses, owner, places, rights.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
@@ -10,6 +11,7 @@ use super::trust::{Access, Trust};
 use super::{ByteOrder, ConfiguredRegion, Grant, KeyMap, Map, Policy, Region, Rights, TrustBy};
 use crate::counters::DeclineReason;
 use crate::ids::{ClientId, DomainId, ServerQpId, ShardId};
+use crate::mux::answer_form::AnswerForm;
 use crate::wire::{ClientPsn, Ethernet, EthernetRepr, Ipv4, Ipv6, Layout, Msn, Qpn};
 
 /// One end of a connection.
@@ -142,6 +144,8 @@ impl core::error::Error for DirectoryError {}
 #[derive(Clone, Debug)]
 pub struct Directory {
     connections: Vec<Connection>,
+    /// How each of them is answered, as far as that is known.
+    forms: Vec<AnswerForm>,
     pub(crate) trust: Trust,
     pub(crate) places: Places,
     /// Server queue pairs that host no more.
@@ -187,7 +191,9 @@ impl Directory {
         let gone = Vec::with_capacity(connections.len());
         let big_endian = Vec::new();
         let memories = memories(&connections);
-        let mut directory = Directory { connections, trust, places, gone, big_endian, memories };
+        let forms = vec![AnswerForm::UNKNOWN; connections.len()];
+        let mut directory =
+            Directory { connections, forms, trust, places, gone, big_endian, memories };
         if policy.map != Map::None {
             directory.places = fixed_places(&directory, policy);
         }
@@ -199,6 +205,7 @@ impl Directory {
     pub fn empty() -> Directory {
         Directory {
             connections: Vec::new(),
+            forms: Vec::new(),
             trust: Trust::new(Vec::new(), Vec::new()),
             places: Places::fixed(core::iter::empty()),
             gone: Vec::new(),
@@ -244,6 +251,7 @@ impl Directory {
     pub(crate) fn reserve(&mut self, connections_max: usize) {
         self.gone.reserve_exact(connections_max);
         self.connections.reserve_exact(connections_max.saturating_sub(self.connections.len()));
+        self.forms.reserve_exact(connections_max.saturating_sub(self.forms.len()));
     }
 
     /// Adds a connection, if there is room.
@@ -252,19 +260,30 @@ impl Directory {
             return Err(DirectoryError::Full);
         }
         self.connections.push(connection);
+        self.forms.push(AnswerForm::UNKNOWN);
         Ok(ClientId((self.connections.len() - 1) as u32))
     }
 
     /// Puts a connection in the place of one that has ended.
     pub(crate) fn replace(&mut self, id: ClientId, connection: Connection) {
         self.trust.forget(id.own_server_qp());
-        if let Some(old) = self.connections.get_mut(id.index()) {
+        if let Some(old) = self.client_mut(id) {
             *old = connection;
         }
     }
 
+    /// A connection, to be changed.
     pub(crate) fn client_mut(&mut self, id: ClientId) -> Option<&mut Connection> {
+        *self.forms.get_mut(id.index())? = AnswerForm::UNKNOWN;
         self.connections.get_mut(id.index())
+    }
+
+    /// A connection, and how it is answered.
+    pub(crate) fn client_to_answer(
+        &mut self,
+        id: ClientId,
+    ) -> Option<(&Connection, &mut AnswerForm)> {
+        Some((self.connections.get(id.index())?, self.forms.get_mut(id.index())?))
     }
 
     /// Number of connections.

@@ -24,12 +24,12 @@ impl KeyMap {
         client: u32,
         identities: impl ExactSizeIterator<Item = u32>,
     ) -> u32 {
-        let places = identities.len() as u64;
+        let places = identities.len() as u32;
         let places = places.max(1);
         let place = match self {
-            KeyMap::Modulo => key % places,
-            KeyMap::Hash => mix(key) % places,
-            KeyMap::ByConnection => u64::from(client) % places,
+            KeyMap::Modulo => remainder(key, places),
+            KeyMap::Hash => remainder(mix(key), places),
+            KeyMap::ByConnection => u64::from(client % places),
             KeyMap::Rendezvous => {
                 let weight = |identity: u32| mix(key ^ mix(u64::from(identity) + 1));
                 let best = identities.enumerate().max_by_key(|(_, id)| (weight(*id), *id));
@@ -37,6 +37,14 @@ impl KeyMap {
             }
         };
         place as u32
+    }
+}
+
+/// The remainder; short numbers are divided faster.
+fn remainder(key: u64, places: u32) -> u64 {
+    match u32::try_from(key) {
+        Ok(key) => u64::from(key % places),
+        Err(_) => key % u64::from(places),
     }
 }
 

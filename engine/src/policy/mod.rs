@@ -7,6 +7,7 @@ mod cache;
 mod choices;
 mod declined;
 mod directory;
+mod grants;
 mod key_map;
 mod places;
 mod profile;

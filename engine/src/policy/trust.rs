@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use super::grants::Grants;
 use crate::ids::{DomainId, ServerQpId};
 
 /// A set of remote access rights (IBTA vol. 1, 10.6.3).
@@ -87,19 +88,21 @@ pub(crate) struct Access {
     pub(crate) len: u32,
 }
 
-/// Regions and grants, sorted and looked up by binary search.
+/// So many regions are looked through one after the other.
+const REGIONS_FEW: usize = 4;
+
+/// Regions, sorted and looked up by binary search, and grants, found by hashing.
 #[derive(Clone, Debug)]
 pub(crate) struct Trust {
     regions: Vec<Region>,
-    grants: Vec<Grant>,
+    grants: Grants,
     configured: Vec<ConfiguredRegion>,
 }
 
 impl Trust {
-    pub(crate) fn new(mut regions: Vec<Region>, mut grants: Vec<Grant>) -> Trust {
+    pub(crate) fn new(mut regions: Vec<Region>, grants: Vec<Grant>) -> Trust {
         regions.sort_by_key(|r| (r.domain, r.remote_key, r.start));
-        grants.sort_by_key(|g| (g.server_qp, g.remote_key));
-        Trust { regions, grants, configured: Vec::new() }
+        Trust { regions, grants: Grants::new(&grants), configured: Vec::new() }
     }
 
     pub(crate) fn configure(&mut self, regions: Vec<ConfiguredRegion>) {
@@ -124,10 +127,10 @@ impl Trust {
         })
     }
 
-    /// Makes room for this many regions and grants in all.
-    pub(crate) fn reserve(&mut self, regions_max: usize, grants_max: usize) {
-        self.regions.reserve_exact(regions_max.saturating_sub(self.regions.len()));
-        self.grants.reserve_exact(grants_max.saturating_sub(self.grants.len()));
+    /// Makes room for so many regions and as many grants in all, of so many server queue pairs.
+    pub(crate) fn reserve(&mut self, grants_max: usize, server_qps: usize) {
+        self.regions.reserve_exact(grants_max.saturating_sub(self.regions.len()));
+        self.grants.reserve(grants_max, server_qps);
     }
 
     /// A server queue pair answered an access positively: it has the right, and the memory key
@@ -138,30 +141,12 @@ impl Trust {
         if access.len == 0 {
             return true;
         }
-        self.observe_right(qp, access) && self.observe_range(domain, access)
+        self.grants.add(qp, access.remote_key, access.right) && self.observe_range(domain, access)
     }
 
     /// The server queue pair is no more: another one has its place in the tables.
     pub(crate) fn forget(&mut self, server_qp: ServerQpId) {
-        self.grants.retain(|grant| grant.server_qp != server_qp);
-    }
-
-    fn observe_right(&mut self, server_qp: ServerQpId, access: &Access) -> bool {
-        let Access { remote_key, right: rights, .. } = *access;
-        let key = |g: &Grant| (g.server_qp, g.remote_key);
-        match self.grants.binary_search_by_key(&(server_qp, remote_key), key) {
-            Ok(at) => {
-                if let Some(grant) = self.grants.get_mut(at) {
-                    grant.rights = grant.rights.union(rights);
-                }
-                true
-            }
-            Err(_) if self.grants.len() == self.grants.capacity() => false,
-            Err(at) => {
-                self.grants.insert(at, Grant { server_qp, remote_key, rights });
-                true
-            }
-        }
+        self.grants.forget(server_qp);
     }
 
     fn observe_range(&mut self, domain: DomainId, access: &Access) -> bool {
@@ -184,44 +169,29 @@ impl Trust {
         }
     }
 
-    /// All rights of one server queue pair under one memory key.
-    fn rights(&self, server_qp: ServerQpId, remote_key: u32) -> Rights {
-        let first =
-            self.grants.partition_point(|g| (g.server_qp, g.remote_key) < (server_qp, remote_key));
-        self.grants
-            .get(first..)
-            .unwrap_or(&[])
-            .iter()
-            .take_while(|g| g.server_qp == server_qp && g.remote_key == remote_key)
-            .fold(Rights::NONE, |all, g| all.union(g.rights))
-    }
-
     /// All rights that one server queue pair has under any memory key.
     pub(crate) fn any_rights(&self, server_qp: ServerQpId) -> Rights {
-        let first = self.grants.partition_point(|g| g.server_qp < server_qp);
-        self.grants
-            .get(first..)
-            .unwrap_or(&[])
-            .iter()
-            .take_while(|g| g.server_qp == server_qp)
-            .fold(Rights::NONE, |all, g| all.union(g.rights))
+        self.grants.any(server_qp)
     }
 
     fn in_region(&self, domain: DomainId, access: &Access) -> bool {
         let Some(end) = access.start.checked_add(u64::from(access.len)) else { return false };
         let key = (domain, access.remote_key);
+        let covers =
+            |r: &Region| (r.domain, r.remote_key) == key && r.start <= access.start && end <= r.end;
+        // Most servers have very few.
+        if self.regions.len() <= REGIONS_FEW {
+            return self.regions.iter().any(covers);
+        }
         let first = self.regions.partition_point(|r| (r.domain, r.remote_key) < key);
-        self.regions
-            .get(first..)
-            .unwrap_or(&[])
-            .iter()
-            .take_while(|r| (r.domain, r.remote_key) == key)
-            .any(|r| r.start <= access.start && end <= r.end)
+        let same = self.regions.get(first..).unwrap_or(&[]).iter();
+        same.take_while(|r| (r.domain, r.remote_key) == key).any(covers)
     }
 
     /// Whether a queue pair is certain to accept the access.
     pub(crate) fn allows(&self, domain: DomainId, qp: ServerQpId, access: &Access) -> bool {
-        self.in_region(domain, access) && self.rights(qp, access.remote_key).contains(access.right)
+        self.in_region(domain, access)
+            && self.grants.rights(qp, access.remote_key).contains(access.right)
     }
 
     /// Whether both queue pairs are certain to accept the access.
@@ -233,7 +203,7 @@ impl Trust {
         access: &Access,
     ) -> bool {
         self.allows(domain, own, access)
-            && self.rights(host, access.remote_key).contains(access.right)
+            && self.grants.rights(host, access.remote_key).contains(access.right)
     }
 }
 

@@ -50,6 +50,7 @@ impl Engine {
             }
         }
         self.earliest = earliest.min(self.run_resume_deadlines(now));
+        self.resumes.settle();
     }
 
     fn on_deadline(&mut self, now: Nanos, id: ServerQpId) {

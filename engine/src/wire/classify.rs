@@ -25,6 +25,7 @@ use super::packet::{
 };
 use super::psn::Qpn;
 use super::udp::{self, Udp, UdpRepr};
+use super::usual;
 
 /// Next header of a fragmented IPv6 packet.
 const IPV6_FRAGMENT: u8 = 44;
@@ -66,7 +67,16 @@ macro_rules! or_other {
 /// lengths that contradict each other or the frame, another transport version, a wrong pad
 /// count, a payload that the opcode does not allow. Whatever is not UDP to port 4791 is
 /// [`Classified::Other`]. Bytes behind the IP packet are Ethernet padding and do not count.
+#[inline]
 pub fn classify(frame: &[u8]) -> Result<Classified, Error> {
+    match usual::layout(frame) {
+        Some(layout) => Ok(Classified::Rc(layout)),
+        None => classify_any(frame),
+    }
+}
+
+/// The same, of frames of any shape.
+pub(super) fn classify_any(frame: &[u8]) -> Result<Classified, Error> {
     let ethernet = EthernetRepr::parse(&Ethernet::new_checked(frame)?)?;
     let at = ethernet.header_len();
     // The view, or the parsed tag, has checked that the frame is this long.

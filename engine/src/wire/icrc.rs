@@ -67,20 +67,34 @@ pub fn compute(frame: &[u8], layout: &Layout) -> u32 {
 /// The ICRC of a packet given from its IP header to its pad.
 pub(super) fn of_packet(packet: &[u8], ip_version: u8) -> u32 {
     /// Holds all headers, and whole packets that are small: those then need one call less.
-    const HEAD: usize = 128;
+    const HEAD: usize = 80;
 
     let mut head = [0; HEAD];
     let (start, rest) = packet.split_at(packet.len().min(HEAD));
-    for (to, from) in head.iter_mut().zip(start) {
-        *to = *from;
+    if let Some(head) = head.get_mut(..start.len()) {
+        head.copy_from_slice(start);
     }
-    for (byte, mask) in head.iter_mut().zip(variant_bits(ip_version)) {
-        *byte |= mask;
+    if ip_version == 4 {
+        mask(&mut head, &V4_VARIANT);
+    } else {
+        mask(&mut head, &V6_VARIANT);
     }
     let mut crc = crc32fast::Hasher::new_with_initial(SEED);
     crc.update(head.get(..start.len()).unwrap_or_default());
-    crc.update(rest);
+    if !rest.is_empty() {
+        crc.update(rest);
+    }
     crc.finalize()
+}
+
+/// Sets the bits that the ICRC leaves out.
+#[inline]
+fn mask<const N: usize>(head: &mut [u8], variant: &[u8; N]) {
+    if let Some(head) = head.first_chunk_mut::<N>() {
+        for (byte, mask) in head.iter_mut().zip(variant) {
+            *byte |= mask;
+        }
+    }
 }
 
 /// Whether the ICRC in `frame` is right.
@@ -176,6 +190,32 @@ impl PatchTables {
         put(icrc, frame, at);
     }
 
+    /// Patches the ICRC of a frame in which words next to each other were changed by so much (old
+    /// and new, exclusive or, in the bits that it covers). `tail_len` bytes, a multiple of 4, are
+    /// between them and the ICRC.
+    #[inline]
+    pub(crate) fn patch_words<const N: usize>(
+        &self,
+        frame: &mut [u8],
+        changes: [u32; N],
+        tail_len: usize,
+        icrc_at: usize,
+    ) {
+        const { assert!(N < NEAR.len()) };
+        let mut change = 0;
+        for (at, difference) in changes.into_iter().enumerate() {
+            if difference != 0 {
+                // Not beyond the last row: see above.
+                change ^= NEAR[N - at].apply(difference);
+            }
+        }
+        if tail_len > 0 {
+            change = self.shift(change, tail_len / 4);
+        }
+        let icrc = load(frame, icrc_at) ^ change;
+        put(icrc, frame, icrc_at);
+    }
+
     /// [`Self::patch`] without the bits of `variant`, a mask over the start of both headers.
     #[inline]
     fn patch_invariant(
@@ -223,14 +263,35 @@ impl PatchTables {
     }
 }
 
+/// Rows of the shortest distances, in words.
+static NEAR: [Row; 9] = {
+    let mut rows = [const { Row([[0; 16]; 8]) }; 9];
+    let mut words = 0;
+    while words < rows.len() {
+        let mut bits = [0; 32];
+        let mut bit = 0;
+        while bit < bits.len() {
+            bits[bit] = advance(1 << bit, 4 * words);
+            bit += 1;
+        }
+        rows[words] = Row::new(&bits);
+        words += 1;
+    }
+    rows
+};
+
 impl Row {
-    fn new(bits: &[u32; 32]) -> Self {
-        let image = |nibble: usize, value: usize| {
-            (0..4)
-                .filter(|bit| value >> bit & 1 == 1)
-                .fold(0, |sum, bit| sum ^ bits[4 * nibble + bit])
-        };
-        Self(core::array::from_fn(|nibble| core::array::from_fn(|value| image(nibble, value))))
+    const fn new(bits: &[u32; 32]) -> Self {
+        let mut images = [[0; 16]; 8];
+        let mut at = 0;
+        while at < 8 * 16 * 4 {
+            let (nibble, value, bit) = (at / 64, at / 4 % 16, at % 4);
+            if value >> bit & 1 == 1 {
+                images[nibble][value] ^= bits[4 * nibble + bit];
+            }
+            at += 1;
+        }
+        Self(images)
     }
 
     #[inline]

@@ -6,11 +6,11 @@ use super::error::{Error, Header};
 use super::fields::{Field, header_view};
 
 /// Version 4, five words of header.
-const VERSION_AND_LENGTH: u8 = 0x45;
+pub(super) const VERSION_AND_LENGTH: u8 = 0x45;
 /// The "don't fragment" flag.
 const DONT_FRAGMENT: u16 = 0x4000;
 /// "More fragments" and the fragment's offset: not all zero in any fragment.
-const FRAGMENT: u16 = 0x3fff;
+pub(super) const FRAGMENT: u16 = 0x3fff;
 /// Offset of the checksum in the header.
 const CHECKSUM_AT: usize = 10;
 

@@ -25,6 +25,7 @@ pub mod psn;
 pub(crate) mod reform;
 pub mod reth;
 pub mod udp;
+pub(crate) mod usual;
 
 #[cfg(test)]
 mod tests;

@@ -218,7 +218,13 @@ impl Opcode {
     }
 
     /// Bytes of all extension headers, which lie between the BTH and the payload.
+    #[inline]
     pub const fn headers_len(self) -> usize {
+        // Masked to 0..=31, the index is in range; no opcode is beyond.
+        HEADERS_LEN[self as usize & 31] as usize
+    }
+
+    const fn sum_headers(self) -> usize {
         use super::{AethRepr, AtomicAckEthRepr, AtomicEthRepr, IethRepr, ImmDtRepr, RethRepr};
 
         let mut len = 0;
@@ -243,3 +249,14 @@ impl Opcode {
         len
     }
 }
+
+/// [`Opcode::headers_len`] by the opcode's byte.
+static HEADERS_LEN: [u8; 32] = {
+    let mut lengths = [0; 32];
+    let mut at = 0;
+    while at < Opcode::ALL.len() {
+        lengths[Opcode::ALL[at] as usize] = Opcode::ALL[at].sum_headers() as u8;
+        at += 1;
+    }
+    lengths
+};

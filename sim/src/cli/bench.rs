@@ -1,42 +1,178 @@
 //! `qpmux bench`.
 
+use clap::ValueEnum;
+use qpmux_engine::Verify;
+use qpmux_engine::policy::Map;
+use qpmux_workloads::keys::Ycsb;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Outcome;
 use super::output::print;
 use super::progress::Progress;
-use crate::bench::{self, EventBench};
+use crate::bench::{self, EnginePlan, EngineReport, EventBench, FrameHome, Trust};
 
 /// Measure what parts of qpmux cost on this machine, beside their floors.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  qpmux bench --events 200000\n\n\
-    Each part is measured in turns with its floor, seven times, and the medians are printed.\n\
+#[command(after_help = "Examples:\n  qpmux bench events --events 200000\n  \
+    qpmux bench engine --map all --connections 4096 --server-qps 0\n\n\
+    Each part is measured in turns with its floors, seven times, and the medians are printed.\n\
     Times of different runs cannot be compared where others use the machine as well; ratios can.")]
 pub(crate) struct Args {
+    /// What is measured.
+    #[arg(value_enum, default_value_t = Part::Events)]
+    part: Part,
     /// Events of each measurement.
     #[arg(long, default_value_t = 2_000_000, value_name = "N",
         value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
     events: u64,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
 }
 
+/// Parts of qpmux.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The event core of simulations.
+    Events,
+    /// The engine, packet by packet.
+    Engine,
+}
+
+/// Of which requests a policy is to find another way.
+#[derive(Clone, Copy, ValueEnum)]
+enum MapArg {
+    None,
+    Writes,
+    All,
+}
+
+/// Of which frames ICRCs are verified.
+#[derive(Clone, Copy, ValueEnum)]
+enum VerifyArg {
+    Headers,
+    Full,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "The engine")]
+struct EngineArgs {
+    /// YCSB's mix of operations, of reads and updates: A, B, C or W.
+    #[arg(long, default_value = "A", value_parser = workload)]
+    workload: Ycsb,
+    /// Bytes of a version: 128, 256, 512 or 1024.
+    #[arg(long, default_value_t = 1024, value_name = "BYTES", value_parser = object)]
+    object: u16,
+    /// Connections, of as many client threads.
+    #[arg(long, default_value_t = 64, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    connections: u32,
+    /// Server queue pairs in use; 0 means all.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    server_qps: u32,
+    /// Which requests leave their client's own server queue pair.
+    #[arg(long, value_enum, default_value_t = MapArg::Writes)]
+    map: MapArg,
+    /// Of which frames the ICRC is verified.
+    #[arg(long, value_enum, default_value_t = VerifyArg::Headers)]
+    verify: VerifyArg,
+    /// How the engine knows its connections.
+    #[arg(long, value_enum, default_value_t = Trust::Directory)]
+    trust: Trust,
+    /// Frames of one call.
+    #[arg(long, default_value_t = 32, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=64))]
+    burst: u32,
+    /// Frames of one pass.
+    #[arg(long, default_value_t = 200_000, value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    packets: u64,
+    /// Passes of each measurement.
+    #[arg(long, default_value_t = 7, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
+    /// Where frames are when the engine gets them.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHERE",
+        default_values = ["hot", "shared", "memory"])]
+    frames: Vec<FrameHome>,
+    /// Measure the engine alone.
+    #[arg(long)]
+    no_floors: bool,
+}
+
+fn workload(text: &str) -> Result<Ycsb, String> {
+    match text.parse()? {
+        workload @ (Ycsb::A | Ycsb::B | Ycsb::C | Ycsb::W) => Ok(workload),
+        _ => Err("must be A, B, C or W".to_owned()),
+    }
+}
+
+fn object(text: &str) -> Result<u16, String> {
+    let found = text.parse().ok().filter(|bytes| matches!(bytes, 128 | 256 | 512 | 1024));
+    found.ok_or_else(|| "must be 128, 256, 512 or 1024".to_owned())
+}
+
+impl EngineArgs {
+    fn plan(&self) -> EnginePlan {
+        EnginePlan {
+            workload: self.workload,
+            object: self.object,
+            connections: self.connections,
+            server_qps: self.server_qps,
+            map: match self.map {
+                MapArg::None => Map::None,
+                MapArg::Writes => Map::Writes,
+                MapArg::All => Map::All,
+            },
+            verify: match self.verify {
+                VerifyArg::Headers => Verify::Headers,
+                VerifyArg::Full => Verify::Full,
+            },
+            trust: self.trust,
+            burst: self.burst,
+            packets: self.packets,
+            rounds: self.rounds as usize,
+            homes: self.frames.clone(),
+            floors: !self.no_floors,
+        }
+    }
+}
+
 /// What parts of qpmux cost on this machine.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Document {
+#[serde(untagged)]
+pub(super) enum Document {
     /// The event core.
-    events: Vec<EventBench>,
+    Events {
+        /// Each measurement.
+        events: Vec<EventBench>,
+    },
+    /// The engine.
+    Engine {
+        /// What it costs for each packet.
+        engine: EngineReport,
+    },
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut progress = Progress::new();
-    let events = bench::events(args.events, &mut |done, total| {
-        progress.count("measuring", done, total);
-    })?;
+    let mut told = |done, total| progress.count("measuring", done, total);
+    let (document, text) = match args.part {
+        Part::Events => {
+            let events = bench::events(args.events, &mut told)?;
+            let text = bench::render_events(&events);
+            (Document::Events { events }, text)
+        }
+        Part::Engine => {
+            let engine = bench::engine(&args.engine.plan(), &mut told)?;
+            let text = bench::render_engine(&engine);
+            (Document::Engine { engine }, text)
+        }
+    };
     progress.finish();
-    let text = bench::render_text(&events);
-    print(args.json, &Document { events }, &text)?;
+    print(args.json, &document, &text)?;
     Ok(Outcome::Good)
 }

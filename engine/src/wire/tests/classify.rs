@@ -290,3 +290,22 @@ fn nothing_is_built_that_cannot_be_sent() {
     assert_eq!(make(&mixed, &[], 1 << 17), None);
     assert_eq!(frame_len(&path, &Extension::None, usize::MAX), usize::MAX);
 }
+
+proptest! {
+    /// Frames of the usual shape are read at once: to the same end, also of those that are damaged.
+    #[test]
+    fn the_usual_shape_is_read_like_any_other(
+        sent in any_sent(),
+        damage in proptest::collection::vec((0_usize..64, any::<u8>()), 0..3),
+        cut in proptest::option::of(0_usize..80),
+    ) {
+        let mut frame = sent.frame();
+        for (at, byte) in damage {
+            if let Some(place) = frame.get_mut(at) {
+                *place = byte;
+            }
+        }
+        frame.truncate(cut.unwrap_or(usize::MAX));
+        prop_assert_eq!(classify(&frame), crate::wire::classify::classify_any(&frame));
+    }
+}

@@ -1,0 +1,148 @@
+//! What an engine was found to cost.
+
+use std::fmt::Write;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::passes::Floor;
+use super::recording::{Call, Recording};
+use super::{EnginePlan, FrameHome, Trust};
+use crate::bench::median;
+
+/// What the engine costs for each packet, and what it cannot cost less than.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct EngineReport {
+    /// Clover's mix of operations.
+    pub workload: String,
+    /// Bytes of a version.
+    pub object: u16,
+    /// Connections.
+    pub connections: u32,
+    /// Server queue pairs in use; 0 means all.
+    pub server_qps: u32,
+    /// Which requests leave their client's own server queue pair.
+    pub map: String,
+    /// Of which frames the ICRC is verified.
+    pub verify: String,
+    /// Who tells the engine of connections.
+    pub trust: Trust,
+    /// Frames of one call.
+    pub burst: u32,
+    /// Frames of one pass.
+    pub packets: u64,
+    /// Frames of one call, on average.
+    pub mean_burst: f64,
+    /// Bytes of a frame, on average.
+    pub mean_bytes: f64,
+    /// Requests that the engine had mapped at the end, warming up included.
+    pub mapped: u64,
+    /// Requests that had waited: for others of their client, and for their server queue pair.
+    pub waits: [u64; 2],
+    /// Stands for all actions and bytes of the engine: equal if it has done the same.
+    pub digest: String,
+    /// What it costs, by where frames are.
+    pub costs: Vec<EngineCost>,
+}
+
+/// The cost with frames in one place.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct EngineCost {
+    /// Where frames are.
+    pub frames: FrameHome,
+    /// Nanoseconds per packet.
+    pub ns: f64,
+    /// Least and most over that.
+    pub spread: [f64; 2],
+    /// The floors.
+    pub floors: Vec<FloorCost>,
+}
+
+/// What a floor costs.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct FloorCost {
+    /// What is done.
+    pub what: &'static str,
+    /// Nanoseconds per packet.
+    pub ns: f64,
+    /// Least and most over that.
+    pub spread: [f64; 2],
+}
+
+impl EngineReport {
+    pub(super) fn new(plan: &EnginePlan, recording: &Recording, calls: &[Call]) -> EngineReport {
+        let frames = recording.frames_of(calls);
+        let bursts = calls.iter().filter(|call| call.count > 0).count();
+        EngineReport {
+            workload: plan.workload.to_string(),
+            object: plan.object,
+            connections: plan.connections,
+            server_qps: plan.server_qps,
+            map: format!("{:?}", plan.map).to_lowercase(),
+            verify: format!("{:?}", plan.verify).to_lowercase(),
+            trust: plan.trust,
+            burst: plan.burst,
+            packets: frames as u64,
+            mean_burst: frames as f64 / bursts.max(1) as f64,
+            mean_bytes: recording.bytes_of(calls) as f64 / frames.max(1) as f64,
+            mapped: recording.counters.mapped,
+            waits: [recording.counters.fence_waits, recording.counters.server_waits],
+            digest: format!("{:016x}", recording.digest()),
+            costs: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, frames: FrameHome, own: Vec<f64>, floors: Vec<Vec<f64>>) {
+        let (ns, spread) = median(own);
+        let floor = |(floor, costs): (Floor, Vec<f64>)| {
+            let (ns, spread) = median(costs);
+            FloorCost { what: floor.name(), ns, spread }
+        };
+        let floors = Floor::ALL.into_iter().zip(floors).map(floor).collect();
+        self.costs.push(EngineCost { frames, ns, spread, floors });
+    }
+}
+
+/// For people.
+#[must_use]
+pub fn render_text(report: &EngineReport) -> String {
+    let all = || "all".to_owned();
+    let server_qps = if report.server_qps == 0 { all() } else { report.server_qps.to_string() };
+    let mut text = format!(
+        "Clover {}, {} bytes; {} connections, {server_qps} server queue pairs, map {}, verify {}, \
+         {:?}\n{} frames of {:.1} bytes in bursts of {:.1}; {} requests mapped, waits {} and {}; \
+         digest {}\n\n",
+        report.workload,
+        report.object,
+        report.connections,
+        report.map,
+        report.verify,
+        report.trust,
+        report.packets,
+        report.mean_bytes,
+        report.mean_burst,
+        report.mapped,
+        report.waits[0],
+        report.waits[1],
+        report.digest,
+    );
+    text.push_str("frames    what                     ns/packet   spread         engine / this\n");
+    for cost in &report.costs {
+        let frames = cost.frames.name();
+        let mut line = |what: &str, ns: f64, spread: [f64; 2]| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "{frames:<10}{what:<25}{ns:>9.1}   {:.2} to {:.2}   {:>8.1}",
+                spread[0],
+                spread[1],
+                cost.ns / ns
+            );
+        };
+        for floor in &cost.floors {
+            line(floor.what, floor.ns, floor.spread);
+        }
+        line("engine", cost.ns, cost.spread);
+    }
+    text
+}
