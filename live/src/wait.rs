@@ -18,17 +18,26 @@ use crate::control::mail::Bell;
 /// # Errors
 /// What the operating system says.
 pub fn wait(files: &[BorrowedFd<'_>], bell: &Bell, at_most: Option<Duration>) -> io::Result<()> {
+    if wait_deaf(files, bell, at_most)? {
+        // Before the letters are read: who writes another one then rings again.
+        bell.hear();
+    }
+    Ok(())
+}
+
+/// The same, but the bell rings on. Whether it does.
+fn wait_deaf(
+    files: &[BorrowedFd<'_>],
+    bell: &Bell,
+    at_most: Option<Duration>,
+) -> io::Result<bool> {
     let all = files.iter().copied().chain([bell.as_fd()]);
     let mut all: Vec<_> = all.map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
     match ppoll(&mut all, at_most.map(TimeSpec::from_duration), None) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(error) => return Err(error.into()),
     }
-    if all.last().is_some_and(|bell| bell.any() == Some(true)) {
-        // Before the letters are read: who writes another one then rings again.
-        bell.hear();
-    }
-    Ok(())
+    Ok(all.last().is_some_and(|bell| bell.any() == Some(true)))
 }
 
 /// SIGINT, SIGTERM and SIGHUP as something to wait for, so that none comes between two looks at a
@@ -64,12 +73,32 @@ impl Signals {
     /// # Errors
     /// What the operating system says.
     pub fn wait(&self, bell: &Bell) -> io::Result<Wake> {
-        wait(&[self.0.as_fd()], bell, None)?;
+        // A signal that comes with the bell must not silence it: nobody rings again.
+        wait_deaf(&[self.0.as_fd()], bell, None)?;
         let told = self.0.read_signal()?.map(|signal| signal.ssi_signo as i32);
         Ok(match told.and_then(|number| Signal::try_from(number).ok()) {
-            None => Wake::Bell,
+            None => {
+                bell.hear();
+                Wake::Bell
+            }
             Some(Signal::SIGHUP) => Wake::Reload,
             Some(signal) => Wake::Stop(signal.as_str()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::raise;
+
+    use super::*;
+
+    #[test]
+    fn a_signal_does_not_silence_the_bell() {
+        let (signals, bell) = (Signals::new().unwrap(), Bell::new().unwrap());
+        bell.ring();
+        raise(Signal::SIGHUP).unwrap();
+        assert_eq!(signals.wait(&bell).unwrap(), Wake::Reload);
+        assert_eq!(signals.wait(&bell).unwrap(), Wake::Bell);
     }
 }
