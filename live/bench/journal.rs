@@ -5,10 +5,10 @@
 //! cargo run --release -p qpmux-live --example journal -- --folder /var/tmp
 //! ```
 //!
-//! A row is what one call of the engine leaves behind: so many bytes of records, check-summed. All
-//! ways do the same to these bytes first, which is the floor; each segment is a new file. Time is the thread's processor time,
-//! which counts the kernel's part; medians of rounds that take turns, with the slowest and the
-//! fastest.
+//! A row is what one call of the engine leaves behind: so many bytes of records, check-summed.
+//! All ways do the same to these bytes first, which is the floor; each segment is a new file.
+//! Time is the thread's processor time, which counts the kernel's part; medians of rounds that
+//! take turns, with the slowest and the fastest.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

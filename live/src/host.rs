@@ -94,6 +94,10 @@ impl<D: Driver> Host<D> {
         while let Some(side) = self.driver.receive(&mut self.burst) {
             any |= !self.burst.frames.is_empty();
             self.take(side, now);
+            if self.failure.is_some() {
+                // Not even what waits in the ports goes out.
+                return any;
+            }
         }
         any |= self.driver.took_more();
         // Where frames tell the time, what is due comes before the next one.
@@ -103,7 +107,9 @@ impl<D: Driver> Host<D> {
         }
         // Those for which there was no buffer before.
         self.answer_recalls(self.told.unwrap_or(now));
-        self.driver.flush();
+        if self.failure.is_none() {
+            self.driver.flush();
+        }
         self.beside.end();
         any
     }
@@ -319,15 +325,13 @@ impl<D: Driver> Host<D> {
     /// One input to the engine, with what is lent, and all that it says is to be done.
     fn call(&mut self, now: Nanos, mut input: Input) {
         let mut first = 0;
-        loop {
+        while self.failure.is_none() {
             let taken = self.call_once(now, input, first);
             let done = self.out.actions().is_empty();
             self.carry_out();
-            if self.failure.is_some() {
-                break;
-            }
             first += taken;
             match (first >= self.lent.len(), done) {
+                _ if self.failure.is_some() => {}
                 (true, true) => break,
                 // Nothing to take any more: finish what the call had no room for.
                 (true, false) => input = Input::Frames(Side::Client),

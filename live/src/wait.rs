@@ -26,11 +26,7 @@ pub fn wait(files: &[BorrowedFd<'_>], bell: &Bell, at_most: Option<Duration>) ->
 }
 
 /// The same, but the bell rings on. Whether it does.
-fn wait_deaf(
-    files: &[BorrowedFd<'_>],
-    bell: &Bell,
-    at_most: Option<Duration>,
-) -> io::Result<bool> {
+fn wait_deaf(files: &[BorrowedFd<'_>], bell: &Bell, at_most: Option<Duration>) -> io::Result<bool> {
     let all = files.iter().copied().chain([bell.as_fd()]);
     let mut all: Vec<_> = all.map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
     match ppoll(&mut all, at_most.map(TimeSpec::from_duration), None) {

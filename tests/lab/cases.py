@@ -462,5 +462,6 @@ def suite(name):
         *kv_cases(),
     ]
     if name == "all":
-        return [*everything, *suite("loss"), *suite("servers"), *suite("crash"), *suite("hand-over"), *suite("standby"), *suite("hostile")]
+        others = ["loss", "servers", "crash", "hand-over", "standby", "hostile"]
+        return everything + [case for other in others for case in suite(other)]
     return everything if name == "full" else [case for case in everything if case.quick]

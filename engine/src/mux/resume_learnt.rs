@@ -60,7 +60,12 @@ impl Engine {
             let id = self.directory.add(nobody(self.shard));
             self.watches.end(id.map_err(|_| BuildError::ResumeDirectory)?, Nanos(0));
         }
-        let domains = known().map(|(.., connection)| connection.domain.0 + 1).max().unwrap_or(0);
+        let last = known().map(|(.., connection)| connection.domain.0).max();
+        let domains = last.map_or(0, |last| last.saturating_add(1));
+        // Each has a connection of its own at least.
+        if u32::from(domains) > self.config.connections_max {
+            return Err(BuildError::ResumeDirectory);
+        }
         // In the order in which they were met, as they were numbered: so are the places.
         (0..domains).for_each(|domain| self.directory.places.add_domain(DomainId(domain)));
         // Queue pair numbers that are used again are those of who lives.

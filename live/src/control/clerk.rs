@@ -155,17 +155,24 @@ impl Clerk {
     }
 
     fn hand_over(&mut self, successor: bool) -> Done {
-        let paired = self.crew.status().seen().stage == Stage::Paired;
-        self.crew.status().set_next(match successor {
-            true => Next::Successor,
-            false if paired => Next::Again,
-            false => Next::Exit,
-        });
         if self.crew.report().map_err(told)?.journal.is_none() {
             let text = "there is no [journal], from which another program could go on: drain first";
             return Err(text.to_owned());
         }
-        match self.crew.stop(true).map_err(told)? {
+        let status = self.crew.status().clone();
+        let before = status.next();
+        let paired = status.seen().stage == Stage::Paired;
+        status.set_next(match successor {
+            true => Next::Successor,
+            false if paired => Next::Again,
+            false => Next::Exit,
+        });
+        let stopped = self.crew.stop(true).map_err(|error| {
+            // It goes on, and ends as if nobody had asked.
+            status.set_next(before);
+            told(error)
+        })?;
+        match stopped {
             Stop::Stops(waiting) | Stop::Refused(waiting) => {
                 info!(waiting, "control: stopping for a successor, {}", translated(waiting));
                 Ok(json!({ "waiting": waiting }))

@@ -246,8 +246,8 @@ pub fn carry_out(args: &CtlArgs, out: &mut dyn Write) -> Result<(), CtlError> {
     }
 }
 
-/// Stops the program that listens at `socket`; a successor goes on, on this host if `here`. How many
-/// connections wait for that.
+/// Stops the program that listens at `socket`; a successor goes on, on this host if `here`. How
+/// many connections wait for that.
 ///
 /// # Errors
 /// See [`CtlError`].

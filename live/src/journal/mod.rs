@@ -8,12 +8,12 @@
 //!                                                          all segments up to that, as one
 //! ```
 //!
-//! Records are stored before the frames that they are about go out ([`crate::host`]), in memory that
-//! is a file's (`segment.rs`): the kernel has them if the process is killed. A machine that is off loses
-//! the last of them; what it wrote before is not gone on with ([`qpmux_engine::journal::Journal::fence`]).
-//! A file is a header and chunks, each with a check sum (`chunks.rs`); a torn chunk at the end of the
-//! last segment was never acted on; anything else that is wrong is told, and nothing goes on from it
-//! ([`recover()`]).
+//! Records are stored before the frames that they are about go out ([`crate::host`]), in memory
+//! that is a file's (`segment.rs`): the kernel has them if the process is killed. A machine that
+//! is off loses the last of them; what it wrote before is not gone on with
+//! ([`qpmux_engine::journal::Journal::fence`]). A file is a header and chunks, each with a check
+//! sum (`chunks.rs`); a torn chunk at the end of the last segment was never acted on; anything
+//! else that is wrong is told, and nothing goes on from it ([`recover()`]).
 
 mod chunks;
 mod packer;

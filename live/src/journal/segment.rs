@@ -22,7 +22,8 @@ pub(super) enum Segment {
 }
 
 impl Segment {
-    /// A new segment with its header, for so many bytes. A file of the same name was never finished.
+    /// A new segment with its header, for so many bytes. A file of the same name was never
+    /// finished.
     ///
     /// # Errors
     /// What the file system says: also that it is full, since all room is taken here.

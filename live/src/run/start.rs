@@ -37,6 +37,7 @@ pub(super) type Begun = Option<(Journal, Writer)>;
 pub(super) fn begin_alone(settings: &Settings) -> anyhow::Result<Vec<Begun>> {
     let config = settings.engine_config();
     let mut begun = Vec::new();
+    let mut log = None;
     for worker in 0..settings.cores().len() {
         let Some(place) = settings.journal_place(worker) else {
             begun.push(None);
@@ -46,12 +47,14 @@ pub(super) fn begin_alone(settings: &Settings) -> anyhow::Result<Vec<Begun>> {
         let named = || format!("journal.folder: {folder}");
         let mut found =
             recover(&place, &config).with_context(named)?.unwrap_or(Recovered::nothing(&config));
-        let new = new_log().with_context(named)?;
+        // All workers' files are one log's.
+        let new = log.map_or_else(new_log, Ok).with_context(named)?;
+        log = Some(found.stamp.map_or(new, |stamp| Stamp { boot: new.boot, ..stamp }));
         if found.torn > 0 {
             warn!("{folder}: {} bytes were cut off at the end, and are not needed", found.torn);
         }
         fence_if_off(&mut found, new).with_context(named)?;
-        let stamp = found.stamp.map_or(new, |stamp| Stamp { boot: new.boot, ..stamp });
+        let stamp = log.unwrap_or(new);
         let writer = Writer::begin(place, &config, stamp, Some(&found)).with_context(named)?;
         begun.push(Some((found.journal, writer)));
     }

@@ -17,11 +17,11 @@
 //!   lasts from the moment at which it sent a beat that was confirmed.
 //! - The standby waits for half a lease longer than any lease that it has given can last. Then it
 //!   wins the next term: where there is an arbiter if it is the first to ask there, otherwise since
-//!   nobody else may. If so configured it has the other host cut off first: that alone helps against
-//!   a speaker that is stopped in the middle of sending, for longer than this.
+//!   nobody else may. If so configured it has the other host cut off first: that alone helps
+//!   against a speaker that is stopped in the middle of sending, for longer than this.
 //! - A record is used when it is confirmed, so the standby knows what any frame is about that was
-//!   ever sent. With `lag_bytes` it may lack the last bindings and values; then nobody can know what
-//!   ran, and no connection of the log is gone on with ([`Journal::fence`]).
+//!   ever sent. With `lag_bytes` it may lack the last bindings and values; then nobody can know
+//!   what ran, and no connection of the log is gone on with ([`Journal::fence`]).
 //! - A copy is in memory only, and is level during one life of its process. A speaker that begins
 //!   again ships all it knows, from before it speaks.
 //! - A session ends at any error, and with it the process' life: it executes itself anew, and goes
