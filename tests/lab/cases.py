@@ -327,7 +327,7 @@ def hand_over_cases():
         ("swaps behind writes", kv(8, 1000, 50, "-F -P"), 6, 1.5, 1, 0),
         ("1 % lost", kv(8, 700, 50), 6, 1.5, 1, 1),
     ]
-    forms = [("half writes", kv(8, 1000, 50), 6, 1.5, 1, 0)]
+    forms = [("half writes, 20 times", kv(8, 2700, 50), 20, 1.0, 1, 0)]
     return [
         *change_cases("hand over", hand_over, tests),
         *change_cases("change form", lambda box: box.change_form(), forms),

@@ -70,7 +70,9 @@ pub(super) enum Message {
     },
     /// The other host has all that is known: from the answer on it may go on by itself.
     Level,
-    /// It has, or it cannot be: why.
+    /// Could the other host go on with all that was said?
+    Ready,
+    /// It could, or has; or it cannot be: why.
     LevelAnswer(Option<String>),
     /// The caller is alive.
     Beat(u64),
@@ -99,6 +101,7 @@ impl Message {
             Message::Taken { .. } => 7,
             Message::Final => 8,
             Message::Address(_) => 9,
+            Message::Ready => 10,
         }
     }
 
@@ -123,7 +126,7 @@ impl Message {
                 bytes.extend(positions.iter().flat_map(|position| position.to_le_bytes()));
             }
             Message::Address(address) => bytes.extend(address.bytes()),
-            Message::Level | Message::Final => {}
+            Message::Ready | Message::Level | Message::Final => {}
         }
         let len = (bytes.len() - FRONT) as u32;
         if let Some((front, _)) = bytes.split_first_chunk_mut::<FRONT>() {
@@ -176,6 +179,7 @@ impl Message {
             }
             8 if body.is_empty() => Message::Final,
             9 => Message::Address(Address::read(body)?),
+            10 if body.is_empty() => Message::Ready,
             _ => return None,
         })
     }

@@ -73,6 +73,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// in interrupts it.
 const LOOK: Duration = Duration::from_secs(1);
 const ALONE_AT_LEAST: Duration = Duration::from_secs(5);
+const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 /// This host's part of two.
 pub struct Pair<'a> {
@@ -84,6 +85,8 @@ pub struct Pair<'a> {
     sign: Sign,
     callers: Receiver<Caller>,
     status: Status,
+    /// The other host has been asked, and has refused.
+    refused: bool,
 }
 
 /// This host may speak.
@@ -126,7 +129,8 @@ impl<'a> Pair<'a> {
             .with_context(|| format!("standby.listen: {}", standby.listen))?;
         status.set_term(state.term);
         let (folder, status) = (folder.clone(), status.clone());
-        Ok(Some(Pair { settings, standby, folder, state, own, sign, callers, status }))
+        let refused = false;
+        Ok(Some(Pair { settings, standby, folder, state, own, sign, callers, status, refused }))
     }
 
     /// Waits until this host may speak.
@@ -179,7 +183,10 @@ impl<'a> Pair<'a> {
                             self.status.paired(session.watch());
                             return Ok(Some(self.turn(found, Some(session))?));
                         }
-                        Err(error) => error.to_string(),
+                        Err(error) => {
+                            self.refused = true;
+                            error.to_string()
+                        }
                     }
                 }
                 Ok((Answer::Speaking { log, .. }, _)) if log != self.state.log => {
@@ -353,15 +360,17 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Has the crew stopped, while this host speaks alone, when the other one stands by.
+    /// Has the crew stopped, while this host speaks alone, when the other one stands by. If that has
+    /// refused, it is asked again later.
     ///
     /// # Errors
     /// If there can be no thread.
     pub fn look_for_standby(&self, crew: &Crew) -> io::Result<()> {
         let (peer, probe) = (self.standby.peer, Hello { probe: true, ..self.hello() });
+        let alone_at_least = if self.refused { AFTER_REFUSAL } else { ALONE_AT_LEAST };
         let mut crew = crew.clone();
         let look = move || {
-            sleep(ALONE_AT_LEAST);
+            sleep(alone_at_least);
             loop {
                 if matches!(call(peer, &probe), Ok((Answer::StandingBy, _))) {
                     info!("standby: {peer} stands by: beginning anew, with it");

@@ -46,6 +46,19 @@ pub(super) fn call(peer: SocketAddr, hello: &Hello) -> io::Result<(Answer, TcpSt
     }
 }
 
+/// Asks a host that stands by, which is to agree.
+fn ask(stream: &mut TcpStream, question: &Message) -> io::Result<()> {
+    question.write(stream)?;
+    loop {
+        match Message::read(stream)? {
+            Message::Taken { .. } => {}
+            Message::LevelAnswer(None) => return Ok(()),
+            Message::LevelAnswer(Some(reason)) => return Err(io::Error::other(reason)),
+            _ => return Err(io::Error::other("it answers something else")),
+        }
+    }
+}
+
 /// What all threads of a session know.
 #[derive(Debug)]
 struct Shared {
@@ -123,19 +136,12 @@ impl Session {
             shared.shipped.store(position, Ordering::Release);
             shared.confirmed.store(position, Ordering::Release);
         }
-        level()?;
         stream.set_read_timeout(Some(LEVEL_PATIENCE))?;
+        // One that could not go on must not cost this host the right to be alone.
+        ask(&mut stream, &Message::Ready)?;
+        level()?;
         let asked = now();
-        Message::Level.write(&mut stream)?;
-        let refused = |text: &str| Err(io::Error::other(text.to_owned()));
-        loop {
-            match Message::read(&mut stream)? {
-                Message::Taken { .. } => {}
-                Message::LevelAnswer(None) => break,
-                Message::LevelAnswer(Some(reason)) => return refused(&reason),
-                _ => return refused("it answers something else"),
-            }
-        }
+        ask(&mut stream, &Message::Level)?;
         let shared = Arc::new(Shared { lease: Lease::default(), workers });
         shared.lease.extend(asked + hello.lease_ns);
         Session::start(stream, shared, hello)

@@ -144,6 +144,15 @@ impl Standing<'_> {
         loop {
             // Until it is level, what is known is that of before.
             let message = match Message::read(&mut stream) {
+                Ok(Message::Ready) => {
+                    let refused = self.refuses(&hello, &copy);
+                    let answered = Message::LevelAnswer(refused.clone()).write(&mut stream);
+                    let refused = refused.map(io::Error::other);
+                    match refused.map_or(answered, Err) {
+                        Ok(()) => continue,
+                        Err(why) => return End::Lost(why),
+                    }
+                }
                 Ok(Message::Level) => {
                     let refused = self.refuses(&hello, &copy);
                     let answered = Message::LevelAnswer(refused.clone()).write(&mut stream);

@@ -19,6 +19,7 @@ fn all() -> Vec<Message> {
         Message::Answer(Answer::Refused("no".to_owned())),
         Message::Records { worker: 3, position: 1 << 40, chunk: chunk(0..9) },
         Message::Records { worker: 0, position: 0, chunk: Vec::new() },
+        Message::Ready,
         Message::Level,
         Message::LevelAnswer(None),
         Message::LevelAnswer(Some("it cannot".to_owned())),
@@ -79,9 +80,10 @@ fn a_body_that_is_too_long_is_not_waited_for() {
 
 #[test]
 fn bodies_that_nobody_says_are_no_messages() {
-    let wrong: [(u8, &[u8]); 13] = [
+    let wrong: [(u8, &[u8]); 14] = [
         (0, &[]),
-        (10, &[]),
+        (10, &[0]),
+        (11, &[]),
         (255, &[1; 8]),
         (1, b"{}"),
         (1, b"\xff\xfe"),

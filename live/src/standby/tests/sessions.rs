@@ -27,11 +27,16 @@ fn session(hello: &Hello) -> (Session, TcpStream) {
     // What will be asked is answered already.
     say(
         &mut standby,
-        &[Message::Taken { beat: 0, positions: vec![1] }, Message::LevelAnswer(None)],
+        &[
+            Message::Taken { beat: 0, positions: vec![1] },
+            Message::LevelAnswer(None),
+            Message::LevelAnswer(None),
+        ],
     );
     let session = Session::open(stream, hello, &[with(0..3)], || Ok(())).unwrap();
     let [known, _] = records([0..3, 3..6]);
     assert_eq!(hear(&mut standby), known);
+    assert_eq!(hear(&mut standby), Message::Ready);
     assert_eq!(hear(&mut standby), Message::Level);
     (session, standby)
 }
@@ -184,7 +189,13 @@ fn a_lease_ends_when_beats_are_not_confirmed_and_for_good() {
     let from = Instant::now();
     // Confirming records, or beats that there were not, is not enough.
     say(&mut standby, &[Message::Taken { beat: 0, positions: vec![1 << 20] }]);
-    say(&mut standby, &[Message::Taken { beat: 1 << 20, positions: vec![1 << 20] }]);
+    let mut other = standby.try_clone().unwrap();
+    let words = thread::spawn(move || {
+        let never_sent = Message::Taken { beat: 1 << 20, positions: vec![1 << 20] };
+        while never_sent.write(&mut other).is_ok() && from.elapsed() < FOR_EVER {
+            thread::sleep(Duration::from_millis(50));
+        }
+    });
     turns(&line);
     assert!(from.elapsed() < FOR_EVER / 2);
     // Confirmed at last, and too late.
@@ -200,6 +211,8 @@ fn a_lease_ends_when_beats_are_not_confirmed_and_for_good() {
     }
     thread::sleep(Duration::from_millis(100));
     assert!(!session.lasts() && !line.turn());
+    drop((session, standby));
+    words.join().unwrap();
 }
 
 #[test]
@@ -220,7 +233,9 @@ fn a_session_ends_though_a_worker_that_hangs_keeps_its_line() {
     let (session, standby) = session(&hello(Duration::from_secs(1)));
     let line = session.line(0);
     assert!(line.turn());
-    drop(standby);
+    // All that is said is confirmed, so that nothing fails but the worker.
+    let _confirms = confirms(standby);
+    until("the lease is over", || !session.lasts());
     let (done, ended) = channel();
     thread::spawn(move || {
         drop(session);
@@ -233,11 +248,13 @@ fn a_session_ends_though_a_worker_that_hangs_keeps_its_line() {
 #[test]
 fn it_is_kept_that_this_host_is_not_alone_before_the_other_one_is_level() {
     let [stream, mut standby] = connection();
+    say(&mut standby, &[Message::LevelAnswer(None)]);
     let error = Session::open(stream, &hello(LONG), &[with(0..3)], || {
         Err(io::Error::other("the disk is full"))
     });
     assert_eq!(error.unwrap_err().to_string(), "the disk is full");
     assert_eq!(hear(&mut standby), records([0..3, 3..6])[0]);
+    assert_eq!(hear(&mut standby), Message::Ready);
     assert!(Message::read(&mut standby).is_err(), "nothing more was said");
 }
 
@@ -248,7 +265,8 @@ fn a_standby_that_refuses_or_is_gone_is_not_level() {
         let [stream, mut standby] = connection();
         say(&mut standby, answer.as_slice());
         standby.shutdown(Shutdown::Write).unwrap();
-        let error = Session::open(stream, &hello(LONG), &[with(0..3)], || Ok(())).unwrap_err();
+        let alone = || panic!("it was kept that it is not alone");
+        let error = Session::open(stream, &hello(LONG), &[with(0..3)], alone).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
