@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
@@ -35,7 +35,6 @@ pub(super) struct Packer {
     orders: Option<Sender<u64>>,
     spares: Receiver<Segment>,
     packed: Arc<Packed>,
-    busy: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -43,20 +42,19 @@ impl Packer {
     pub(super) fn start(place: Place, config: Config, stamp: Stamp) -> io::Result<Packer> {
         let (orders, taken) = channel();
         let (spare, spares) = channel();
-        let busy = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&busy);
         let packed = Arc::new(Packed::default());
         let tells = Arc::clone(&packed);
         let work = move || {
             give_spare(&place, stamp, &spare);
-            for number in taken {
+            while let Ok(number) = taken.recv() {
+                // Of several that wait, the last stands for all.
+                let number = taken.try_iter().last().unwrap_or(number);
                 pack(&place, &config, number, &tells);
                 give_spare(&place, stamp, &spare);
-                told.store(false, Ordering::Release);
             }
         };
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(work)?;
-        Ok(Packer { orders: Some(orders), spares, packed, busy, thread: Some(thread) })
+        Ok(Packer { orders: Some(orders), spares, packed, thread: Some(thread) })
     }
 
     /// There is a checkpoint up to that segment, of so many bytes.
@@ -70,10 +68,6 @@ impl Packer {
         (self.packed.bytes.load(Ordering::Relaxed), self.packed.number.load(Ordering::Relaxed))
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        !self.busy.load(Ordering::Acquire)
-    }
-
     /// A segment that is ready, if there is one: its file is that of [`Kind::Spare`].
     pub(super) fn spare(&self) -> Option<Segment> {
         self.spares.try_recv().ok()
@@ -81,7 +75,6 @@ impl Packer {
 
     /// All segments up to that number are whole.
     pub(super) fn pack(&self, number: u64) {
-        self.busy.store(true, Ordering::Release);
         let sent = self.orders.as_ref().is_some_and(|orders| orders.send(number).is_ok());
         debug_assert!(sent, "the thread lives as long as this");
     }

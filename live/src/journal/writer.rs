@@ -145,10 +145,7 @@ impl Writer {
             }
             None => begin_segment(&self.place, self.number + 1, self.stamp)?,
         };
-        // While it packs, segments wait: all of them are packed together later.
-        if self.packer.is_idle() {
-            self.packer.pack(self.number);
-        }
+        self.packer.pack(self.number);
         self.number += 1;
         Ok(())
     }
