@@ -360,8 +360,8 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Has the crew stopped, while this host speaks alone, when the other one stands by. If that has
-    /// refused, it is asked again later.
+    /// Has the crew stopped, while this host speaks alone, when the other one stands by. If that
+    /// has refused, it is asked again later.
     ///
     /// # Errors
     /// If there can be no thread.
