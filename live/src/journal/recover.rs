@@ -1,7 +1,7 @@
 //! What files say, of which the last may have been cut off in the middle of a word.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,9 @@ use qpmux_engine::journal::{Journal, JournalError, Record};
 
 use super::chunks::{Begin, Form, Next, Stamp, next, read_header};
 use super::{Kind, Place, RecoverError};
+
+/// Bytes that are read at a time.
+const READ: usize = 1 << 20;
 
 /// What was found.
 #[derive(Debug)]
@@ -89,12 +92,15 @@ fn read(
     may_be_torn: bool,
     found: &mut Recovered,
 ) -> Result<(), RecoverError> {
-    let bytes = fs::read(path).map_err(|error| RecoverError::io(path, error))?;
+    let error = |error| RecoverError::io(path, error);
+    let mut file = File::open(path).map_err(error)?;
+    let mut bytes = Vec::new();
+    more(&mut file, &mut bytes).map_err(error)?;
     let damaged = |at: usize, what: &'static str| {
         Err(RecoverError::Damaged { path: path.to_owned(), at, what })
     };
     let another = |what: String| Err(RecoverError::Another { path: path.to_owned(), what });
-    let (form, mut rest) = match read_header(&bytes) {
+    let (form, mut at) = match read_header(&bytes) {
         Begin::Torn if may_be_torn => {
             found.torn = bytes.len();
             return Ok(());
@@ -114,26 +120,38 @@ fn read(
             }
             (_, stamp) => {
                 found.stamp = stamp;
-                (header.form, rest)
+                (header.form, bytes.len() - rest.len())
             }
         },
     };
     loop {
-        let at = bytes.len() - rest.len();
-        match next(rest, form) {
-            Next::End => return Ok(()),
-            Next::Torn if may_be_torn => {
-                found.torn = rest.len();
-                return Ok(());
-            }
-            Next::Torn => return damaged(at, "it ends in the middle of a chunk"),
-            Next::Damaged(what) => return damaged(at, what),
+        let rest = bytes.get(at..).unwrap_or(&[]);
+        let end = match next(rest, form) {
             Next::Records(records, behind) => {
                 apply(records, path, found)?;
-                rest = behind;
+                at = bytes.len() - behind.len();
+                continue;
             }
+            Next::Damaged(what) => return damaged(at, what),
+            Next::End if !rest.is_empty() => return Ok(()),
+            other => other,
+        };
+        // What a segment has room for, and nothing is in, is not read.
+        let torn = matches!(end, Next::Torn);
+        if more(&mut file, &mut bytes).map_err(error)? > 0 {
+            continue;
         }
+        if torn && !may_be_torn {
+            return damaged(at, "it ends in the middle of a chunk");
+        }
+        found.torn = bytes.len() - at;
+        return Ok(());
     }
+}
+
+/// Reads on. How many bytes; 0: that is all.
+fn more(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    file.take(READ as u64).read_to_end(bytes)
 }
 
 fn apply(records: &[u8], path: &Path, found: &mut Recovered) -> Result<(), RecoverError> {
