@@ -73,6 +73,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// in interrupts it.
 const LOOK: Duration = Duration::from_secs(1);
 const ALONE_AT_LEAST: Duration = Duration::from_secs(5);
+/// The same after a standby that was there did not become level: each try interrupts.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 /// This host's part of two.
@@ -85,7 +86,7 @@ pub struct Pair<'a> {
     sign: Sign,
     callers: Receiver<Caller>,
     status: Status,
-    /// The other host has been asked, and has refused.
+    /// The other host stood by, and did not become level.
     refused: bool,
 }
 
