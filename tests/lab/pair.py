@@ -12,7 +12,7 @@ import signal
 import time
 
 import process
-from wire import CLIENTS, SERVERS, ask, ip
+from wire import CLIENTS, SERVERS, ask, defects, ip
 
 # The second one's interfaces.
 SECOND = "2"
@@ -190,12 +190,7 @@ class Pair:
             wrong += [f"{host.name} ended with status {status}"] if status else []
         if not counters:
             return {}, [*wrong, "nobody has counted anything"]
-        if counters.get("broken"):
-            wrong.append(f"the middlebox counts {counters['broken']} defects of its own")
-        for name in ("server_qps_lost", "out_of_service"):
-            if counters.get(name):
-                wrong.append(f"the middlebox counts {counters[name]} as {name}")
-        return counters, wrong
+        return counters, wrong + defects(counters)
 
 
 def second_interfaces(mtu):

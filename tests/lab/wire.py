@@ -146,6 +146,17 @@ def ask(program, socket, *words):
     return found.stdout.decode() if found.returncode == 0 else None
 
 
+def defects(counters):
+    """What a middlebox counts that no test may make it count."""
+    wrong = []
+    if counters.get("broken"):
+        wrong.append(f"the middlebox counts {counters['broken']} defects of its own")
+    for name in ("server_qps_lost", "out_of_service"):
+        if counters.get(name):
+            wrong.append(f"the middlebox counts {counters[name]} as {name}")
+    return wrong
+
+
 class Middlebox:
     """The process between `clients` and `servers`."""
 
@@ -234,9 +245,4 @@ class Middlebox:
                 counters = json.load(file)
         except ValueError:
             return {}, [*wrong, "the middlebox printed no counters"]
-        if counters.get("broken"):
-            wrong.append(f"the middlebox counts {counters['broken']} defects of its own")
-        for name in ("server_qps_lost", "out_of_service"):
-            if counters.get(name):
-                wrong.append(f"the middlebox counts {counters[name]} as {name}")
-        return counters, wrong
+        return counters, wrong + defects(counters)
