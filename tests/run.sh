@@ -25,11 +25,15 @@ esac
 
 export CI=true CARGO_TERM_COLOR=never DEBIAN_FRONTEND=noninteractive PYTHONDONTWRITEBYTECODE=1
 export QPMUX_TEST_TIER=$tier
+# Nothing here is built twice: what incremental builds keep would take more room than all else.
+export CARGO_INCREMENTAL=0
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 
 readonly CARGO_DENY=0.20.2
 readonly PYARROW=26.0.1
 readonly SKIPPED=77
+# What cargo builds for all steps, in KiB, and some reserve.
+readonly ROOM_KIB=$((12 << 20))
 # With DPDK; what is built without it is part of that. Two words.
 readonly LIVE="--features qpmux-live/dpdk"
 passed=0 failed=() skipped=() begin=$SECONDS
@@ -107,7 +111,20 @@ install_needs() {
         cargo install --locked "cargo-deny@$CARGO_DENY" || return
     fi
     cargo deny --version || return
-    install_arrow
+    install_arrow || return
+    enough_room
+}
+
+# A full disk would show as a failure of whatever is built then.
+enough_room() {
+    local target free
+    target=$(target_folder) || return
+    mkdir -p "$target" || return
+    free=$(df --output=avail -k "$target" | tail -n 1)
+    [ "$free" -ge "$ROOM_KIB" ] && return
+    echo "$target: $((free >> 20)) GiB free, and a whole run needs $((ROOM_KIB >> 20))."
+    echo "Make room there, or name another folder in CARGO_TARGET_DIR."
+    return 1
 }
 
 # Apache Arrow, which reads Parquet and is in no Debian, for a Python of its own.
