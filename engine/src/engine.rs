@@ -310,14 +310,17 @@ impl Engine {
         out: &mut Out,
     ) -> usize {
         debug_assert!(frames.len() <= BURST_MAX, "a burst of more than BURST_MAX frames");
-        if self.policy.map != Map::None {
-            self.touch(side, frames);
-        }
+        let found = (self.policy.map != Map::None).then(|| self.touch(side, frames));
         for (taken, frame) in frames.iter_mut().enumerate() {
             if !self.run(now, out) {
                 return taken;
             }
-            self.on_frame(side, now, frame, out);
+            let usual = found
+                .as_ref()
+                .is_some_and(|found| self.take_usual((side, now), (found, taken), frame, out));
+            if !usual {
+                self.on_frame(side, now, frame, out);
+            }
         }
         self.run(now, out);
         frames.len()

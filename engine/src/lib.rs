@@ -34,6 +34,7 @@ mod connections_report;
 mod contents;
 mod counters;
 mod engine;
+mod express;
 mod frame;
 mod ids;
 mod mail;
@@ -44,7 +45,6 @@ mod recovery;
 mod rules;
 mod switch;
 mod time;
-mod touch;
 
 pub use config::{Config, ConfigError, Verify};
 pub use connections_report::{ConnectionReport, ConnectionState};

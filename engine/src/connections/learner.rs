@@ -124,6 +124,12 @@ impl Learner {
         self.sighting(index)
     }
 
+    /// Whether any connection waits for its first packet.
+    #[inline]
+    pub(crate) fn any_waits(&self) -> bool {
+        self.handshakes.any_waits()
+    }
+
     /// Whether this may be the first packet of a connection whose RTU has not been seen.
     #[inline]
     pub(crate) fn may_confirm(&self, layout: &Layout) -> bool {

@@ -305,7 +305,7 @@ impl Engine {
         token
     }
 
-    pub(super) fn answer_atomic(&mut self, id: ClientId, slot: u32, repeated: bool, out: &mut Out) {
+    pub(crate) fn answer_atomic(&mut self, id: ClientId, slot: u32, repeated: bool, out: &mut Out) {
         let (Some(client), Some(record)) = (self.clients.get(id), self.clients.slots.get(slot))
         else {
             return;
@@ -356,7 +356,7 @@ impl Engine {
     }
 
     /// Sends the acknowledgement that is due. `false` if none is.
-    pub(super) fn acknowledge(&mut self, id: ClientId, out: &mut Out) -> bool {
+    pub(crate) fn acknowledge(&mut self, id: ClientId, out: &mut Out) -> bool {
         let Some(client) = self.clients.get_mut(id) else { return false };
         let due = core::mem::take(&mut client.ack_due);
         let Some(mut psn) = client.last_plain.filter(|_| due) else { return false };

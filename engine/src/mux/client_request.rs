@@ -106,9 +106,6 @@ impl Engine {
             return self.drop_frame(frame, DropReason::TableFull, out);
         }
         let route = self.route(id, frame, layout, &shape);
-        if self.take_usual(now, id, (&shape, &route), frame, layout, out) {
-            return;
-        }
         let Some(slot) = self.open_slot(id, layout, &shape, route.way) else {
             self.drop_frame(frame, DropReason::TableFull, out);
             return self.shed_assembly(out);

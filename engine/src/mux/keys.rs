@@ -83,7 +83,7 @@ impl Engine {
     }
 
     /// What is at an address of the client's server belongs to a key.
-    pub(super) fn note_address(&mut self, id: ClientId, address: u64, key: u64) {
+    pub(crate) fn note_address(&mut self, id: ClientId, address: u64, key: u64) {
         let Some(domain) = self.directory.client(id).map(|connection| connection.domain) else {
             return;
         };

@@ -17,6 +17,8 @@ pub(crate) struct FlowTable {
     /// By both IPv4 addresses in one number: four entries in a cache line.
     v4: Table<u64>,
     others: Table<(IpAddr, IpAddr)>,
+    /// Times that it was changed.
+    changes: u32,
 }
 
 /// One table of them. At most a quarter full, so that a lookup ends after one or two entries.
@@ -92,7 +94,7 @@ impl FlowTable {
         flow: impl Fn(&Connection) -> Flow,
     ) -> Result<FlowTable, DirectoryError> {
         let size = (connections.len().max(connections_max) * 4).next_power_of_two().max(16);
-        let mut table = FlowTable { v4: Table::new(size), others: Table::new(size) };
+        let mut table = FlowTable { v4: Table::new(size), others: Table::new(size), changes: 0 };
         for (i, connection) in connections.iter().enumerate() {
             if !table.insert(flow(connection), i as u32) {
                 return Err(DirectoryError::Duplicate { connection: i });
@@ -103,6 +105,7 @@ impl FlowTable {
 
     /// Adds a flow; `false` if it is there already.
     pub(crate) fn insert(&mut self, flow: Flow, connection: u32) -> bool {
+        self.changes = self.changes.wrapping_add(1);
         let (source, destination, dest_qp) = flow;
         match both_v4(source, destination) {
             Some(ends) => self.v4.insert(Entry { ends, dest_qp, connection }),
@@ -112,6 +115,7 @@ impl FlowTable {
 
     /// Takes a flow out.
     pub(crate) fn remove(&mut self, flow: Flow) {
+        self.changes = self.changes.wrapping_add(1);
         let (source, destination, dest_qp) = flow;
         match both_v4(source, destination) {
             Some(ends) => self.v4.remove(ends, dest_qp),
@@ -123,6 +127,18 @@ impl FlowTable {
     #[inline]
     pub(crate) fn get(&self, layout: &Layout) -> Option<u32> {
         self.find_flow((layout.source, layout.destination, layout.dest_qp))
+    }
+
+    /// Times that flows were added or taken out.
+    #[inline]
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    /// The connection of a flow, both IPv4 addresses in one number.
+    #[inline]
+    pub(crate) fn find_v4(&self, ends: u64, dest_qp: Qpn) -> Option<u32> {
+        self.v4.get(ends, dest_qp)
     }
 
     /// The connection of a flow.

@@ -31,8 +31,6 @@ pub(crate) mod slab;
 mod steer;
 pub(crate) mod turn;
 mod turned;
-mod usual_answer;
-mod usual_request;
 mod waiting;
 pub(crate) mod watch;
 mod way;

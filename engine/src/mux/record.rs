@@ -42,7 +42,7 @@ impl From<Steer> for Way {
 
 impl Engine {
     /// Records that a request was bound, its frame in hand.
-    pub(super) fn record_binding(
+    pub(crate) fn record_binding(
         &mut self,
         slot: u32,
         frame: &Frame<'_>,
@@ -141,7 +141,7 @@ impl Engine {
     }
 
     /// Records the answer of an atomic.
-    pub(super) fn record_value(&self, request: &Request, original: u64, out: &mut Out) {
+    pub(crate) fn record_value(&self, request: &Request, original: u64, out: &mut Out) {
         if self.config.records && self.config.keeps(Rule::ValueIsRecorded) {
             let client = request.client;
             let Origin { psn, opcode, .. } = request.origin;

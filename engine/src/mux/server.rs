@@ -20,7 +20,7 @@ use crate::ids::{ClientId, ServerQpId};
 use crate::journal::Operands;
 use crate::mail::{Completion, Kind, Mail, Origin, Outcome, Request};
 use crate::out::{Action, Out};
-use crate::policy::Connection;
+use crate::policy::{Access, Connection};
 use crate::recovery::rtt::RoundTrip;
 use crate::rules::Rule;
 use crate::time::Nanos;
@@ -173,6 +173,35 @@ impl ServerQp {
             && matches!(self.hosting, Hosting::Open | Hosting::Gone)
     }
 
+    /// Whether there is nothing to do but to finish what is complete, when no other engine has left
+    /// anything behind.
+    #[inline]
+    pub(crate) fn only_finishes(&self) -> bool {
+        self.waiting_own.is_empty()
+            && self.waiting_guests.is_empty()
+            && self.waiting_rest.is_empty()
+            && self.again.is_empty()
+            && self.hosting == Hosting::Open
+            && self.loss.is_none()
+            && self.repair.is_none()
+            && self.recalled.is_none()
+            && self.blocked_since.is_none()
+            && self.stalled_until == Nanos::NEVER
+    }
+
+    /// Whether nothing is left to do, and nothing waits, that a new request would wait behind.
+    #[inline]
+    pub(crate) fn takes_at_once(&self) -> bool {
+        self.waiting_own.is_empty()
+            && self.waiting_guests.is_empty()
+            && self.waiting_rest.is_empty()
+            && self.in_message.is_none()
+            && self.repair.is_none()
+            && self.not_ready_until.is_none()
+            && self.loss.is_none()
+            && self.hosting == Hosting::Open
+    }
+
     /// Counts a request in that is bound.
     pub(super) fn count_open(&mut self, id: ServerQpId, request: &Request) {
         self.open_packets += 1;
@@ -183,7 +212,7 @@ impl ServerQp {
     }
 
     /// Counts it out.
-    pub(super) fn uncount_open(&mut self, id: ServerQpId, request: &Request) {
+    pub(crate) fn uncount_open(&mut self, id: ServerQpId, request: &Request) {
         let Request { kind, packets, mapped, client, .. } = *request;
         self.open_packets = self.open_packets.saturating_sub(1);
         self.open_span = self.open_span.saturating_sub(packets);
@@ -251,7 +280,7 @@ pub(crate) struct Servers {
     pub(crate) slots: Slab<ServerSlot>,
     pub(crate) work: WorkRing,
     pub(crate) past_reads: PastReads,
-    pub(super) arrivals: u64,
+    pub(crate) arrivals: u64,
 }
 
 impl Servers {
@@ -461,7 +490,7 @@ impl Engine {
     }
 
     /// Whether the PSNs that are open then can be told apart.
-    pub(super) fn fits_span(&self, server: &ServerQp, packets: u32) -> bool {
+    pub(crate) fn fits_span(&self, server: &ServerQp, packets: u32) -> bool {
         server.open_span + packets <= SPAN_MAX || !self.config.keeps(Rule::SpanBelowHalf)
     }
 
@@ -498,36 +527,11 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
-        let Some(record) = self.servers.slots.get(slot) else { return };
-        let request = &record.request;
+        let Some(request) = self.servers.slots.get(slot).map(|record| record.request) else { return };
         let id = request.server_qp;
-        if request.kind != Kind::Plain {
-            // One that was steered cannot be asked for again as its client asked for it.
-            let access = request.access.filter(|_| !self.is_steered(slot));
-            let past = read_again::past_read(request, access, psn);
-            let end = request.origin.psn.add(request.packets);
-            let end = (request.client == id.owner()).then_some(end);
-            self.servers.past_reads.note(id, past, end);
-        }
-        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
-        if server.open.is_empty() {
-            server.acknowledged = psn;
-            let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
-            server.deadline = now.after(server.round_trip.timeout_ns(floor, cap, 0));
-            self.earliest = self.earliest.min(server.deadline);
-        }
-        server.round_trip.on_sent(psn, now);
-        let hole = u32::from(!self.config.keeps(Rule::PsnsAreDense));
-        server.next = psn.add(request.packets + hole);
-        server.count_open(id, request);
-        server.in_message = (!request.ends_message).then_some(request.client);
-        server.stalled_until = Nanos::NEVER;
-        server.carried = true;
-        server.hosted |= request.client != id.owner();
-        if layout.ecn == Ecn::Ce {
-            server.marked.add(request.client);
-        }
-        self.servers.slots.push_back(&mut server.open, slot);
+        // One that was steered cannot be asked for again as its client asked for it.
+        let access = request.access.filter(|_| !self.is_steered(slot));
+        self.note_bound(now, slot, psn, access, layout.ecn);
         let recorded = self.config.keeps(Rule::BindingBeforePacket);
         if recorded {
             self.record_binding(slot, frame, layout, out);
@@ -550,6 +554,46 @@ impl Engine {
         if !recorded {
             self.record_binding(slot, frame, layout, out);
         }
+    }
+
+    /// A request has its PSN. If it is a READ, it may be asked for again with this access.
+    #[inline]
+    pub(crate) fn note_bound(
+        &mut self,
+        now: Nanos,
+        slot: u32,
+        psn: ServerPsn,
+        access: Option<Access>,
+        ecn: Ecn,
+    ) {
+        let Some(record) = self.servers.slots.get(slot) else { return };
+        let request = &record.request;
+        let id = request.server_qp;
+        if request.kind != Kind::Plain {
+            let past = read_again::past_read(request, access, psn);
+            let end = request.origin.psn.add(request.packets);
+            let end = (request.client == id.owner()).then_some(end);
+            self.servers.past_reads.note(id, past, end);
+        }
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
+        if server.open.is_empty() {
+            server.acknowledged = psn;
+            let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
+            server.deadline = now.after(server.round_trip.timeout_ns(floor, cap, 0));
+            self.earliest = self.earliest.min(server.deadline);
+        }
+        server.round_trip.on_sent(psn, now);
+        let hole = u32::from(!self.config.keeps(Rule::PsnsAreDense));
+        server.next = psn.add(request.packets + hole);
+        server.count_open(id, request);
+        server.in_message = (!request.ends_message).then_some(request.client);
+        server.stalled_until = Nanos::NEVER;
+        server.carried = true;
+        server.hosted |= request.client != id.owner();
+        if ecn == Ecn::Ce {
+            server.marked.add(request.client);
+        }
+        self.servers.slots.push_back(&mut server.open, slot);
     }
 
     /// Tells the request's client what became of it.

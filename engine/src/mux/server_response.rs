@@ -1,7 +1,7 @@
 //! A server's packet comes in: which requests it answers, wholly or in part.
 
 use super::closing::Loss;
-use super::server::{ServerSlot, Source};
+use super::server::{ServerQp, ServerSlot, Source};
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::Frame;
@@ -36,9 +36,6 @@ impl Engine {
         if self.is_asking(id) {
             return self.on_early_response(now, id, frame, layout, out);
         }
-        if self.take_usual_answer(now, id, frame, layout, out) {
-            return;
-        }
         let psn = ServerPsn::from_wire(layout.psn);
         let Some(slot) = self.find_open(id, psn) else {
             if let Some(slot) = self.find_again(id, psn) {
@@ -56,6 +53,24 @@ impl Engine {
             return self.on_acknowledge(now, id, slot, psn, syndrome, out);
         }
         self.on_data(now, id, slot, frame, layout, out);
+    }
+
+    /// Whether there is nothing to do for a server queue pair but to finish what is complete: the
+    /// usual case, in which none of the other steps would do anything.
+    fn only_finishes(&self, id: ServerQpId) -> bool {
+        self.resumes.is_settled() && self.servers.get(id).is_some_and(ServerQp::only_finishes)
+    }
+
+    /// Finishes what is complete for a server queue pair, as long as there is nothing else to do.
+    /// Whether nothing is left; if not, there is more to do, or `out` has no room left.
+    pub(super) fn finish_only(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {
+        while out.has_room() && self.only_finishes(id) {
+            if !self.finish_step(now, id, out) {
+                // It may have found that something has to be sent again.
+                return self.only_finishes(id);
+            }
+        }
+        false
     }
 
     /// The bound request whose PSNs include this one. The search is bounded by the window.

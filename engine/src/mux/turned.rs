@@ -63,7 +63,7 @@ impl Engine {
 
     /// An atomic was answered: what that says of its word and its list, and what its client is
     /// told.
-    pub(super) fn on_atomic_answered(&mut self, id: ServerQpId, slot: u32, original: u64) -> u64 {
+    pub(crate) fn on_atomic_answered(&mut self, id: ServerQpId, slot: u32, original: u64) -> u64 {
         let Some(&record) = self.servers.slots.get(slot) else { return original };
         let request = record.request;
         let is_swap = request.origin.opcode == Opcode::CompareSwap;

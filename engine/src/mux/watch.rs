@@ -91,6 +91,12 @@ impl Watches {
         if speaks { self.watches.get(id.index()) } else { None }
     }
 
+    /// Whether the record may say so.
+    #[inline]
+    pub(crate) fn may_speak(&self, id: ClientId) -> bool {
+        self.speaks.get(id.index()).copied().unwrap_or(true)
+    }
+
     /// Finds out whether the record says so, once it may have changed.
     #[inline]
     pub(crate) fn settle(&mut self, id: ClientId) {

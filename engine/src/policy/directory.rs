@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
+use super::card::Card;
 use super::key_map::mix;
 use super::places::{PlaceId, Places};
 use super::trust::{Access, Trust};
@@ -146,6 +147,8 @@ pub struct Directory {
     connections: Vec<Connection>,
     /// How each of them is answered, as far as that is known.
     forms: Vec<AnswerForm>,
+    /// What their packets need, as far as that was asked for; `Some(None)` if they are not usual.
+    cards: Vec<Option<Option<Card>>>,
     pub(crate) trust: Trust,
     pub(crate) places: Places,
     /// Server queue pairs that host no more.
@@ -192,8 +195,9 @@ impl Directory {
         let big_endian = Vec::new();
         let memories = memories(&connections);
         let forms = vec![AnswerForm::UNKNOWN; connections.len()];
+        let cards = vec![None; connections.len()];
         let mut directory =
-            Directory { connections, forms, trust, places, gone, big_endian, memories };
+            Directory { connections, forms, cards, trust, places, gone, big_endian, memories };
         if policy.map != Map::None {
             directory.places = fixed_places(&directory, policy);
         }
@@ -206,6 +210,7 @@ impl Directory {
         Directory {
             connections: Vec::new(),
             forms: Vec::new(),
+            cards: Vec::new(),
             trust: Trust::new(Vec::new(), Vec::new()),
             places: Places::fixed(core::iter::empty()),
             gone: Vec::new(),
@@ -252,6 +257,7 @@ impl Directory {
         self.gone.reserve_exact(connections_max);
         self.connections.reserve_exact(connections_max.saturating_sub(self.connections.len()));
         self.forms.reserve_exact(connections_max.saturating_sub(self.forms.len()));
+        self.cards.reserve_exact(connections_max.saturating_sub(self.cards.len()));
     }
 
     /// Adds a connection, if there is room.
@@ -261,6 +267,7 @@ impl Directory {
         }
         self.connections.push(connection);
         self.forms.push(AnswerForm::UNKNOWN);
+        self.cards.push(None);
         Ok(ClientId((self.connections.len() - 1) as u32))
     }
 
@@ -275,7 +282,30 @@ impl Directory {
     /// A connection, to be changed.
     pub(crate) fn client_mut(&mut self, id: ClientId) -> Option<&mut Connection> {
         *self.forms.get_mut(id.index())? = AnswerForm::UNKNOWN;
+        *self.cards.get_mut(id.index())? = None;
         self.connections.get_mut(id.index())
+    }
+
+    /// What the packets of a usual connection need; `None` also if it was not made yet.
+    #[inline]
+    pub(crate) fn card(&self, id: ClientId) -> Option<&Card> {
+        self.cards.get(id.index())?.as_ref()?.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn card_mut(&mut self, id: ClientId) -> Option<&mut Card> {
+        self.cards.get_mut(id.index())?.as_mut()?.as_mut()
+    }
+
+    /// Makes the card of a connection, unless that is known.
+    #[cold]
+    pub(crate) fn make_card(&mut self, id: ClientId) {
+        if let (Some(connection), Some(card)) =
+            (self.connections.get(id.index()), self.cards.get_mut(id.index()))
+            && card.is_none()
+        {
+            *card = Some(Card::new(connection));
+        }
     }
 
     /// A connection, and how it is answered.

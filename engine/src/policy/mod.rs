@@ -4,6 +4,7 @@
 use core::fmt;
 
 mod cache;
+mod card;
 mod choices;
 mod declined;
 mod directory;
@@ -13,7 +14,7 @@ mod places;
 mod profile;
 mod trust;
 
-pub(crate) use cache::{Cache, Put};
+pub(crate) use cache::{Cache, Put, Spot};
 pub use choices::{Choices, SwitchError};
 pub(crate) use declined::DeclinedKeys;
 pub(crate) use directory::Fit;

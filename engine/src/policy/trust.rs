@@ -6,6 +6,7 @@
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::ops::Range;
 
 use super::grants::Grants;
 use crate::ids::{DomainId, ServerQpId};
@@ -79,6 +80,17 @@ pub struct ConfiguredRegion {
     pub rights: Rights,
 }
 
+impl ConfiguredRegion {
+    fn covers(&self, server: IpAddr, access: &Access) -> bool {
+        let end = access.start.checked_add(u64::from(access.len));
+        self.server == server
+            && self.remote_key == access.remote_key
+            && self.rights.contains(access.right)
+            && self.start <= access.start
+            && end.is_some_and(|end| end <= self.end)
+    }
+}
+
 /// One access to server memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Access {
@@ -117,14 +129,7 @@ impl Trust {
 
     /// Whether the operator says that the access is allowed.
     pub(crate) fn is_configured(&self, server: IpAddr, access: &Access) -> bool {
-        let Some(end) = access.start.checked_add(u64::from(access.len)) else { return false };
-        self.configured.iter().any(|region| {
-            region.server == server
-                && region.remote_key == access.remote_key
-                && region.rights.contains(access.right)
-                && region.start <= access.start
-                && end <= region.end
-        })
+        self.configured.iter().any(|region| region.covers(server, access))
     }
 
     /// Makes room for so many regions and as many grants in all, of so many server queue pairs.
@@ -174,23 +179,48 @@ impl Trust {
         self.grants.any(server_qp)
     }
 
-    fn in_region(&self, domain: DomainId, access: &Access) -> bool {
-        let Some(end) = access.start.checked_add(u64::from(access.len)) else { return false };
+    /// The region that an access lies in.
+    fn region(&self, domain: DomainId, access: &Access) -> Option<&Region> {
+        let end = access.start.checked_add(u64::from(access.len))?;
         let key = (domain, access.remote_key);
-        let covers =
-            |r: &Region| (r.domain, r.remote_key) == key && r.start <= access.start && end <= r.end;
+        let covers = |r: &&Region| {
+            (r.domain, r.remote_key) == key && r.start <= access.start && end <= r.end
+        };
         // Most servers have very few.
         if self.regions.len() <= REGIONS_FEW {
-            return self.regions.iter().any(covers);
+            return self.regions.iter().find(covers);
         }
         let first = self.regions.partition_point(|r| (r.domain, r.remote_key) < key);
         let same = self.regions.get(first..).unwrap_or(&[]).iter();
-        same.take_while(|r| (r.domain, r.remote_key) == key).any(covers)
+        same.take_while(|r| (r.domain, r.remote_key) == key).find(covers)
+    }
+
+    /// A range around an access in which a queue pair has rights for sure, which rights, and
+    /// whether the operator says so; `None` if it is not certain to accept the access.
+    pub(crate) fn reach(
+        &self,
+        server: IpAddr,
+        domain: DomainId,
+        qp: ServerQpId,
+        access: &Access,
+    ) -> Option<(Range<u64>, Rights, bool)> {
+        let configured = self.configured.iter().find(|region| region.covers(server, access));
+        if let Some(region) = configured {
+            return Some((region.start..region.end, region.rights, true));
+        }
+        let region = self.region(domain, access)?;
+        let rights = self.grants.rights(qp, access.remote_key);
+        rights.contains(access.right).then_some((region.start..region.end, rights, false))
+    }
+
+    /// All rights that a queue pair has shown under a memory key.
+    pub(crate) fn granted(&self, qp: ServerQpId, remote_key: u32) -> Rights {
+        self.grants.rights(qp, remote_key)
     }
 
     /// Whether a queue pair is certain to accept the access.
     pub(crate) fn allows(&self, domain: DomainId, qp: ServerQpId, access: &Access) -> bool {
-        self.in_region(domain, access)
+        self.region(domain, access).is_some()
             && self.grants.rights(qp, access.remote_key).contains(access.right)
     }
 

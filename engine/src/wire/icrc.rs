@@ -15,10 +15,11 @@ use alloc::boxed::Box;
 
 use super::bth::{BthRepr, CONGESTION_AT};
 use super::fields::Field;
-use super::ipv4::Ipv4Repr;
+use super::ipv4::{Ipv4Repr, VERSION_AND_LENGTH};
+use super::opcode::Opcode;
 use super::ipv6::Ipv6Repr;
 use super::packet::{CmLayout, CnpLayout, Layout};
-use super::udp::UdpRepr;
+use super::udp::{PROTOCOL, ROCE_PORT, UdpRepr};
 
 /// Bytes of the ICRC.
 pub const LEN: usize = 4;
@@ -133,6 +134,81 @@ pub(super) fn put(icrc: u32, frame: &mut [u8], at: usize) {
     icrc.to_le_bytes().put(frame, at);
 }
 
+/// Bytes from an IPv4 header to the word before the last one of the BTH.
+pub(super) const COMMON: usize = Ipv4Repr::LEN + UdpRepr::LEN + BthRepr::LEN - 4;
+
+/// What these bytes do to the CRC's register at their end. What the ICRC leaves out is zero.
+pub(super) fn residue(bytes: &[u8; COMMON]) -> u32 {
+    register(0, bytes)
+}
+
+/// The register before the BTH's last word, of a packet with nothing but what all packets of one
+/// kind and length have: the rest is zero.
+pub(super) const fn shape(opcode: Opcode, ip_len: u16) -> u32 {
+    let mut bytes = [0; COMMON];
+    let mut i = 0;
+    while i < COMMON {
+        bytes[i] = V4_VARIANT[i];
+        i += 1;
+    }
+    bytes[0] = VERSION_AND_LENGTH;
+    [bytes[2], bytes[3]] = ip_len.to_be_bytes();
+    bytes[9] = PROTOCOL;
+    [bytes[22], bytes[23]] = ROCE_PORT.to_be_bytes();
+    [bytes[24], bytes[25]] = (ip_len - Ipv4Repr::LEN as u16).to_be_bytes();
+    bytes[28] = opcode.to_byte();
+    register(!SEED, &bytes)
+}
+
+const fn register(mut register: u32, bytes: &[u8; COMMON]) -> u32 {
+    let mut i = 0;
+    while i < COMMON {
+        register = advance(register ^ bytes[i] as u32, 1);
+        i += 1;
+    }
+    register
+}
+
+/// What the word of identification and fragments does at the last word of the BTH.
+#[inline]
+pub(super) fn advance_identification(word: u32) -> u32 {
+    NEAR[COMMON / 4 - 1].apply(word)
+}
+
+/// The register after a word that was added to it.
+#[inline]
+pub(super) fn advance_word(register: u32) -> u32 {
+    let [a, b, c, d] = register.to_le_bytes();
+    BEHIND[3][usize::from(a)]
+        ^ BEHIND[2][usize::from(b)]
+        ^ BEHIND[1][usize::from(c)]
+        ^ BEHIND[0][usize::from(d)]
+}
+
+/// The register after a word that was added to it, and another one.
+#[inline]
+pub(super) fn advance_pair(register: u32, second: u32) -> u32 {
+    let [a, b, c, d] = register.to_le_bytes();
+    let first = (BEHIND[7][usize::from(a)] ^ BEHIND[6][usize::from(b)])
+        ^ (BEHIND[5][usize::from(c)] ^ BEHIND[4][usize::from(d)]);
+    first ^ advance_word(second)
+}
+
+/// What a byte does to the register, and so many bytes behind it.
+static BEHIND: [[u32; 256]; 8] = {
+    let mut tables = [[0; 256]; 8];
+    let mut at = 0;
+    while at < 8 * 256 {
+        let (behind, byte) = (at / 256, at % 256);
+        tables[behind][byte] = match behind {
+            0 => advance(byte as u32, 1),
+            _ => advance(tables[behind - 1][byte], 1),
+        };
+        at += 1;
+    }
+    tables
+};
+
 /// Tables that move a change of four bytes along a packet, to get from the change of a header
 /// to the change of the ICRC.
 ///
@@ -201,7 +277,7 @@ impl PatchTables {
         tail_len: usize,
         icrc_at: usize,
     ) {
-        const { assert!(N < NEAR.len()) };
+        const { assert!(N < NEAR.len() && COMMON / 4 == NEAR.len()) };
         let mut change = 0;
         for (at, difference) in changes.into_iter().enumerate() {
             if difference != 0 {
@@ -214,6 +290,13 @@ impl PatchTables {
         }
         let icrc = load(frame, icrc_at) ^ change;
         put(icrc, frame, icrc_at);
+    }
+
+    /// Patches an ICRC of which a word was changed by so much, `words` words before it: that one
+    /// included, those between have not changed.
+    #[inline]
+    pub(super) fn patch_at(&self, frame: &mut [u8], icrc_at: usize, change: u32, words: usize) {
+        put(load(frame, icrc_at) ^ self.shift(change, words), frame, icrc_at);
     }
 
     /// [`Self::patch`] without the bits of `variant`, a mask over the start of both headers.

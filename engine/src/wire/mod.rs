@@ -15,6 +15,7 @@ pub mod cm;
 pub mod deth;
 pub mod error;
 pub mod ethernet;
+pub(crate) mod facts;
 pub mod icrc;
 pub mod immediate;
 pub mod ipv4;

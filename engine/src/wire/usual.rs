@@ -1,6 +1,6 @@
 //! The shape that nearly all packets have: IPv4 without options, in a frame without a VLAN tag.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::Ipv4Addr;
 
 use super::aeth::AethRepr;
 use super::bth::BthRepr;
@@ -13,15 +13,15 @@ use super::psn::{Psn, Qpn};
 use super::udp::{PROTOCOL, ROCE_PORT, UdpRepr};
 
 /// Where headers of this shape are.
-const IP: usize = EthernetRepr::LEN;
-const UDP: usize = IP + Ipv4Repr::LEN;
-const BTH: usize = UDP + UdpRepr::LEN;
+pub(super) const IP: usize = EthernetRepr::LEN;
+pub(super) const UDP: usize = IP + Ipv4Repr::LEN;
+pub(super) const BTH: usize = UDP + UdpRepr::LEN;
 /// Bytes of all headers that every packet has.
 pub(crate) const HEADERS: usize = BTH + BthRepr::LEN;
 
 /// The layout of a good RC packet of this shape; `None` of anything else, whatever that is.
 #[inline]
-pub(super) fn layout(frame: &[u8]) -> Option<Layout> {
+pub(crate) fn layout(frame: &[u8]) -> Option<Layout> {
     let head: &[u8; HEADERS] = frame.first_chunk()?;
     let number = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
     let is_rocev2 = number(IP - 2) == ETHERTYPE_IPV4
@@ -69,16 +69,18 @@ pub(super) fn layout(frame: &[u8]) -> Option<Layout> {
     })
 }
 
-/// Source, destination and queue pair of a packet, and the address that follows the BTH if it is a
-/// WRITE of one packet, a READ or an atomic: if the packet has the usual shape, which nobody has
-/// checked.
+/// Source and destination of a packet, in one number, its queue pair, and the address that follows
+/// the BTH if it is a WRITE of one packet, a READ or an atomic: if the packet has the usual shape,
+/// which nobody has checked.
 #[inline]
-pub(crate) fn flow_and_address(frame: &[u8]) -> Option<((IpAddr, IpAddr, Qpn), u64)> {
+pub(crate) fn flow_and_address(frame: &[u8]) -> Option<(u64, Qpn, u64)> {
     let head: &[u8; HEADERS + 8] = frame.first_chunk()?;
-    let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    let ip = |at: usize| IpAddr::V4(Ipv4Addr::from_bits(word(at)));
-    let flow = (ip(IP + 12), ip(IP + 16), Qpn::new(word(BTH + 4)));
-    Some((flow, u64::from(word(HEADERS)) << 32 | u64::from(word(HEADERS + 4))))
+    let long = |at: usize| {
+        let [a, b, c, d, e, f, g, h] = core::array::from_fn(|i| head[at + i]);
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    };
+    let dest_qp = [0, head[BTH + 5], head[BTH + 6], head[BTH + 7]];
+    Some((long(IP + 12), Qpn::new(u32::from_be_bytes(dest_qp)), long(HEADERS)))
 }
 
 impl Layout {
@@ -90,7 +92,7 @@ impl Layout {
 }
 
 /// All headers, and the word behind them.
-type Head = [u8; HEADERS + 4];
+pub(crate) type Head = [u8; HEADERS + 4];
 
 /// What becomes of headers that are forwarded: whole words, which are put together before they are
 /// written. (Read again as words after they were written as bytes, they would be waited for.)
@@ -173,8 +175,13 @@ fn checksum(sum: u64) -> u16 {
 /// An AETH, as it is in a packet.
 #[inline]
 pub(crate) fn aeth_bytes(aeth: &AethRepr) -> [u8; 4] {
-    let syndrome = u32::from(aeth.syndrome.to_byte()) << 24;
-    (syndrome | aeth.msn.value()).to_be_bytes()
+    aeth_word(aeth).to_be_bytes()
+}
+
+/// An AETH as a number.
+#[inline]
+pub(super) fn aeth_word(aeth: &AethRepr) -> u32 {
+    u32::from(aeth.syndrome.to_byte()) << 24 | aeth.msn.value()
 }
 
 #[inline]

@@ -1,0 +1,142 @@
+//! What of a connection is needed for every packet, side by side: made of the connection and of
+//! what it may reach, when it is first needed, and again when either has changed.
+
+use core::net::IpAddr;
+
+use super::directory::{Connection, Directory, Endpoint, PathFacts};
+use super::trust::{Access, Rights};
+use crate::ids::{ClientId, DomainId, ServerQpId};
+use crate::wire::facts::{Ends, Facts};
+
+/// A connection whose packets have the usual shape: IPv4, untagged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Card {
+    pub(crate) request: Facts,
+    pub(crate) response: Facts,
+    pub(crate) domain: DomainId,
+    pub(crate) path_mtu: u16,
+    partition_key: u16,
+    /// READs and atomics that its server queue pair takes at a time.
+    pub(crate) depth: u32,
+    reach: Reach,
+    granted: Granted,
+}
+
+/// What was found last of what a queue pair may reach. It may be more by now, never less.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    start: u64,
+    end: u64,
+    remote_key: u32,
+    rights: Rights,
+    /// The operator says so, of all queue pairs of the server.
+    configured: bool,
+}
+
+/// What a queue pair has shown under one memory key, as far as that was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Granted {
+    remote_key: u32,
+    rights: Rights,
+}
+
+impl Card {
+    /// The card of a connection; `None` if its packets have another shape.
+    pub(super) fn new(connection: &Connection) -> Option<Card> {
+        let Connection { client, server, request, response, .. } = connection;
+        Some(Card {
+            request: facts(client, server, request)?,
+            response: facts(server, client, response)?,
+            domain: connection.domain,
+            path_mtu: connection.path_mtu,
+            partition_key: request.partition_key,
+            depth: u32::from(connection.depth.max(1)),
+            reach: Reach {
+                start: 1,
+                end: 0,
+                remote_key: 0,
+                rights: Rights::NONE,
+                configured: false,
+            },
+            granted: Granted { remote_key: 0, rights: Rights::NONE },
+        })
+    }
+
+    /// Whether its queue pair is certain to accept the access, as far as is known here.
+    #[inline]
+    fn reaches(&self, access: &Access) -> bool {
+        let Reach { start, end, remote_key, rights, .. } = self.reach;
+        let ends = access.start.checked_add(u64::from(access.len));
+        remote_key == access.remote_key
+            && rights.contains(access.right)
+            && access.start >= start
+            && ends.is_some_and(|ends| ends <= end)
+    }
+
+    /// Whether a frame of this connection can become one of the other's.
+    #[inline]
+    fn fits(&self, other: &Card) -> bool {
+        self.path_mtu == other.path_mtu && self.partition_key == other.partition_key
+    }
+}
+
+fn facts(from: &Endpoint, to: &Endpoint, path: &PathFacts) -> Option<Facts> {
+    let (IpAddr::V4(source), IpAddr::V4(destination), None) = (from.ip, to.ip, path.tag) else {
+        return None;
+    };
+    Some(Facts::new(&Ends {
+        macs: [to.mac, from.mac],
+        ips: [source, destination],
+        dest_qp: to.qpn,
+        source_port: path.source_port,
+        traffic_class: path.traffic_class,
+        hop_limit: path.hop_limit,
+        migration_request: path.migration_request,
+        partition_key: path.partition_key,
+    }))
+}
+
+impl Directory {
+    /// Whether it is certain that a server queue pair accepts a client's access, and that the
+    /// client's own would: as [`Directory::fit`] says, but only for usual shapes and equal paths.
+    #[inline]
+    pub(crate) fn is_certain(&mut self, id: ClientId, host: ServerQpId, access: &Access) -> bool {
+        if !self.card(id).is_some_and(|own| own.reaches(access)) && !self.find_reach(id, access) {
+            return false;
+        }
+        let Some(own) = self.card(id) else { return false };
+        if host == id.own_server_qp() {
+            return true;
+        }
+        let Some(other) = self.card(host.owner()) else { return false };
+        let Granted { remote_key, rights } = other.granted;
+        let known = remote_key == access.remote_key && rights.contains(access.right);
+        own.fits(other) && (own.reach.configured || known || self.find_granted(host, access))
+    }
+
+    /// Looks up what a queue pair reaches around an access. Whether it is certain to accept it.
+    #[cold]
+    fn find_reach(&mut self, id: ClientId, access: &Access) -> bool {
+        let Some(connection) = self.client(id) else { return false };
+        let (server, domain) = (connection.server.ip, connection.domain);
+        let Some((range, rights, configured)) =
+            self.trust.reach(server, domain, id.own_server_qp(), access)
+        else {
+            return false;
+        };
+        let Some(card) = self.card_mut(id) else { return false };
+        let (start, end, remote_key) = (range.start, range.end, access.remote_key);
+        card.reach = Reach { start, end, remote_key, rights, configured };
+        card.reaches(access)
+    }
+
+    /// Looks up what a queue pair has shown under an access's memory key. Whether that suffices.
+    #[cold]
+    fn find_granted(&mut self, id: ServerQpId, access: &Access) -> bool {
+        let rights = self.trust.granted(id, access.remote_key);
+        if let Some(card) = self.card_mut(id.owner()) {
+            card.granted = Granted { remote_key: access.remote_key, rights };
+        }
+        rights.contains(access.right)
+    }
+}
