@@ -311,14 +311,13 @@ impl Engine {
     ) -> usize {
         debug_assert!(frames.len() <= BURST_MAX, "a burst of more than BURST_MAX frames");
         let found = (self.policy.map != Map::None).then(|| self.touch(side, frames));
+        let found = found.as_ref().filter(|_| self.has_usual());
         for (taken, frame) in frames.iter_mut().enumerate() {
             if !self.run(now, out) {
                 return taken;
             }
-            let usual = found
-                .as_ref()
-                .is_some_and(|found| self.take_usual((side, now), (found, taken), frame, out));
-            if !usual {
+            let usual = |found| self.take_usual((side, now), (found, taken), frame, out);
+            if !found.is_some_and(usual) {
                 self.on_frame(side, now, frame, out);
             }
         }

@@ -39,19 +39,17 @@ pub enum Mail {
     Void(Request),
 }
 
-/// A client's request on its way to a server queue pair.
+/// A client's request on its way to a server queue pair. What its answer needs is first, and stays
+/// there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub struct Request {
     /// Whose it is.
     pub client: ClientId,
     /// The client's slot that waits for the outcome.
     pub slot: SlotRef,
-    /// Where it is to go.
-    pub server_qp: ServerQpId,
     /// What kind of answer completes it.
     pub kind: Kind,
-    /// PSNs that it takes, 1 to 2^23.
-    pub packets: u32,
     /// The first (or only) packet of its message.
     pub starts_message: bool,
     /// The last (or only) packet of its message.
@@ -63,6 +61,10 @@ pub struct Request {
     pub alone: bool,
     /// A place brought it here: it may go elsewhere if it has not run.
     pub mapped: bool,
+    /// PSNs that it takes, 1 to 2^23.
+    pub packets: u32,
+    /// Where it is to go.
+    pub server_qp: ServerQpId,
     /// Packets of a READ's response that the client half has, from an earlier server queue pair.
     pub parts: u32,
     pub(crate) access: Option<Access>,

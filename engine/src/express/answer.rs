@@ -1,56 +1,54 @@
 //! The usual answer: one packet, to the oldest request of its server queue pair, which is its
 //! client's oldest as well. The request is finished and its client told.
 
-use crate::config::Config;
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::{Frame, Side, Token};
 use crate::ids::{ClientId, ServerQpId};
 use crate::mail::Kind;
-use crate::mux::client::{ClientSlot, Gap, Service, State, Way};
+use crate::mux::client::{State, Way};
+use crate::mux::generate::Answer;
 use crate::mux::server::Source;
 use crate::out::{Action, Out};
-use crate::policy::{Access, PlaceId};
+use crate::policy::PlaceId;
 use crate::time::Nanos;
 use crate::wire::facts::Renewed;
-use crate::wire::{AethRepr, ClientPsn, Layout, Msn, Opcode, ServerPsn, Syndrome, icrc, usual};
+use crate::wire::{AethRepr, ClientPsn, Layout, Msn, Opcode, ServerPsn, Syndrome, usual};
 
 /// The request that is answered.
 struct Answered {
-    at_server: u32,
     at_client: u32,
     client: ClientId,
-    token: Token,
-    access: Option<Access>,
     /// To its client.
     psn: ClientPsn,
     msn: Msn,
+    token: Token,
     place: Option<PlaceId>,
+    /// The client's oldest request then, if there is one, waits for its answer.
+    rests: bool,
 }
 
 impl Engine {
     /// Takes an answer, if it is a usual one. `false`, and nothing is done, if it is not.
-    #[inline]
+    // One function by itself has its values in registers.
+    #[inline(never)]
     pub(super) fn take_answer(
         &mut self,
         now: Nanos,
         id: ServerQpId,
         frame: &mut Frame<'_>,
-        layout: &Layout,
         out: &mut Out,
     ) -> bool {
+        let Some(layout) = &usual::layout(frame.bytes()) else { return false };
         let kind = match layout.opcode {
             Opcode::Acknowledge => Kind::Plain,
             Opcode::ReadResponseOnly => Kind::Read,
             Opcode::AtomicAcknowledge => Kind::Atomic,
             _ => return false,
         };
-        let bytes = frame.bytes();
-        let Some(credits) = self.usual_credits(id, bytes, layout) else { return false };
+        let Some(credits) = self.usual_credits(id, frame.bytes(), layout) else { return false };
         let Some(answered) = self.answered_by(id, kind, layout) else { return false };
-        if let Some(owner) = self.clients.get_mut(id.owner()) {
-            owner.credits = credits;
-        }
+        self.tell_credits(id.owner(), credits);
         if kind == Kind::Read {
             self.put_response(id, &answered, frame, layout);
             out.push(Action::Forward(frame.token(), Side::Client));
@@ -65,43 +63,33 @@ impl Engine {
         if kind == Kind::Atomic {
             self.answer_atomic(answered.client, answered.at_client, false, out);
         }
-        let rests = self.close_usual(&answered, kind == Kind::Plain);
-        if rests && kind == Kind::Plain {
-            self.acknowledge(answered.client, out);
-        }
-        if !rests {
-            // The next one was answered before this one.
-            self.clients.work.push(answered.client.0);
-        }
+        self.close_usual(&answered, kind, out);
         true
     }
 
     /// The credits that a packet tells, if it has the headers of its connection, is intact, where
     /// that has to be looked at, and says that what was asked for is done.
-    #[inline]
-    fn usual_credits(&self, id: ServerQpId, bytes: &[u8], layout: &Layout) -> Option<u8> {
+    #[inline(always)]
+    fn usual_credits(&mut self, id: ServerQpId, bytes: &[u8], layout: &Layout) -> Option<u8> {
         let card = self.directory.card(id.owner())?;
         let head: &[u8; usual::HEADERS + 4] = bytes.first_chunk()?;
-        let intact = || match layout.payload_len {
-            0 => card.response.verify(bytes, layout.opcode),
-            _ => self.trusts_data() || icrc::verify(bytes, layout),
+        let Syndrome::Ack { credits } = Syndrome::from_byte(head[usual::HEADERS]) else {
+            return None;
         };
-        let right = card.response.are_of(head, layout.opcode)
-            && self.clients.is_active(id.owner())
-            && intact();
-        match Syndrome::from_byte(head[usual::HEADERS]) {
-            Syndrome::Ack { credits } if right => Some(credits),
-            _ => None,
-        }
+        let intact = match layout.payload_len {
+            0 => card.response.verify(bytes, layout.opcode),
+            _ if self.trusts_usual_data() => self.clients.is_active(id.owner()),
+            _ => super::is_intact(bytes),
+        };
+        (intact && card.response.are_of(head, layout.opcode)).then_some(credits)
     }
 
     /// The request that a packet answers, if it is the oldest there and at its client, and nothing
     /// else is to be done for either.
-    #[inline]
-    fn answered_by(&self, id: ServerQpId, kind: Kind, layout: &Layout) -> Option<Answered> {
-        let server = self.servers.get(id)?;
-        let at_server = server.open.head()?;
-        let bound = self.servers.slots.get(at_server)?;
+    #[inline(always)]
+    fn answered_by(&mut self, id: ServerQpId, kind: Kind, layout: &Layout) -> Option<Answered> {
+        let server = self.servers.states.usual(id.index())?;
+        let bound = self.servers.slots.get(server.open.head()?)?;
         let (psn, request) = (bound.psn, &bound.request);
         let fits = request.kind == kind
             && psn == ServerPsn::from_wire(layout.psn)
@@ -111,12 +99,13 @@ impl Engine {
             && bound.source == Source::Frame
             && !server.acknowledged.is_after(psn)
             && !server.seen.is_after(psn)
-            && !server.exclusive
-            && server.not_ready_until.is_none()
             && self.parked.is_empty()
-            && server.only_finishes();
-        let at_client = self.clients.slots.resolve(request.slot).filter(|_| fits)?;
-        let client = self.clients.get(request.client)?;
+            && !self.watches.may_speak(request.client);
+        if !fits {
+            return None;
+        }
+        let client = self.clients.states.usual(request.client.index())?;
+        let at_client = self.clients.slots.resolve(request.slot)?;
         let record = self.clients.slots.get(at_client)?;
         let place = match record.way {
             Way::Own => None,
@@ -124,32 +113,35 @@ impl Engine {
             Way::Alone(_) => return None,
         };
         let oldest = client.queue.head() == Some(at_client)
-            && client.service == Service::Active
-            && client.repeats.is_empty()
-            && client.first_held.is_none()
-            && client.assembly.is_none()
-            && client.not_ready.is_none()
-            && client.gap == Gap::None
-            && !client.ack_due
-            && !self.watches.may_speak(request.client)
             && record.state == State::Issued
             && record.packets == 1
             && record.parts == 0
             && !record.psn.is_before(client.completed_end);
+        let next = self.clients.slots.next(at_client);
+        let next = next.and_then(|next| self.clients.slots.get(next));
         oldest.then_some(Answered {
-            at_server,
             at_client,
             client: request.client,
-            token: bound.token,
-            access: request.access,
             psn: record.psn,
             msn: record.msn,
+            token: bound.token,
             place,
+            rests: next.is_none_or(|next| next.state == State::Issued && next.held.is_empty()),
         })
     }
 
+    /// Credits are told to the owner's client alone, whose receive buffers they count.
+    #[inline(always)]
+    fn tell_credits(&mut self, owner: ClientId, credits: u8) {
+        if self.clients.get(owner).is_some_and(|owner| owner.credits != credits)
+            && let Some(owner) = self.clients.get_mut(owner)
+        {
+            owner.credits = credits;
+        }
+    }
+
     /// Makes the response of a READ its client's.
-    #[inline]
+    #[inline(always)]
     fn put_response(
         &self,
         id: ServerQpId,
@@ -169,8 +161,10 @@ impl Engine {
 
     /// Takes note of what an atomic's word held before.
     fn note_original(&mut self, id: ServerQpId, answered: &Answered, original: u64, out: &mut Out) {
-        let original = self.on_atomic_answered(id, answered.at_server, original);
-        if let Some(record) = self.servers.slots.get(answered.at_server) {
+        let at_server = self.servers.get(id).and_then(|server| server.open.head());
+        let Some(at_server) = at_server else { return };
+        let original = self.on_atomic_answered(id, at_server, original);
+        if let Some(record) = self.servers.slots.get(at_server) {
             self.record_value(&record.request, original, out);
         }
         if let Some(record) = self.clients.slots.get_mut(answered.at_client) {
@@ -179,40 +173,41 @@ impl Engine {
     }
 
     /// The request is done at its server queue pair, and in its place.
-    #[inline]
+    #[inline(always)]
     fn finish_usual(&mut self, now: Nanos, id: ServerQpId, answered: &Answered) {
-        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
-        self.servers.slots.pop_front(&mut server.open);
-        let Some(record) = self.servers.slots.get(answered.at_server) else { return };
-        let end = record.psn.add(1);
-        (server.acknowledged, server.seen) = (end, end);
-        server.uncount_open(id, &record.request);
-        server.round_trip.on_answered(record.psn, now);
+        let Some(server) = self.servers.states.usual(id.index()) else { return };
+        let Some(at_server) = server.open.head() else { return };
+        let Some(record) = self.servers.slots.get(at_server) else { return };
+        let (request, psn) = (&record.request, record.psn);
+        (server.acknowledged, server.seen) = (psn.add(1), psn.add(1));
+        server.uncount_open(id, request);
+        server.round_trip.on_answered(psn, now);
         server.retries = 0;
+        let access = request.access;
+        self.servers.slots.remove_front(&mut server.open);
         server.deadline = match server.open.is_empty() {
             true => Nanos::NEVER,
             false => {
-                let Config { server_timeout_ns, server_timeout_max_ns, .. } = self.config;
-                now.after(server.round_trip.timeout_ns(server_timeout_ns, server_timeout_max_ns, 0))
+                let (floor, cap) =
+                    (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
+                now.after(server.round_trip.timeout_ns(floor, cap, 0))
             }
         };
         self.earliest = self.earliest.min(server.deadline);
-        self.servers.slots.remove(answered.at_server);
-        self.observe_access(answered.client, id, answered.access);
+        self.observe_access(answered.client, id, access);
         if let Some(state) = answered.place.and_then(|place| self.directory.places.get_mut(place)) {
             state.issued = state.issued.saturating_sub(1);
         }
     }
 
-    /// The request is done for its client as well, which is owed an acknowledgement for a WRITE.
-    /// Whether the client's oldest request, if there is one, waits for its answer.
-    #[inline]
-    fn close_usual(&mut self, answered: &Answered, owes: bool) -> bool {
-        let Answered { at_client, client: id, psn, msn, place, .. } = *answered;
-        let Some(client) = self.clients.states.get_mut(id.index()) else { return true };
-        self.clients.slots.pop_front(&mut client.queue);
+    /// The request is done for its client as well, which is told of a WRITE now. If its next
+    /// request was answered before this one, there is more to tell.
+    #[inline(always)]
+    fn close_usual(&mut self, answered: &Answered, kind: Kind, out: &mut Out) {
+        let Answered { at_client, client: id, psn, msn, place, rests, .. } = *answered;
+        let Some(client) = self.clients.states.usual(id.index()) else { return };
         let target = self.clients.slots.get(at_client).map(|record| record.target);
-        self.clients.slots.remove(at_client);
+        self.clients.slots.remove_front(&mut client.queue);
         client.open = client.open.saturating_sub(1);
         client.completed_end = psn.add(1);
         client.completed_msn = msn;
@@ -220,13 +215,21 @@ impl Engine {
         client.released = (way, target.unwrap_or(id.own_server_qp()));
         self.counters.completed += 1;
         self.counters.mapped += u64::from(place.is_some());
-        if owes {
-            client.ack_due = true;
+        if kind == Kind::Plain {
             client.last_plain = Some(psn);
         }
-        let head = client.queue.head().and_then(|slot| self.clients.slots.get(slot));
-        head.is_none_or(|record| {
-            matches!(record, ClientSlot { state: State::Issued, held, .. } if held.is_empty())
-        })
+        let syndrome = Syndrome::Ack { credits: client.credits };
+        match (rests, kind) {
+            (true, Kind::Plain) => {
+                self.answer(id, &Answer { psn, msn, syndrome, original: None }, out)
+            }
+            (true, _) => {}
+            (false, _) => {
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.ack_due |= kind == Kind::Plain;
+                }
+                self.clients.work.push(id.0);
+            }
+        }
     }
 }

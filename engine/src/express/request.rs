@@ -2,24 +2,29 @@
 //! where nothing keeps it waiting. It is accepted, bound and sent.
 
 use crate::engine::Engine;
-use crate::frame::{Frame, Side};
-use crate::ids::{ClientId, ServerQpId};
+use crate::frame::{Frame, Side, Token};
+use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::journal::Operands;
 use crate::mail::{Kind, Origin, Request};
-use crate::mux::client::{ClientSlot, Gap, Service, State, Way};
-use crate::mux::server::{ServerSlot, Source};
+use crate::mux::client::{ClientSlot, State, Way};
+use crate::mux::server::{SPAN_MAX, ServerSlot, Source};
 use crate::mux::slab::Queue;
 use crate::out::{Action, Out};
 use crate::policy::{Access, KeyMap, KeyOf, Map, PlaceId, Rights, Spot};
 use crate::time::Nanos;
 use crate::wire::facts::Renewed;
-use crate::wire::{ClientPsn, Layout, Opcode, ServerPsn, icrc, usual};
+use crate::wire::{ClientPsn, Ecn, Layout, Opcode, ServerPsn, usual};
 
-/// What a request asks for.
+/// What a request asks for, and what else is to be kept of it.
 struct Asked {
     kind: Kind,
     access: Access,
     operands: Operands,
+    psn: ClientPsn,
+    opcode: Opcode,
+    payload_len: u16,
+    ecn: Ecn,
+    token: Token,
 }
 
 /// Where it goes.
@@ -27,33 +32,49 @@ struct Route {
     target: ServerQpId,
     place: Option<PlaceId>,
     key: Option<u64>,
+    domain: DomainId,
     /// Where its address is known, if it was looked up.
     spot: Option<Spot>,
 }
 
 impl Asked {
-    #[inline]
-    fn read(frame: &[u8], layout: &Layout) -> Option<Asked> {
-        let word = |at: usize| Some(u32::from_be_bytes(*frame.get(at..)?.first_chunk()?));
-        let long = |at: usize| Some(u64::from_be_bytes(*frame.get(at..)?.first_chunk()?));
+    #[inline(always)]
+    fn read(frame: &[u8], layout: &Layout, token: Token) -> Option<Asked> {
         const AT: usize = usual::HEADERS;
-        let access = |right, len| {
-            Some(Access { remote_key: word(AT + 8)?, right, start: long(AT)?, len })
+        let head: &[u8; AT + 16] = frame.first_chunk()?;
+        let (words, _) = head[AT..].as_chunks::<4>();
+        let [first, second, remote_key, len] = words else { return None };
+        let [first, second, remote_key, len] =
+            [first, second, remote_key, len].map(|word| u32::from_be_bytes(*word));
+        let start = u64::from(first) << 32 | u64::from(second);
+        let asked = |kind, right, len, operands| {
+            Some(Asked {
+                kind,
+                access: Access { remote_key, right, start, len },
+                operands,
+                psn: ClientPsn::from_wire(layout.psn),
+                opcode: layout.opcode,
+                payload_len: layout.payload_len,
+                ecn: layout.ecn,
+                token,
+            })
         };
-        let (kind, access) = match layout.opcode {
-            Opcode::WriteOnly => (Kind::Plain, access(Rights::WRITE, word(AT + 12)?)?),
-            Opcode::ReadRequest => (Kind::Read, access(Rights::READ, word(AT + 12)?)?),
-            Opcode::CompareSwap | Opcode::FetchAdd => (Kind::Atomic, access(Rights::ATOMIC, 8)?),
-            _ => return None,
-        };
-        let operands = match kind {
-            Kind::Atomic => Operands { swap_or_add: long(AT + 12)?, compare: long(AT + 20)? },
-            Kind::Plain | Kind::Read => Operands::default(),
-        };
-        Some(Asked { kind, access, operands })
+        match layout.opcode {
+            Opcode::WriteOnly => asked(Kind::Plain, Rights::WRITE, len, Operands::default()),
+            Opcode::ReadRequest => asked(Kind::Read, Rights::READ, len, Operands::default()),
+            Opcode::CompareSwap | Opcode::FetchAdd => {
+                let (longs, _) = frame.get(AT + 12..)?.as_chunks::<8>();
+                let [swap_or_add, compare, ..] = longs else { return None };
+                let swap_or_add = u64::from_be_bytes(*swap_or_add);
+                let compare = u64::from_be_bytes(*compare);
+                asked(Kind::Atomic, Rights::ATOMIC, 8, Operands { swap_or_add, compare })
+            }
+            _ => None,
+        }
     }
 
     /// Whether headers and payload agree, as every responder checks (rxe_resp.c).
+    #[inline(always)]
     fn is_sound(&self, layout: &Layout) -> bool {
         match self.kind {
             Kind::Plain => self.access.len == u32::from(layout.payload_len),
@@ -66,22 +87,19 @@ impl Asked {
 impl Engine {
     /// Accepts a request, binds it and sends it on, if it is a usual one. `false`, and nothing is
     /// done, if it is not.
-    #[inline]
+    // One function by itself has its values in registers.
+    #[inline(never)]
     pub(super) fn take_request(
         &mut self,
         now: Nanos,
         id: ClientId,
         frame: &mut Frame<'_>,
-        layout: &Layout,
         out: &mut Out,
     ) -> bool {
         let bytes = frame.bytes();
-        let Some(asked) = Asked::read(bytes, layout) else { return false };
-        let verifies = layout.payload_len == 0 || !self.trusts_data();
-        if !asked.is_sound(layout)
-            || !self.is_next(id, layout)
-            || !self.is_usual_request(id, &asked, bytes, layout, verifies)
-        {
+        let Some(layout) = &usual::layout(bytes) else { return false };
+        let Some(asked) = Asked::read(bytes, layout, frame.token()) else { return false };
+        if !asked.is_sound(layout) || !self.is_usual_request(id, &asked, bytes, layout) {
             return false;
         }
         let Some(route) = self.find_route(id, &asked, bytes, layout) else { return false };
@@ -89,58 +107,46 @@ impl Engine {
             return false;
         }
         self.note(id, &asked, &route);
-        if let Some((slot, psn)) =
-            self.bind_usual(now, id, (&asked, &route), !verifies, frame, layout)
-        {
+        if let Some((slot, psn)) = self.bind_usual((now, id), &asked, &route) {
             if self.config.records {
-                self.record_binding(slot, frame, layout, out);
+                self.record_usual(slot, frame, out);
             }
             self.put_request(id, route.target, psn, frame, layout);
-            out.push(Action::ForwardAndRetain(frame.token(), Side::Server));
+            out.push(Action::ForwardAndRetain(asked.token, Side::Server));
         }
         true
     }
 
-    /// Whether a packet is the next of a client of which nothing is kept back.
-    #[inline]
-    fn is_next(&self, id: ClientId, layout: &Layout) -> bool {
-        let Some(client) = self.clients.get(id) else { return false };
-        let room = self.clients.slots.free();
-        client.expected == ClientPsn::from_wire(layout.psn)
-            && client.service == Service::Active
-            && !client.in_message
-            && client.assembly.is_none()
-            && client.first_held.is_none()
-            && client.halted.is_none()
-            && client.open < self.config.client_window_max
-            // Else it is crowded: see `client_request.rs`.
-            && (client.open as usize) < room
-    }
-
-    /// Whether a request takes one packet each way, has the headers of its connection, and is
-    /// intact, where that has to be looked at.
-    #[inline]
+    /// Whether a packet is the next of a client of which nothing is kept back, takes one packet
+    /// each way, has the headers of its connection, and is intact, where that has to be looked at.
+    #[inline(always)]
     fn is_usual_request(
-        &self,
+        &mut self,
         id: ClientId,
         asked: &Asked,
         bytes: &[u8],
         layout: &Layout,
-        verifies: bool,
     ) -> bool {
+        let room = self.clients.slots.free();
+        let Some(client) = self.clients.states.usual(id.index()) else { return false };
         let (Some(card), Some(head)) = (self.directory.card(id), bytes.first_chunk()) else {
             return false;
         };
+        let next = client.expected == asked.psn
+            && client.open < self.config.client_window_max
+            // Else it is crowded: see `client_request.rs`.
+            && (client.open as usize) < room;
         let short = asked.kind != Kind::Read || asked.access.len <= u32::from(card.path_mtu);
-        let intact = || match layout.payload_len {
-            0 => card.request.verify(bytes, layout.opcode),
-            _ => icrc::verify(bytes, layout),
-        };
-        short && card.request.are_of(head, layout.opcode) && (!verifies || intact())
+        next && short
+            && card.request.are_of(head, layout.opcode)
+            && match layout.payload_len {
+                0 => card.request.verify(bytes, layout.opcode),
+                _ => self.trusts_usual_data() || super::is_intact(bytes),
+            }
     }
 
     /// Where a request goes, if it is certain to be accepted there.
-    #[inline]
+    #[inline(always)]
     fn find_route(
         &mut self,
         id: ClientId,
@@ -148,18 +154,17 @@ impl Engine {
         bytes: &[u8],
         layout: &Layout,
     ) -> Option<Route> {
-        let (key, spot) = self.find_key(id, asked, bytes, layout)?;
+        let domain = self.directory.card(id)?.domain;
+        let (key, spot) = self.find_key((id, domain), asked, bytes, layout)?;
         let by_connection = self.policy.key_map == KeyMap::ByConnection;
-        let own = Route { target: id.own_server_qp(), place: None, key, spot };
+        let own = Route { target: id.own_server_qp(), place: None, key, domain, spot };
         let route = match key.or(by_connection.then_some(0)) {
             None => own,
             Some(key) => {
-                let domain = self.directory.card(id)?.domain;
                 if self.policy.message_packets_max == 0 || self.declined.contains(domain, key) {
                     return None;
                 }
-                let map = self.policy.key_map;
-                let place = self.directory.places.of_key(map, domain, key, id)?;
+                let place = self.directory.places.of_key(self.policy.key_map, domain, key, id)?;
                 let state = self.directory.places.get(place)?;
                 let target = state.host?;
                 if state.alone.is_some() || state.leaving || state.alone_before {
@@ -173,10 +178,10 @@ impl Engine {
 
     /// A request's key, if it has one, and where its address is remembered, if it was looked for
     /// there. `None` if it belongs to a key that is not known.
-    #[inline]
+    #[inline(always)]
     fn find_key(
         &self,
-        id: ClientId,
+        (id, domain): (ClientId, DomainId),
         asked: &Asked,
         bytes: &[u8],
         layout: &Layout,
@@ -186,12 +191,11 @@ impl Engine {
         }
         let last = self.clients.get(id)?.last_key;
         let extent = Some((asked.access.start, asked.access.len));
-        match self.policy.profile.key_of(layout, bytes, extent, last) {
+        match self.policy.profile.key_of(layout.opcode, layout.payload(bytes), extent, last) {
             KeyOf::Keyless => Some((None, None)),
             KeyOf::Known(key) => Some((Some(key), None)),
             KeyOf::Unknown => None,
             KeyOf::OfAddress { otherwise, .. } => {
-                let domain = self.directory.card(id)?.domain;
                 match self.addresses.spot(domain, asked.access.start) {
                     Some((spot, key)) => Some((Some(key), Some(spot))),
                     None => Some((Some(otherwise?), None)),
@@ -201,34 +205,29 @@ impl Engine {
     }
 
     /// Whether nothing at its client or its server queue pair keeps a request waiting.
-    #[inline]
-    fn goes_at_once(&self, id: ClientId, target: ServerQpId, kind: Kind) -> bool {
-        let (Some(client), Some(server)) = (self.clients.get(id), self.servers.get(target)) else {
-            return false;
-        };
-        let depth = self.directory.card(target.owner()).map_or(0, |card| card.depth);
+    #[inline(always)]
+    fn goes_at_once(&mut self, id: ClientId, target: ServerQpId, kind: Kind) -> bool {
+        let Some(client) = self.clients.get(id) else { return false };
+        let Some(server) = self.servers.states.usual(target.index()) else { return false };
+        let depth = || self.directory.card(target.owner()).map_or(0, |card| u32::from(card.depth));
         (client.queue.is_empty() || client.target == target)
-            && !self.directory.places.have_moved()
-            && server.takes_at_once()
-            && (kind == Kind::Plain || server.open_reads < depth)
-            && (!server.exclusive || target == id.own_server_qp())
+            && (kind == Kind::Plain || server.open_reads < depth())
             && server.open_packets < self.config.server_window_max
-            && self.fits_span(server, 1)
+            && server.open_span < SPAN_MAX
+            && !self.directory.places.have_moved()
             && !self.servers.slots.is_full()
     }
 
     /// What an accepted request shows of keys.
-    #[inline]
+    #[inline(always)]
     fn note(&mut self, id: ClientId, asked: &Asked, route: &Route) {
+        self.counters.requests += 1;
         self.counters.keyed += u64::from(route.key.is_some());
-        if let (Some(spot), Some(card)) = (route.spot, self.directory.card(id)) {
-            self.addresses.use_spot(card.domain, spot);
+        if let Some(spot) = route.spot {
+            self.addresses.use_spot(route.domain, spot);
             self.counters.address_hits += 1;
         }
         if let (Some(key), Kind::Plain) = (route.key, asked.kind) {
-            if let Some(client) = self.clients.get_mut(id) {
-                client.last_key = Some(key);
-            }
             self.note_address(id, asked.access.start, key);
         }
         if let Some(state) = route.place.and_then(|place| self.directory.places.get_mut(place)) {
@@ -237,83 +236,100 @@ impl Engine {
     }
 
     /// Gives a request its slots and its PSN.
-    #[inline]
+    #[inline(never)]
     fn bind_usual(
         &mut self,
-        now: Nanos,
-        id: ClientId,
-        (asked, route): (&Asked, &Route),
-        unverified: bool,
-        frame: &Frame<'_>,
-        layout: &Layout,
+        (now, id): (Nanos, ClientId),
+        asked: &Asked,
+        route: &Route,
     ) -> Option<(u32, ServerPsn)> {
-        let (psn, target) = (ClientPsn::from_wire(layout.psn), route.target);
+        let &Asked { kind, access, operands, psn, opcode, payload_len, ecn, token } = asked;
+        let unverified = payload_len > 0 && self.trusts_usual_data();
+        let reads_mapped = self.choices.map == Map::All;
+        let target = route.target;
         let way = route.place.map_or(Way::Own, Way::Place);
-        let client = self.clients.states.get_mut(id.index())?;
+        let client = self.clients.states.usual(id.index())?;
         client.expected = psn.add(1);
-        client.gap = Gap::None;
         client.accepted_msn = client.accepted_msn.add(1);
         client.open += 1;
         client.target = target;
-        self.counters.requests += 1;
+        if route.key.is_some() && kind == Kind::Plain {
+            client.last_key = route.key;
+        }
         let (msn, key, floor) = (client.accepted_msn, client.last_key, client.completed_end);
-        let slot = self.clients.slots.insert(ClientSlot {
+        let (at_client, record) = self.clients.slots.place()?;
+        *record = ClientSlot {
             psn,
             packets: 1,
             msn,
-            kind: asked.kind,
-            opcode: layout.opcode,
+            kind,
+            opcode,
             ends_message: true,
             way,
             target,
             exclusive: false,
-            access: Some(asked.access),
-            operands: asked.operands,
+            access: Some(access),
+            operands,
             of_key: route.key,
-            reads_mapped: self.choices.map == Map::All,
+            reads_mapped,
             state: State::Issued,
             key,
             original: 0,
             parts: 0,
             held: Queue::EMPTY,
-        })?;
-        self.clients.slots.push_back(&mut client.queue, slot);
-        let request = Request {
-            client: id,
-            slot: self.clients.slots.reference(slot),
-            server_qp: target,
-            kind: asked.kind,
-            packets: 1,
-            starts_message: true,
-            ends_message: true,
-            exclusive: false,
-            alone: false,
-            mapped: route.place.is_some(),
-            parts: 0,
-            access: Some(asked.access),
-            operands: asked.operands,
-            key: route.key,
-            origin: Origin { psn, msn, opcode: layout.opcode, floor, way, again: false, key },
         };
+        self.clients.slots.push_back(&mut client.queue, at_client.index);
         self.servers.arrivals += 1;
-        let psn = self.servers.get(target)?.next;
-        let slot = self.servers.slots.insert(ServerSlot {
-            request,
-            psn,
-            token: frame.token(),
+        let arrival = self.servers.arrivals;
+        let server = self.servers.states.usual(target.index())?;
+        let bound_psn = server.next;
+        let (slot, record) = self.servers.slots.place()?;
+        *record = ServerSlot {
+            request: Request {
+                client: id,
+                slot: at_client,
+                server_qp: target,
+                kind,
+                packets: 1,
+                starts_message: true,
+                ends_message: true,
+                exclusive: false,
+                alone: false,
+                mapped: route.place.is_some(),
+                parts: 0,
+                access: Some(access),
+                operands,
+                key: route.key,
+                origin: Origin { psn, msn, opcode, floor, way, again: false, key },
+            },
+            psn: bound_psn,
+            token,
             source: Source::Frame,
             unverified,
-            payload_len: layout.payload_len,
+            payload_len,
             parts: 0,
             done: false,
-            arrival: self.servers.arrivals,
-        })?;
-        self.note_bound(now, slot, psn, request.access, layout.ecn);
-        Some((slot, psn))
+            arrival,
+        };
+        if kind != Kind::Plain {
+            self.servers.past_reads.note_bound(&record.request, Some(access), bound_psn);
+        }
+        server.on_bound(now, bound_psn, &record.request, ecn, &self.config);
+        self.earliest = self.earliest.min(server.deadline);
+        self.servers.slots.push_back(&mut server.open, slot.index);
+        Some((slot.index, bound_psn))
+    }
+
+    /// Records that a request was bound.
+    #[cold]
+    fn record_usual(&mut self, slot: u32, frame: &Frame<'_>, out: &mut Out) {
+        if let Some(layout) = usual::layout(frame.bytes()) {
+            self.record_binding(slot, frame, &layout, out);
+        }
     }
 
     /// Makes a frame one of its server queue pair's.
-    #[inline]
+    #[inline(always)]
     fn put_request(
         &self,
         id: ClientId,

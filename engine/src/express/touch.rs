@@ -18,7 +18,7 @@ impl Engine {
     /// whose it is, if it has the usual shape, and reads what a request is going to be looked up
     /// by.
     #[inline]
-    pub(crate) fn touch(&self, side: Side, frames: &[Frame<'_>]) -> Found {
+    pub(crate) fn touch(&mut self, side: Side, frames: &[Frame<'_>]) -> Found {
         let mut seen = 0;
         for frame in frames {
             let bytes = frame.bytes();
@@ -26,8 +26,7 @@ impl Engine {
             seen ^= used.into_iter().flatten().fold(0, |seen, byte| seen ^ byte);
         }
         black_box(seen);
-        let mut found =
-            Found { connections: [NOBODY; BURST_MAX], changes: self.flow_changes() };
+        let mut found = Found { connections: [NOBODY; BURST_MAX], changes: self.flow_changes() };
         let table = match side {
             Side::Client => &self.requests,
             Side::Server => &self.responses,
@@ -37,11 +36,14 @@ impl Engine {
             let Some((ends, dest_qp, address)) = usual::flow_and_address(frame.bytes()) else {
                 continue;
             };
-            *connection = table.find_v4(ends, dest_qp).unwrap_or(NOBODY);
-            if side == Side::Client
-                && let Some(card) = self.directory.card(ClientId(*connection))
-            {
-                seen ^= self.addresses.touch(card.domain, address);
+            let Some(id) = table.find_v4(ends, dest_qp).map(ClientId) else { continue };
+            *connection = id.0;
+            match self.directory.card(id) {
+                None => self.directory.make_card(id),
+                Some(card) if side == Side::Client => {
+                    seen ^= self.addresses.touch(card.domain, address);
+                }
+                Some(_) => {}
             }
         }
         black_box(seen);

@@ -1,9 +1,8 @@
 //! The client half: state of the responder that a client sees.
 
-use alloc::boxed::Box;
-
 use super::assembly::Assembly;
 use super::results::Results;
+use super::rows::{Rows, Usual};
 use super::slab::{Queue, Slab};
 use super::work::WorkRing;
 use crate::frame::Token;
@@ -38,10 +37,13 @@ pub(crate) enum Gap {
     Told,
 }
 
-/// One client, seen as a requester.
+/// One client, seen as a requester. What a usual packet needs is in the first cache line, and the
+/// last key in the second one.
 #[derive(Clone, Copy)]
+#[repr(C, align(64))]
 pub(crate) struct Client {
-    pub(crate) service: Service,
+    /// Open requests, in the client's order.
+    pub(crate) queue: Queue,
     /// The next PSN that the client is expected to send (ePSN).
     pub(crate) expected: ClientPsn,
     /// Messages accepted, and those whose answer was released, if only its first part.
@@ -49,43 +51,42 @@ pub(crate) struct Client {
     pub(crate) completed_msn: Msn,
     /// The first PSN whose answer was not released.
     pub(crate) completed_end: ClientPsn,
+    pub(crate) open: u32,
+    /// Where the newest handed-over request went.
+    pub(crate) target: ServerQpId,
+    /// Where the newest request whose answer was released went: the rest of its message follows.
+    pub(crate) released: (Way, ServerQpId),
     /// The newest released PSN that is no READ's and no atomic's: an acknowledgement of a READ
     /// or an atomic would complete it without its data.
     pub(crate) last_plain: Option<ClientPsn>,
+    /// Credit code that the client's own server queue pair sent last.
+    pub(crate) credits: u8,
+    pub(crate) service: Service,
     pub(crate) gap: Gap,
     /// Acknowledgement of `last_plain` owed to the client.
     pub(crate) ack_due: bool,
     /// Repeated WRITEs to be acknowledged when the repeated READs before them are answered.
     pub(crate) repeat_ack_due: bool,
-    /// The server was not ready for the oldest request: coded delay to tell the client.
-    pub(crate) not_ready: Option<u8>,
-    /// Credit code that the client's own server queue pair sent last.
-    pub(crate) credits: u8,
     /// The client is between the first and the last packet of a message.
     pub(crate) in_message: bool,
+    /// Some of those that are held came back from a lost host, and may stand before a message that
+    /// has begun.
+    pub(crate) returned: bool,
+    /// The log says that it is served no longer.
+    pub(crate) stop_recorded: bool,
+    /// Key of the last keyed WRITE.
+    pub(crate) last_key: Option<u64>,
+    /// The server was not ready for the oldest request: coded delay to tell the client.
+    pub(crate) not_ready: Option<u8>,
     /// That message, if it is to be handed over whole.
     pub(crate) assembly: Option<Assembly>,
     /// Nothing at or beyond this PSN is taken or handed over: what is there was refused, or its
     /// outcome is unknown.
     pub(crate) halted: Option<ClientPsn>,
-    /// Some of those that are held came back from a lost host, and may stand before a message that
-    /// has begun.
-    pub(crate) returned: bool,
-    /// Where the newest request whose answer was released went: the rest of its message follows.
-    pub(crate) released: (Way, ServerQpId),
-    /// Open requests, in the client's order.
-    pub(crate) queue: Queue,
-    /// The first of them that was not handed to its server queue pair.
+    /// The first open request that was not handed to its server queue pair.
     pub(crate) first_held: Option<u32>,
     /// Repeated READs on their way; they are answered before anything else.
     pub(crate) repeats: Queue,
-    pub(crate) open: u32,
-    /// Where the newest handed-over request went.
-    pub(crate) target: ServerQpId,
-    /// Key of the last keyed WRITE.
-    pub(crate) last_key: Option<u64>,
-    /// The log says that it is served no longer.
-    pub(crate) stop_recorded: bool,
 }
 
 impl Client {
@@ -121,6 +122,21 @@ impl Client {
             last_key: None,
             stop_recorded: false,
         }
+    }
+}
+
+impl Usual for Client {
+    /// Requests are taken and go out as they come, and nothing is owed to it.
+    fn is_usual(&self) -> bool {
+        self.service == Service::Active
+            && self.gap == Gap::None
+            && !self.in_message
+            && !self.ack_due
+            && self.assembly.is_none()
+            && self.first_held.is_none()
+            && self.halted.is_none()
+            && self.not_ready.is_none()
+            && self.repeats.is_empty()
     }
 }
 
@@ -179,42 +195,44 @@ pub(crate) enum Way {
     Alone(PlaceId),
 }
 
-/// One open request of a client: one packet, and for a READ the PSNs of its response.
+/// One open request of a client: one packet, and for a READ the PSNs of its response. What its
+/// answer needs is first.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct ClientSlot {
     pub(crate) psn: ClientPsn,
     pub(crate) packets: u32,
     /// The client's message count once this request is complete.
     pub(crate) msn: Msn,
-    pub(crate) kind: Kind,
-    pub(crate) opcode: Opcode,
-    pub(crate) ends_message: bool,
     pub(crate) way: Way,
     /// The server queue pair that it was handed to.
     pub(crate) target: ServerQpId,
+    pub(crate) state: State,
+    /// READ response packets: come so far, and kept because an earlier answer is missing.
+    pub(crate) parts: u32,
+    pub(crate) held: Queue,
+    pub(crate) kind: Kind,
+    pub(crate) opcode: Opcode,
+    pub(crate) ends_message: bool,
     /// Alone on its client's own server queue pair, if that hosts others.
     pub(crate) exclusive: bool,
+    /// READs were mapped when it was accepted: one without a key is for any.
+    pub(crate) reads_mapped: bool,
+    /// Value that an atomic's word had before.
+    pub(crate) original: u64,
     /// Server memory that it reaches, if any.
     pub(crate) access: Option<Access>,
     /// Of an atomic.
     pub(crate) operands: Operands,
     /// The key that it is for, if that is known.
     pub(crate) of_key: Option<u64>,
-    /// READs were mapped when it was accepted: one without a key is for any.
-    pub(crate) reads_mapped: bool,
-    pub(crate) state: State,
     /// The key that the client wrote last, up to and including this request.
     pub(crate) key: Option<u64>,
-    /// Value that an atomic's word had before.
-    pub(crate) original: u64,
-    /// READ response packets: come so far, and kept because an earlier answer is missing.
-    pub(crate) parts: u32,
-    pub(crate) held: Queue,
 }
 
 /// All clients of one shard, and what they have open.
 pub(crate) struct Clients {
-    pub(crate) states: Box<[Client]>,
+    pub(crate) states: Rows<Client>,
     pub(crate) slots: Slab<ClientSlot>,
     /// READ response frames that wait for an earlier answer.
     pub(crate) held: Slab<Token>,

@@ -178,7 +178,12 @@ impl InPlace {
         let word = u64::from_le_bytes(*payload.first_chunk()?);
         let version = self.form.as_last(word);
         self.forget(domain, address, version);
-        let list = match profile.key_of(layout, frame, Some((address, len)), None) {
+        let list = match profile.key_of(
+            layout.opcode,
+            layout.payload(frame),
+            Some((address, len)),
+            None,
+        ) {
             // There a list is named by an address, and no key may be taken for one.
             KeyOf::Known(key) if profile.compare_swap() != AtomicKey::OfAddress => Some(key),
             _ => None,
@@ -223,12 +228,13 @@ impl InPlace {
             return went_to.map(Verdict::Atomic);
         }
         let there = self.slots.get_mut(domain, target).and_then(|slot| slot.list);
-        let list = match profile.key_of(layout, frame, Some((target, 8)), None) {
-            KeyOf::Known(key) => Some(key),
-            KeyOf::OfAddress { named, .. } => there.or(named.then_some(target)),
-            KeyOf::Unknown => None,
-            KeyOf::Keyless => return None,
-        };
+        let list =
+            match profile.key_of(layout.opcode, layout.payload(frame), Some((target, 8)), None) {
+                KeyOf::Known(key) => Some(key),
+                KeyOf::OfAddress { named, .. } => there.or(named.then_some(target)),
+                KeyOf::Unknown => None,
+                KeyOf::Keyless => return None,
+            };
         let appended = self.find_appended(domain, layout, &append, list);
         let list = list.or(appended.and_then(|tail| tail.slot.list))?;
         self.note_target(domain, list, &append);

@@ -24,7 +24,8 @@ impl Engine {
             return KeyOf::Keyless;
         }
         let extent = shape.access.map(|access| (access.start, access.len));
-        match self.policy.profile.key_of(layout, frame.bytes(), extent, last_key) {
+        let payload = layout.payload(frame.bytes());
+        match self.policy.profile.key_of(layout.opcode, payload, extent, last_key) {
             KeyOf::OfAddress { otherwise, named } => {
                 let Some((address, _)) = extent else { return KeyOf::Unknown };
                 self.key_at(id, address, otherwise, named, read)

@@ -25,6 +25,7 @@ mod resume_learnt;
 mod resume_server;
 mod rewrite;
 mod route;
+pub(crate) mod rows;
 pub(crate) mod server;
 mod server_response;
 pub(crate) mod slab;

@@ -43,6 +43,21 @@ impl PastReads {
         PastReads(vec![([None; PAST_READS], 0); connections_max].into())
     }
 
+    /// A READ or an atomic gets its PSN. A READ may be asked for again with this access.
+    #[inline]
+    pub(crate) fn note_bound(
+        &mut self,
+        request: &Request,
+        access: Option<Access>,
+        server_psn: ServerPsn,
+    ) {
+        let owners = request.client == request.server_qp.owner();
+        let read = access.filter(|_| owners && request.kind == Kind::Read);
+        let read = read.map(|access| own_read(request.origin.psn, request.packets, &access));
+        let end = owners.then_some(request.origin.psn.add(request.packets));
+        self.note(request.server_qp, PastRead { server_psn, read }, end);
+    }
+
     /// A READ or an atomic was bound.
     pub(super) fn note(&mut self, id: ServerQpId, known: PastRead, end: Option<ClientPsn>) {
         if let Some((ring, next)) = self.0.get_mut(id.index())
@@ -149,18 +164,6 @@ impl PastReads {
             covers.then_some((server_psn, read))
         })
     }
-}
-
-/// What is to be known of a request that is bound.
-pub(super) fn past_read(
-    request: &Request,
-    access: Option<Access>,
-    server_psn: ServerPsn,
-) -> PastRead {
-    let owners = request.kind == Kind::Read && request.client == request.server_qp.owner();
-    let read = access.filter(|_| owners);
-    let read = read.map(|access| own_read(request.origin.psn, request.packets, &access));
-    PastRead { server_psn, read }
 }
 
 fn own_read(psn: ClientPsn, packets: u32, access: &Access) -> OwnRead {

@@ -301,7 +301,8 @@ impl Engine {
         // It was damaged. Where its key was, it went elsewhere than its key does.
         let Request { access, key, origin, .. } = &record.request;
         let span = extent.map(|extent| (extent.start, extent.len));
-        let same_key = match self.policy.profile.key_of(layout, frame.bytes(), span, None) {
+        let payload = layout.payload(frame.bytes());
+        let same_key = match self.policy.profile.key_of(layout.opcode, payload, span, None) {
             KeyOf::Known(found) => *key == Some(found),
             _ => true,
         };

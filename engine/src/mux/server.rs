@@ -1,14 +1,14 @@
 //! The server half: state of the requester that a server queue pair sees. Requests wait here for
 //! room, get their PSN, and stay until they are complete.
 
-use alloc::boxed::Box;
 use alloc::vec;
 
 use super::client::Way;
 use super::closing::{Hosting, Loss};
 use super::congestion::Marked;
-use super::read_again::{self, PastReads};
+use super::read_again::PastReads;
 use super::rewrite::{Become, rewrite};
+use super::rows::{Rows, Usual};
 use super::slab::{Queue, Slab};
 use super::turn::Turn;
 use super::work::WorkRing;
@@ -20,7 +20,7 @@ use crate::ids::{ClientId, ServerQpId};
 use crate::journal::Operands;
 use crate::mail::{Completion, Kind, Mail, Origin, Outcome, Request};
 use crate::out::{Action, Out};
-use crate::policy::{Access, Connection};
+use crate::policy::Connection;
 use crate::recovery::rtt::RoundTrip;
 use crate::rules::Rule;
 use crate::time::Nanos;
@@ -28,7 +28,7 @@ use crate::wire::{ClientPsn, Ecn, Layout, Msn, Opcode, ServerPsn};
 
 /// PSNs between the oldest open and the next: half the sequence space, less one
 /// (IBTA vol. 1, 9.7.2).
-const SPAN_MAX: u32 = (1 << 23) - 1;
+pub(crate) const SPAN_MAX: u32 = (1 << 23) - 1;
 
 /// A client's word that it ends its connection, kept back.
 #[derive(Clone, Copy)]
@@ -38,17 +38,19 @@ pub(crate) struct Teardown {
     pub(crate) transaction_id: u64,
 }
 
-/// One server queue pair, seen as a responder.
+/// One server queue pair, seen as a responder. What a usual packet needs is in the first two cache
+/// lines.
 #[derive(Clone, Copy)]
+#[repr(C, align(64))]
 pub(crate) struct ServerQp {
+    /// Bound requests, in PSN order.
+    pub(crate) open: Queue,
     /// The PSN of the next request.
     pub(crate) next: ServerPsn,
     /// One past the newest PSN that the server said is done. Not before the oldest open request.
     pub(crate) acknowledged: ServerPsn,
     /// The newest PSN of a response packet with data, or of what is complete.
     pub(crate) seen: ServerPsn,
-    /// Bound requests, in PSN order.
-    pub(crate) open: Queue,
     pub(crate) open_packets: u32,
     pub(crate) open_span: u32,
     /// READs and atomics among them.
@@ -56,6 +58,22 @@ pub(crate) struct ServerQp {
     /// Those that a place brought here, and those of others than the owner.
     pub(crate) open_mapped: u32,
     pub(crate) open_guests: u32,
+    /// When the oldest open request is sent again.
+    pub(crate) deadline: Nanos,
+    pub(crate) retries: u32,
+    pub(crate) carried: bool,
+    pub(crate) hosted: bool,
+    /// The connection is translated.
+    pub(crate) started: bool,
+    /// A request of the owner that guests must not share the queue pair with waits or is open.
+    pub(crate) exclusive: bool,
+    pub(crate) round_trip: RoundTrip,
+    /// When the READs are given up that wait for the end of their client's own message, unless it
+    /// goes on. `Nanos::NEVER` if there are none.
+    pub(crate) stalled_until: Nanos,
+    /// The client whose message is bound without its last packet. Nobody else may be bound:
+    /// messages do not interleave (IBTA vol. 1, 9.7.4.1.2).
+    pub(crate) in_message: Option<ClientId>,
     /// Requests that are not bound yet: the owner's, those of others, and packets that continue a
     /// message, which wait for nothing but their first one.
     pub(crate) waiting_own: Queue,
@@ -65,12 +83,6 @@ pub(crate) struct ServerQp {
     pub(crate) again: Queue,
     /// When they are given up.
     pub(crate) again_until: Nanos,
-    /// When the READs are given up that wait for the end of their client's own message, unless it
-    /// goes on. `Nanos::NEVER` if there are none.
-    pub(crate) stalled_until: Nanos,
-    /// The client whose message is bound without its last packet. Nobody else may be bound:
-    /// messages do not interleave (IBTA vol. 1, 9.7.4.1.2).
-    pub(crate) in_message: Option<ClientId>,
     /// The waiting request whose frame was recalled.
     pub(crate) recalled: Option<u32>,
     /// The next request to send again.
@@ -79,15 +91,7 @@ pub(crate) struct ServerQp {
     pub(crate) repaired_at: Option<ServerPsn>,
     /// End of the wait that the server asked for.
     pub(crate) not_ready_until: Option<Nanos>,
-    /// When the oldest open request is sent again.
-    pub(crate) deadline: Nanos,
-    pub(crate) retries: u32,
-    pub(crate) round_trip: RoundTrip,
-    /// The connection is translated.
-    pub(crate) started: bool,
-    /// A request of the owner that guests must not share the queue pair with waits or is open.
-    pub(crate) exclusive: bool,
-    /// Such requests so far; beyond the limit the queue pair hosts no more.
+    /// Exclusive requests so far; beyond the limit the queue pair hosts no more.
     pub(crate) disturbances: u32,
     /// Whether it hosts, and whether it stopped only because its owner was busy.
     pub(crate) hosting: Hosting,
@@ -104,8 +108,6 @@ pub(crate) struct ServerQp {
     pub(crate) loss_recorded: bool,
     /// The client of the bound message that was given back last.
     pub(crate) message_returned: Option<ClientId>,
-    pub(crate) carried: bool,
-    pub(crate) hosted: bool,
     /// A message of several packets that writes is on its way.
     pub(crate) writes_long: bool,
 }
@@ -176,7 +178,7 @@ impl ServerQp {
     /// Whether there is nothing to do but to finish what is complete, when no other engine has left
     /// anything behind.
     #[inline]
-    pub(crate) fn only_finishes(&self) -> bool {
+    pub(super) fn only_finishes(&self) -> bool {
         self.waiting_own.is_empty()
             && self.waiting_guests.is_empty()
             && self.waiting_rest.is_empty()
@@ -189,20 +191,8 @@ impl ServerQp {
             && self.stalled_until == Nanos::NEVER
     }
 
-    /// Whether nothing is left to do, and nothing waits, that a new request would wait behind.
-    #[inline]
-    pub(crate) fn takes_at_once(&self) -> bool {
-        self.waiting_own.is_empty()
-            && self.waiting_guests.is_empty()
-            && self.waiting_rest.is_empty()
-            && self.in_message.is_none()
-            && self.repair.is_none()
-            && self.not_ready_until.is_none()
-            && self.loss.is_none()
-            && self.hosting == Hosting::Open
-    }
-
     /// Counts a request in that is bound.
+    #[inline]
     pub(super) fn count_open(&mut self, id: ServerQpId, request: &Request) {
         self.open_packets += 1;
         self.open_span += request.packets;
@@ -212,6 +202,7 @@ impl ServerQp {
     }
 
     /// Counts it out.
+    #[inline]
     pub(crate) fn uncount_open(&mut self, id: ServerQpId, request: &Request) {
         let Request { kind, packets, mapped, client, .. } = *request;
         self.open_packets = self.open_packets.saturating_sub(1);
@@ -219,6 +210,35 @@ impl ServerQp {
         self.open_reads = self.open_reads.saturating_sub(u32::from(kind != Kind::Plain));
         self.open_mapped = self.open_mapped.saturating_sub(u32::from(mapped));
         self.open_guests = self.open_guests.saturating_sub(u32::from(client != id.owner()));
+    }
+
+    /// A request gets its PSN, before it is put among the open ones.
+    #[inline]
+    pub(crate) fn on_bound(
+        &mut self,
+        now: Nanos,
+        psn: ServerPsn,
+        request: &Request,
+        ecn: Ecn,
+        config: &Config,
+    ) {
+        if self.open.is_empty() {
+            self.acknowledged = psn;
+            let (floor, cap) = (config.server_timeout_ns, config.server_timeout_max_ns);
+            self.deadline = now.after(self.round_trip.timeout_ns(floor, cap, 0));
+        }
+        self.round_trip.on_sent(psn, now);
+        let hole = u32::from(!config.keeps(Rule::PsnsAreDense));
+        self.next = psn.add(request.packets + hole);
+        let id = request.server_qp;
+        self.count_open(id, request);
+        self.in_message = (!request.ends_message).then_some(request.client);
+        self.stalled_until = Nanos::NEVER;
+        self.carried = true;
+        self.hosted |= request.client != id.owner();
+        if ecn == Ecn::Ce {
+            self.marked.add(request.client);
+        }
     }
 
     /// Where a request waits that cannot be bound yet.
@@ -231,20 +251,32 @@ impl ServerQp {
     }
 }
 
-/// One request packet on its way to a server.
+impl Usual for ServerQp {
+    /// Requests are bound as they come, and there is nothing to do but to finish what is complete.
+    fn is_usual(&self) -> bool {
+        self.started
+            && self.only_finishes()
+            && self.in_message.is_none()
+            && self.not_ready_until.is_none()
+            && !self.exclusive
+    }
+}
+
+/// One request packet on its way to a server. What its answer needs is first.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct ServerSlot {
-    pub(crate) request: Request,
     pub(crate) psn: ServerPsn,
     pub(crate) token: Token,
     pub(crate) source: Source,
-    /// Its ICRC was not verified when it came: see [`crate::config::Verify::Headers`].
-    pub(crate) unverified: bool,
-    pub(crate) payload_len: u16,
     /// READ response packets that have come, in order.
     pub(crate) parts: u32,
+    pub(crate) payload_len: u16,
+    /// Its ICRC was not verified when it came: see [`crate::config::Verify::Headers`].
+    pub(crate) unverified: bool,
     /// An atomic whose answer has come, a READ whose whole response has.
     pub(crate) done: bool,
+    pub(crate) request: Request,
     /// Order of arrival among the waiting.
     pub(crate) arrival: u64,
 }
@@ -276,7 +308,7 @@ pub(crate) enum Source {
 
 /// All server queue pairs of one shard, and what is on its way to them.
 pub(crate) struct Servers {
-    pub(crate) states: Box<[ServerQp]>,
+    pub(crate) states: Rows<ServerQp>,
     pub(crate) slots: Slab<ServerSlot>,
     pub(crate) work: WorkRing,
     pub(crate) past_reads: PastReads,
@@ -331,7 +363,7 @@ impl Servers {
             arrival: 0,
         };
         Servers {
-            states: states.into(),
+            states: states.into_iter().collect(),
             // Everything that is open anywhere may be meant for this shard's queue pairs.
             slots: Slab::new(config.requests_max.saturating_mul(shards), blank),
             work: WorkRing::new(connections_max),
@@ -527,11 +559,19 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
-        let Some(request) = self.servers.slots.get(slot).map(|record| record.request) else { return };
+        let Some(request) = self.servers.slots.get(slot).map(|record| record.request) else {
+            return;
+        };
         let id = request.server_qp;
         // One that was steered cannot be asked for again as its client asked for it.
         let access = request.access.filter(|_| !self.is_steered(slot));
-        self.note_bound(now, slot, psn, access, layout.ecn);
+        if request.kind != Kind::Plain {
+            self.servers.past_reads.note_bound(&request, access, psn);
+        }
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
+        server.on_bound(now, psn, &request, layout.ecn, &self.config);
+        self.earliest = self.earliest.min(server.deadline);
+        self.servers.slots.push_back(&mut server.open, slot);
         let recorded = self.config.keeps(Rule::BindingBeforePacket);
         if recorded {
             self.record_binding(slot, frame, layout, out);
@@ -554,46 +594,6 @@ impl Engine {
         if !recorded {
             self.record_binding(slot, frame, layout, out);
         }
-    }
-
-    /// A request has its PSN. If it is a READ, it may be asked for again with this access.
-    #[inline]
-    pub(crate) fn note_bound(
-        &mut self,
-        now: Nanos,
-        slot: u32,
-        psn: ServerPsn,
-        access: Option<Access>,
-        ecn: Ecn,
-    ) {
-        let Some(record) = self.servers.slots.get(slot) else { return };
-        let request = &record.request;
-        let id = request.server_qp;
-        if request.kind != Kind::Plain {
-            let past = read_again::past_read(request, access, psn);
-            let end = request.origin.psn.add(request.packets);
-            let end = (request.client == id.owner()).then_some(end);
-            self.servers.past_reads.note(id, past, end);
-        }
-        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
-        if server.open.is_empty() {
-            server.acknowledged = psn;
-            let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
-            server.deadline = now.after(server.round_trip.timeout_ns(floor, cap, 0));
-            self.earliest = self.earliest.min(server.deadline);
-        }
-        server.round_trip.on_sent(psn, now);
-        let hole = u32::from(!self.config.keeps(Rule::PsnsAreDense));
-        server.next = psn.add(request.packets + hole);
-        server.count_open(id, request);
-        server.in_message = (!request.ends_message).then_some(request.client);
-        server.stalled_until = Nanos::NEVER;
-        server.carried = true;
-        server.hosted |= request.client != id.owner();
-        if ecn == Ecn::Ce {
-            server.marked.add(request.client);
-        }
-        self.servers.slots.push_back(&mut server.open, slot);
     }
 
     /// Tells the request's client what became of it.

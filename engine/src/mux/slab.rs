@@ -26,14 +26,16 @@ impl Queue {
     }
 }
 
+/// It begins with a cache line of its own, in which the record's first fields are as well.
 #[derive(Clone, Copy)]
+#[repr(C, align(64))]
 struct Entry<T> {
-    value: T,
     /// In its queue; of an unused record, the next unused one.
     next: u32,
     previous: u32,
     generation: u32,
     used: bool,
+    value: T,
 }
 
 /// A fixed number of records. A record is in at most one queue at a time.
@@ -74,14 +76,21 @@ impl<T: Copy> Slab<T> {
 
     /// A new record, or `None` when all are in use.
     pub(crate) fn insert(&mut self, value: T) -> Option<u32> {
+        let (slot, place) = self.place()?;
+        *place = value;
+        Some(slot.index)
+    }
+
+    /// The place of a new record, to be filled in, or `None` when all are in use.
+    #[inline]
+    pub(crate) fn place(&mut self) -> Option<(SlotRef, &mut T)> {
         let index = self.free;
         let entry = self.entries.get_mut(index as usize)?;
         self.free = entry.next;
         self.used += 1;
-        entry.value = value;
         (entry.next, entry.previous) = (NIL, NIL);
         entry.used = true;
-        Some(index)
+        Some((SlotRef { index, generation: entry.generation }, &mut entry.value))
     }
 
     /// Gives a record up. The most recently used one is taken again first: it is still in cache.
@@ -163,6 +172,24 @@ impl<T: Copy> Slab<T> {
         }
     }
 
+    /// Takes the first record out of its queue and gives it up.
+    #[inline]
+    pub(crate) fn remove_front(&mut self, queue: &mut Queue) {
+        let index = queue.head;
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        let next = entry.next;
+        entry.used = false;
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.next = self.free;
+        self.free = index;
+        self.used -= 1;
+        queue.head = next;
+        match self.entries.get_mut(next as usize) {
+            Some(entry) => entry.previous = NIL,
+            None => queue.tail = NIL,
+        }
+    }
+
     pub(crate) fn pop_front(&mut self, queue: &mut Queue) -> Option<u32> {
         let index = queue.head()?;
         self.unlink(queue, index);
@@ -185,9 +212,14 @@ mod tests {
             }
             assert_eq!(slab.insert(0), None);
             for i in 0..3 {
-                let index = slab.pop_front(&mut queue).unwrap();
+                let index = queue.head().unwrap();
                 assert_eq!(slab.get(index), Some(&(round + i)));
-                slab.remove(index);
+                assert_eq!(slab.previous(index), None);
+                match round % 2 {
+                    0 => assert_eq!(slab.pop_front(&mut queue).map(|at| slab.remove(at)), Some(())),
+                    _ => slab.remove_front(&mut queue),
+                }
+                assert_eq!(slab.get(index), None);
             }
             assert!(queue.is_empty() && slab.used() == 0);
         }

@@ -8,18 +8,20 @@ use super::trust::{Access, Rights};
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::wire::facts::{Ends, Facts};
 
-/// A connection whose packets have the usual shape: IPv4, untagged.
+/// A connection whose packets have the usual shape: IPv4, untagged. What a request needs of its
+/// target is in the first cache line, what an answer needs in the second.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Card {
     pub(crate) request: Facts,
-    pub(crate) response: Facts,
-    pub(crate) domain: DomainId,
+    granted: Granted,
     pub(crate) path_mtu: u16,
     partition_key: u16,
     /// READs and atomics that its server queue pair takes at a time.
-    pub(crate) depth: u32,
+    pub(crate) depth: u16,
+    pub(crate) domain: DomainId,
+    pub(crate) response: Facts,
     reach: Reach,
-    granted: Granted,
 }
 
 /// What was found last of what a queue pair may reach. It may be more by now, never less.
@@ -50,7 +52,7 @@ impl Card {
             domain: connection.domain,
             path_mtu: connection.path_mtu,
             partition_key: request.partition_key,
-            depth: u32::from(connection.depth.max(1)),
+            depth: connection.depth.max(1),
             reach: Reach {
                 start: 1,
                 end: 0,

@@ -147,8 +147,8 @@ pub struct Directory {
     connections: Vec<Connection>,
     /// How each of them is answered, as far as that is known.
     forms: Vec<AnswerForm>,
-    /// What their packets need, as far as that was asked for; `Some(None)` if they are not usual.
-    cards: Vec<Option<Option<Card>>>,
+    /// What their packets need, as far as that was asked for.
+    cards: Vec<Option<Card>>,
     pub(crate) trust: Trust,
     pub(crate) places: Places,
     /// Server queue pairs that host no more.
@@ -286,25 +286,23 @@ impl Directory {
         self.connections.get_mut(id.index())
     }
 
-    /// What the packets of a usual connection need; `None` also if it was not made yet.
+    /// What the packets of a usual connection need, once it was made.
     #[inline]
     pub(crate) fn card(&self, id: ClientId) -> Option<&Card> {
-        self.cards.get(id.index())?.as_ref()?.as_ref()
+        self.cards.get(id.index())?.as_ref()
     }
 
     /// The same, to be changed.
     pub(super) fn card_mut(&mut self, id: ClientId) -> Option<&mut Card> {
-        self.cards.get_mut(id.index())?.as_mut()?.as_mut()
+        self.cards.get_mut(id.index())?.as_mut()
     }
 
-    /// Makes the card of a connection, unless that is known.
+    /// Makes the card of a connection, if its packets have the usual shape.
     #[cold]
     pub(crate) fn make_card(&mut self, id: ClientId) {
-        if let (Some(connection), Some(card)) =
-            (self.connections.get(id.index()), self.cards.get_mut(id.index()))
-            && card.is_none()
-        {
-            *card = Some(Card::new(connection));
+        let connection = self.connections.get(id.index());
+        if let (Some(connection), Some(card)) = (connection, self.cards.get_mut(id.index())) {
+            *card = Card::new(connection);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::wire::{Layout, Opcode};
+use crate::wire::Opcode;
 
 /// Order of the bytes of a number in a payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -303,6 +303,7 @@ impl Profile {
     }
 
     /// The key of a message of so many bytes, given the payload of its first packet.
+    #[inline]
     fn key_in(&self, opcode: Opcode, message_len: u32, payload: &[u8]) -> Option<u64> {
         let field =
             self.fields.iter().find(|f| f.opcode == opcode && f.payload_len == message_len)?;
@@ -311,19 +312,20 @@ impl Profile {
         Some(field.byte_order.number(bytes))
     }
 
-    /// The key of a request for `len` bytes at `address` (`None` for what names no memory), given
-    /// the key last written on its queue pair.
+    /// The key of a request with this payload, in its first packet, for `len` bytes at `address`
+    /// (`None` for what names no memory), given the key last written on its queue pair.
+    #[inline]
     pub(crate) fn key_of(
         &self,
-        layout: &Layout,
-        frame: &[u8],
+        opcode: Opcode,
+        payload: &[u8],
         extent: Option<(u64, u32)>,
         last_written: Option<u64>,
     ) -> KeyOf {
-        if let Some(key) = self.key_by_address(layout.opcode, extent) {
+        if let Some(key) = self.key_by_address(opcode, extent) {
             return KeyOf::Known(key);
         }
-        match layout.opcode {
+        match opcode {
             Opcode::CompareSwap => match (self.compare_swap, last_written) {
                 (AtomicKey::None, _) => KeyOf::Keyless,
                 (AtomicKey::LastWritten, otherwise) => KeyOf::OfAddress { otherwise, named: false },
@@ -332,23 +334,21 @@ impl Profile {
             Opcode::ReadRequest if self.reads_of_address => {
                 KeyOf::OfAddress { otherwise: None, named: false }
             }
-            _ => self.key_in_frame(layout, frame).map_or(KeyOf::Keyless, KeyOf::Known),
+            _ => {
+                let message_len = match (opcode, extent) {
+                    (Opcode::WriteFirst, extent) => extent.map_or(0, |(_, len)| len),
+                    _ => payload.len() as u32,
+                };
+                self.key_in(opcode, message_len, payload).map_or(KeyOf::Keyless, KeyOf::Known)
+            }
         }
     }
 
+    #[inline]
     fn key_by_address(&self, opcode: Opcode, extent: Option<(u64, u32)>) -> Option<u64> {
         let (address, len) = extent?;
         let found = self.addresses.iter().find(|a| a.opcode == opcode && a.len == len)?;
         Some(address / u64::from(found.unit))
-    }
-
-    fn key_in_frame(&self, layout: &Layout, frame: &[u8]) -> Option<u64> {
-        let payload = layout.payload(frame);
-        let message_len = match layout.opcode {
-            Opcode::WriteFirst => layout.reth(frame).map_or(0, |reth| reth.dma_length),
-            _ => payload.len() as u32,
-        };
-        self.key_in(layout.opcode, message_len, payload)
     }
 }
 

@@ -6,37 +6,49 @@
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::num::NonZeroU8;
 use core::ops::Range;
 
 use super::grants::Grants;
 use crate::ids::{DomainId, ServerQpId};
 
 /// A set of remote access rights (IBTA vol. 1, 10.6.3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub struct Rights(u8);
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Rights(NonZeroU8);
 
 impl Rights {
     /// No right.
-    pub const NONE: Rights = Rights(0);
+    pub const NONE: Rights = Rights::of(0);
     /// Remote read.
-    pub const READ: Rights = Rights(1);
+    pub const READ: Rights = Rights::of(1);
     /// Remote write.
-    pub const WRITE: Rights = Rights(2);
+    pub const WRITE: Rights = Rights::of(2);
     /// Remote atomic.
-    pub const ATOMIC: Rights = Rights(4);
+    pub const ATOMIC: Rights = Rights::of(4);
     /// Remote read, write and atomic.
-    pub const ALL: Rights = Rights(7);
+    pub const ALL: Rights = Rights::of(7);
+
+    /// A bit that is always set leaves zero for "no access", which takes no byte of its own then.
+    const fn of(bits: u8) -> Rights {
+        Rights(NonZeroU8::MIN.saturating_add(7).saturating_add(bits))
+    }
 
     /// The rights in either set.
     #[must_use]
     pub const fn union(self, other: Rights) -> Rights {
-        Rights(self.0 | other.0)
+        Rights::of((self.0.get() | other.0.get()) & 7)
     }
 
     /// Whether all rights of `other` are in this set.
     #[must_use]
     pub const fn contains(self, other: Rights) -> bool {
-        self.0 & other.0 == other.0
+        self.0.get() & other.0.get() == other.0.get()
+    }
+}
+
+impl Default for Rights {
+    fn default() -> Rights {
+        Rights::NONE
     }
 }
 

@@ -23,6 +23,7 @@ const KEPT_MAX: u32 = 4;
 
 impl RoundTrip {
     /// A request is sent for the first time. One is measured at a time.
+    #[inline]
     pub(crate) fn on_sent(&mut self, psn: ServerPsn, now: Nanos) {
         self.measured.get_or_insert((psn, now));
     }
@@ -41,6 +42,7 @@ impl RoundTrip {
     }
 
     /// A request is complete.
+    #[inline]
     pub(crate) fn on_answered(&mut self, psn: ServerPsn, now: Nanos) {
         let Some((_, sent)) = self.measured.take_if(|(measured, _)| *measured == psn) else {
             return;
@@ -58,6 +60,7 @@ impl RoundTrip {
 
     /// Time to wait for an answer, in nanoseconds, after so many timeouts without any progress: a
     /// busy responder is not helped by hearing the same ever more often.
+    #[inline]
     pub(crate) fn timeout_ns(&self, floor_ns: u64, cap_ns: u64, retries: u32) -> u64 {
         let wanted = self.smoothed_ns.saturating_add(self.variation_ns.saturating_mul(4));
         let doubled =

@@ -16,8 +16,8 @@ use alloc::boxed::Box;
 use super::bth::{BthRepr, CONGESTION_AT};
 use super::fields::Field;
 use super::ipv4::{Ipv4Repr, VERSION_AND_LENGTH};
-use super::opcode::Opcode;
 use super::ipv6::Ipv6Repr;
+use super::opcode::Opcode;
 use super::packet::{CmLayout, CnpLayout, Layout};
 use super::udp::{PROTOCOL, ROCE_PORT, UdpRepr};
 
