@@ -392,7 +392,7 @@ impl Engine {
     }
 
     /// Does what is left to do. `false` if `out` has no room left.
-    #[inline]
+    #[inline(always)]
     fn run(&mut self, now: Nanos, out: &mut Out) -> bool {
         match self.servers.work.is_empty() && self.clients.work.is_empty() {
             true => out.has_room(),
@@ -400,6 +400,7 @@ impl Engine {
         }
     }
 
+    #[inline(never)]
     fn work_off(&mut self, now: Nanos, out: &mut Out) -> bool {
         while out.has_room() {
             // An index that is taken out before its work may be put in again by it.

@@ -34,9 +34,10 @@ impl Side {
 /// The engine may change the bytes and move start and length; it keeps no reference to a frame
 /// beyond the call.
 pub struct Frame<'a> {
-    buffer: &'a mut [u8],
+    /// The buffer from the frame's first byte on.
+    rest: &'a mut [u8],
+    len: usize,
     start: usize,
-    end: usize,
     token: Token,
 }
 
@@ -49,7 +50,8 @@ impl<'a> Frame<'a> {
     pub fn new(buffer: &'a mut [u8], start: usize, len: usize, token: Token) -> Option<Frame<'a>> {
         let end = start.checked_add(len)?;
         let fits = start >= HEADROOM && end.checked_add(HEADROOM)? <= buffer.len();
-        fits.then_some(Frame { buffer, start, end, token })
+        let rest = buffer.get_mut(start..)?;
+        fits.then_some(Frame { rest, len, start, token })
     }
 
     /// The host's name for the buffer.
@@ -61,30 +63,32 @@ impl<'a> Frame<'a> {
     /// Where the frame starts in its buffer, and how many bytes it has.
     #[must_use]
     pub fn span(&self) -> (usize, usize) {
-        (self.start, self.end - self.start)
+        (self.start, self.len)
     }
 
     /// The frame's bytes, from the Ethernet header on.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or(&[])
+        self.rest.get(..self.len).unwrap_or(&[])
     }
 
     /// Makes the frame longer or shorter at its end. `false`, and nothing is done, if its buffer
     /// ends before.
     #[must_use]
     pub(crate) fn set_len(&mut self, len: usize) -> bool {
-        let fits = self.start + len <= self.buffer.len();
+        let fits = len <= self.rest.len();
         if fits {
-            self.end = self.start + len;
+            self.len = len;
         }
         fits
     }
 
     /// The frame's bytes, to be rewritten in place.
     #[must_use]
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(self.start..self.end).unwrap_or(&mut [])
+        self.rest.get_mut(..self.len).unwrap_or(&mut [])
     }
 }
 

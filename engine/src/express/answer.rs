@@ -8,6 +8,7 @@ use crate::ids::{ClientId, ServerQpId};
 use crate::mail::Kind;
 use crate::mux::client::{State, Way};
 use crate::mux::generate::Answer;
+use crate::mux::results::AtomicResult;
 use crate::mux::server::Source;
 use crate::out::{Action, Out};
 use crate::policy::PlaceId;
@@ -17,13 +18,15 @@ use crate::wire::{AethRepr, ClientPsn, Layout, Msn, Opcode, ServerPsn, Syndrome,
 
 /// The request that is answered.
 struct Answered {
-    at_client: u32,
     client: ClientId,
     /// To its client.
     psn: ClientPsn,
     msn: Msn,
     token: Token,
     place: Option<PlaceId>,
+    target: ServerQpId,
+    opcode: Opcode,
+    ends_message: bool,
     /// The client's oldest request then, if there is one, waits for its answer.
     rests: bool,
 }
@@ -55,15 +58,11 @@ impl Engine {
         } else {
             self.drop_frame(frame, DropReason::Consumed, out);
         }
-        if let Some(ack) = layout.atomic_ack(frame.bytes()) {
-            self.note_original(id, &answered, ack.original, out);
-        }
+        let original = layout.atomic_ack(frame.bytes()).map(|ack| ack.original);
+        let original = original.map(|original| self.note_original(id, original, out));
         self.finish_usual(now, id, &answered);
         out.push(Action::Release(answered.token));
-        if kind == Kind::Atomic {
-            self.answer_atomic(answered.client, answered.at_client, false, out);
-        }
-        self.close_usual(&answered, kind, out);
+        self.close_usual(&answered, original, kind, out);
         true
     }
 
@@ -120,12 +119,14 @@ impl Engine {
         let next = self.clients.slots.next(at_client);
         let next = next.and_then(|next| self.clients.slots.get(next));
         oldest.then_some(Answered {
-            at_client,
             client: request.client,
             psn: record.psn,
             msn: record.msn,
             token: bound.token,
             place,
+            target: id,
+            opcode: record.opcode,
+            ends_message: record.ends_message,
             rests: next.is_none_or(|next| next.state == State::Issued && next.held.is_empty()),
         })
     }
@@ -159,17 +160,18 @@ impl Engine {
         }
     }
 
-    /// Takes note of what an atomic's word held before.
-    fn note_original(&mut self, id: ServerQpId, answered: &Answered, original: u64, out: &mut Out) {
+    /// Takes note of what an atomic's word held before: what its client is told.
+    #[inline(always)]
+    fn note_original(&mut self, id: ServerQpId, original: u64, out: &mut Out) -> u64 {
         let at_server = self.servers.get(id).and_then(|server| server.open.head());
-        let Some(at_server) = at_server else { return };
-        let original = self.on_atomic_answered(id, at_server, original);
-        if let Some(record) = self.servers.slots.get(at_server) {
-            self.record_value(&record.request, original, out);
+        let Some(at_server) = at_server else { return original };
+        let told = self.on_atomic_answered(id, at_server, original);
+        if self.config.records
+            && let Some(record) = self.servers.slots.get(at_server)
+        {
+            self.record_value(&record.request, told, out);
         }
-        if let Some(record) = self.clients.slots.get_mut(answered.at_client) {
-            record.original = original;
-        }
+        told
     }
 
     /// The request is done at its server queue pair, and in its place.
@@ -200,36 +202,46 @@ impl Engine {
         }
     }
 
-    /// The request is done for its client as well, which is told of a WRITE now. If its next
-    /// request was answered before this one, there is more to tell.
+    /// The request is done for its client as well, which is told of a WRITE or an atomic now. If
+    /// its next request was answered before this one, there is more to tell.
     #[inline(always)]
-    fn close_usual(&mut self, answered: &Answered, kind: Kind, out: &mut Out) {
-        let Answered { at_client, client: id, psn, msn, place, rests, .. } = *answered;
+    fn close_usual(
+        &mut self,
+        answered: &Answered,
+        original: Option<u64>,
+        kind: Kind,
+        out: &mut Out,
+    ) {
+        let Answered { client: id, psn, msn, place, target, opcode, ends_message, rests, .. } =
+            *answered;
         let Some(client) = self.clients.states.usual(id.index()) else { return };
-        let target = self.clients.slots.get(at_client).map(|record| record.target);
         self.clients.slots.remove_front(&mut client.queue);
         client.open = client.open.saturating_sub(1);
         client.completed_end = psn.add(1);
         client.completed_msn = msn;
-        let way = place.map_or(Way::Own, Way::Place);
-        client.released = (way, target.unwrap_or(id.own_server_qp()));
-        self.counters.completed += 1;
-        self.counters.mapped += u64::from(place.is_some());
-        if kind == Kind::Plain {
-            client.last_plain = Some(psn);
-        }
-        let syndrome = Syndrome::Ack { credits: client.credits };
-        match (rests, kind) {
-            (true, Kind::Plain) => {
-                self.answer(id, &Answer { psn, msn, syndrome, original: None }, out)
-            }
-            (true, _) => {}
-            (false, _) => {
-                if let Some(client) = self.clients.get_mut(id) {
-                    client.ack_due |= kind == Kind::Plain;
+        client.released = (place.map_or(Way::Own, Way::Place), target);
+        self.counters.completed += u64::from(ends_message);
+        self.counters.mapped += u64::from(ends_message && place.is_some());
+        let answer =
+            Answer { psn, msn, syndrome: Syndrome::Ack { credits: client.credits }, original };
+        match (kind, original) {
+            (Kind::Plain, _) => {
+                client.last_plain = Some(psn);
+                if rests {
+                    self.answer(id, &answer, out);
                 }
-                self.clients.work.push(id.0);
             }
+            (Kind::Atomic, Some(original)) => {
+                self.answer(id, &answer, out);
+                self.clients.results.keep_next(id, AtomicResult { psn, opcode, original });
+            }
+            _ => {}
+        }
+        if !rests {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.ack_due = kind == Kind::Plain;
+            }
+            self.clients.work.push(id.0);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::rewrite::{Become, rewrite};
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::{Frame, Side};
-use crate::ids::ClientId;
+use crate::ids::{ClientId, ServerQpId};
 use crate::mail::{Completion, Kind, Outcome};
 use crate::out::{Action, Out};
 use crate::rules::Rule;
@@ -114,7 +114,7 @@ impl Engine {
         let psn = record.psn.add(index);
         let syndrome = Syndrome::Ack { credits: client.credits };
         let aeth = layout.opcode.has_aeth().then_some(AethRepr { syndrome, msn });
-        self.rewrite_response(id, psn, aeth, frame, layout);
+        self.rewrite_response((id, record.target), psn, aeth, frame, layout);
         let in_turn = self.is_in_turn(id, slot);
         if last {
             self.leave_slot(id, slot);
@@ -177,16 +177,18 @@ impl Engine {
         }
     }
 
-    pub(super) fn rewrite_response(
+    fn rewrite_response(
         &mut self,
-        id: ClientId,
+        (id, from): (ClientId, ServerQpId),
         psn: ClientPsn,
         aeth: Option<AethRepr>,
         frame: &mut Frame<'_>,
         layout: &Layout,
     ) {
         let Some(connection) = self.directory.client(id) else { return };
+        let (from, card) = (self.directory.card(from.owner()), self.directory.card(id));
         let to = Become {
+            facts: from.zip(card).map(|(from, to)| (&from.response, &to.response)),
             source: &connection.server,
             destination: &connection.client,
             path: &connection.response,
@@ -305,7 +307,7 @@ impl Engine {
         token
     }
 
-    pub(crate) fn answer_atomic(&mut self, id: ClientId, slot: u32, repeated: bool, out: &mut Out) {
+    pub(super) fn answer_atomic(&mut self, id: ClientId, slot: u32, repeated: bool, out: &mut Out) {
         let (Some(client), Some(record)) = (self.clients.get(id), self.clients.slots.get(slot))
         else {
             return;
@@ -356,7 +358,7 @@ impl Engine {
     }
 
     /// Sends the acknowledgement that is due. `false` if none is.
-    pub(crate) fn acknowledge(&mut self, id: ClientId, out: &mut Out) -> bool {
+    pub(super) fn acknowledge(&mut self, id: ClientId, out: &mut Out) -> bool {
         let Some(client) = self.clients.get_mut(id) else { return false };
         let due = core::mem::take(&mut client.ack_due);
         let Some(mut psn) = client.last_plain.filter(|_| due) else { return false };

@@ -18,7 +18,7 @@ pub(crate) mod read_again;
 mod recall;
 mod record;
 mod repeat;
-mod results;
+pub(crate) mod results;
 pub(crate) mod resume;
 mod resume_client;
 mod resume_learnt;

@@ -57,7 +57,11 @@ impl Results {
     pub(crate) fn get(&self, id: ClientId, psn: ClientPsn) -> Option<AtomicResult> {
         let first = id.index() * self.per_client;
         let ring = self.cells.get(first..first + self.per_client)?;
-        let cell = ring.iter().flatten().find(|cell| cell.psn == psn)?;
+        let next = self.next.get(id.index()).copied().map_or(0, usize::from);
+        let (newer, older) = ring.split_at_checked(next).unwrap_or((ring, &[]));
+        // Of two with the same PSN the newer one: numbers come again.
+        let mut newest_first = newer.iter().rev().chain(older.iter().rev()).flatten();
+        let cell = newest_first.find(|cell| cell.psn == psn)?;
         let original = cell.original?;
         Some(AtomicResult { psn, opcode: cell.opcode, original })
     }
@@ -72,6 +76,21 @@ impl Results {
             let Cell { psn, opcode, original } = *cell;
             Some(AtomicResult { psn, opcode, original: original? })
         })
+    }
+
+    /// Keeps the result of an atomic that was not asked for before.
+    #[inline]
+    pub(crate) fn keep_next(&mut self, id: ClientId, result: AtomicResult) {
+        let AtomicResult { psn, opcode, original } = result;
+        let first = id.index() * self.per_client;
+        let Some(next) = self.next.get_mut(id.index()) else { return };
+        let at = usize::from(*next);
+        *next = if at + 1 == self.per_client { 0 } else { *next + 1 };
+        let places = (self.cells.get_mut(first + at), self.psns.get_mut(first + at));
+        if let (Some(cell), Some(place)) = places {
+            *cell = Some(Cell { psn, opcode, original: Some(original) });
+            *place = psn;
+        }
     }
 
     /// Keeps a result.

@@ -265,6 +265,7 @@ impl Engine {
             return self.drop_frame(frame, DropReason::DuplicateInProgress, out);
         };
         let to = Become {
+            facts: None,
             source: &connection.client,
             destination: &connection.server,
             path: &connection.request,

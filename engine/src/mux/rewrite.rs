@@ -1,9 +1,9 @@
 //! In place: a request becomes one of another queue pair's, a response one of its client's.
 
 use crate::policy::{Endpoint, PathFacts};
+use crate::wire::facts::{Facts, Renewed};
 use crate::wire::{
     Aeth, AethRepr, Bth, Ethernet, Ipv4, Ipv6, Layout, PatchTables, Psn, Qpn, Udp, ipv4, set_tag,
-    usual,
 };
 use core::net::IpAddr;
 
@@ -22,6 +22,8 @@ pub(crate) struct Become<'a> {
     pub(crate) aeth: Option<AethRepr>,
     /// A congestion mark stays (RFC 3168).
     pub(crate) keeps_mark: bool,
+    /// What is in common of the packets that it was one of, and of those that it becomes one of.
+    pub(crate) facts: Option<(&'a Facts, &'a Facts)>,
 }
 
 /// Rewrites the headers and patches the ICRC, so that a packet that was corrupt stays corrupt.
@@ -36,38 +38,18 @@ pub(crate) fn rewrite(
     rewrite_usual(tables, frame, layout, to).is_some() || rewrite_any(tables, frame, layout, to)
 }
 
-/// [`rewrite`] of a packet in the usual shape; `None`, and nothing is done, if it has another.
+/// [`rewrite`] of a usual packet; `None`, and nothing is done, if it is not one.
 fn rewrite_usual(
     tables: &PatchTables,
     frame: &mut [u8],
     layout: &Layout,
     to: &Become<'_>,
 ) -> Option<()> {
-    let (IpAddr::V4(source), IpAddr::V4(destination)) = (to.source.ip, to.destination.ip) else {
-        return None;
-    };
-    let icrc_at = usize::from(layout.icrc);
-    let tail_len = icrc_at.checked_sub(usual::HEADERS + 4).filter(|len| len % 4 == 0)?;
-    if !layout.is_usual() || frame.len() < icrc_at + 4 {
-        return None;
-    }
-    let head: &mut [u8; usual::HEADERS + 4] = frame.first_chunk_mut()?;
-    let forwarded = usual::Forwarded {
-        macs: [to.destination.mac, to.source.mac],
-        ips: [source, destination],
-        traffic_class: (to.path.traffic_class, if to.keeps_mark { 3 } else { 0 }),
-        hop_limit: to.path.hop_limit,
-        source_port: to.path.source_port,
-        migration_request: to.path.migration_request,
-        partition_key: to.path.partition_key,
-        dest_qp: to.dest_qp,
-        psn: to.psn,
-        ack_request: to.ack_request,
-        aeth: to.aeth,
-    };
-    let changes = usual::forward(head, &forwarded);
-    tables.patch_words(frame, changes, tail_len, icrc_at);
-    Some(())
+    let (from, facts) = to.facts?;
+    let usual =
+        layout.is_usual() && to.keeps_mark && from.are_all_of(frame.first_chunk()?, layout.opcode);
+    let new = Renewed { psn: to.psn, ack_request: to.ack_request, aeth: to.aeth };
+    usual.then(|| facts.put(from, tables, frame, layout.icrc.into(), &new))?
 }
 
 fn rewrite_any(tables: &PatchTables, frame: &mut [u8], layout: &Layout, to: &Become<'_>) -> bool {

@@ -83,6 +83,6 @@ mod tests {
         *rows.get_mut(0).unwrap() = 1;
         *rows.get_mut(1).unwrap() = 0;
         assert!(rows.usual(0).is_none() && rows.usual(1).is_some());
-        assert_eq!(rows.iter().copied().collect::<alloc::vec::Vec<_>>(), [1, 0]);
+        assert!(rows.iter().copied().eq([1, 0]));
     }
 }

@@ -577,7 +577,9 @@ impl Engine {
             self.record_binding(slot, frame, layout, out);
         }
         let Some(connection) = self.directory.server_qp(id) else { return };
+        let (from, card) = (self.directory.card(request.client), self.directory.card(id.owner()));
         let to = Become {
+            facts: from.zip(card).map(|(from, to)| (&from.request, &to.request)),
             source: &connection.client,
             destination: &connection.server,
             path: &connection.request,

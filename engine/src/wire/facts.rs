@@ -111,6 +111,13 @@ impl Facts {
         word(head, BTH) & !PAD == bth && number(head, UDP) == self.source_port
     }
 
+    /// The same of a packet that was not found by its addresses and queue pair number.
+    pub(crate) fn are_all_of(&self, head: &Head, opcode: Opcode) -> bool {
+        self.are_of(head, opcode)
+            && head[IP + 12..UDP] == self.ips
+            && word(head, BTH + 4) & 0x00ff_ffff == self.dest_qp
+    }
+
     /// Whether the ICRC of a packet without payload, which has these facts, is right.
     #[inline]
     pub(crate) fn verify(&self, frame: &[u8], opcode: Opcode) -> bool {
@@ -149,7 +156,7 @@ impl Facts {
     /// Makes a packet that has the facts `from` one with these; the length stays, and so does a
     /// congestion mark (RFC 3168). An ICRC that was wrong stays wrong. UDP has no checksum then
     /// (RoCEv2 annex A17.3.1 allows that). `None`, and nothing is done, if the frame is shorter.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(
         &self,
         from: &Facts,

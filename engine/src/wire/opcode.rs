@@ -17,12 +17,14 @@ macro_rules! opcodes {
 
             /// The RC opcode that `byte` stands for. `None` for other transports, and for RC
             /// opcodes that are reserved or not handled (FLUSH, ATOMIC WRITE).
-            #[inline]
+            #[inline(always)]
             pub const fn from_byte(byte: u8) -> Option<Self> {
-                match byte {
-                    $($byte => Some(Self::$variant),)*
-                    _ => None,
-                }
+                const BY_BYTE: [Option<Opcode>; 32] = {
+                    let mut by_byte = [None; 32];
+                    $(by_byte[$byte] = Some(Opcode::$variant);)*
+                    by_byte
+                };
+                if byte < 32 { BY_BYTE[byte as usize] } else { None }
             }
 
             /// The usual name, such as `WRITE_ONLY`.

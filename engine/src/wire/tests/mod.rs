@@ -14,6 +14,7 @@ use super::*;
 
 mod classify;
 mod cm;
+mod facts;
 mod headers;
 mod icrc;
 mod opcode;
