@@ -88,7 +88,7 @@ pub struct Config {
     /// theirs. 16 bytes each; when there are more, every key is declined. Default 65,536.
     pub declined_keys_max: u32,
     /// Addresses of servers' memory whose key is remembered, so that READs find it
-    /// ([`crate::policy::Map::All`]). 40 bytes each; what is not used is forgotten first. Default
+    /// ([`crate::policy::Map::All`]). 22 to 43 bytes each; what is not used is forgotten first. Default
     /// 65,536.
     pub addresses_max: u32,
     /// Words of servers' memory of which it is remembered what they hold

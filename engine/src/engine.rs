@@ -21,7 +21,7 @@ use crate::mux::watch::Watches;
 use crate::mux::work::WorkRing;
 use crate::out::{Action, Out};
 use crate::policy::{
-    Cache, Choices, DeclinedKeys, Directory, DirectoryError, Map, Policy, PolicyError,
+    Addresses, Choices, DeclinedKeys, Directory, DirectoryError, Map, Policy, PolicyError,
 };
 use crate::rules::Rule;
 use crate::time::Nanos;
@@ -160,7 +160,7 @@ pub struct Engine {
     pub(crate) assembling: WorkRing,
     pub(crate) declined: DeclinedKeys,
     /// Which key is at an address of a server's.
-    pub(crate) addresses: Cache<u64>,
+    pub(crate) addresses: Addresses,
     /// What is known of servers' memory.
     pub(crate) words: Words,
     pub(crate) lists: Lists,
@@ -244,7 +244,10 @@ impl Engine {
                 policy.profile.list().map_or(&[], |list| &list.grids),
             ),
             turns: Turns::new(if policy.knows_memory() { config.requests_max } else { 0 }),
-            addresses: Cache::new(if policy.map == Map::None { 0 } else { config.addresses_max }),
+            addresses: Addresses::new(match policy.map {
+                Map::None => 0,
+                Map::Writes | Map::All => config.addresses_max,
+            }),
             in_place: InPlace::new(&config, &policy),
             dismissed: None,
             learner,

@@ -106,7 +106,7 @@ impl Engine {
         if !self.goes_at_once(id, route.target, asked.kind) {
             return false;
         }
-        self.note(id, &asked, &route);
+        self.note(&asked, &route);
         if let Some((slot, psn)) = self.bind_usual((now, id), &asked, &route) {
             if self.config.records {
                 self.record_usual(slot, frame, out);
@@ -196,7 +196,7 @@ impl Engine {
             KeyOf::Known(key) => Some((Some(key), None)),
             KeyOf::Unknown => None,
             KeyOf::OfAddress { otherwise, .. } => {
-                match self.addresses.spot(domain, asked.access.start) {
+                match self.addresses.find(domain, asked.access.start) {
                     Some((spot, key)) => Some((Some(key), Some(spot))),
                     None => Some((Some(otherwise?), None)),
                 }
@@ -220,15 +220,16 @@ impl Engine {
 
     /// What an accepted request shows of keys.
     #[inline(always)]
-    fn note(&mut self, id: ClientId, asked: &Asked, route: &Route) {
+    fn note(&mut self, asked: &Asked, route: &Route) {
         self.counters.requests += 1;
         self.counters.keyed += u64::from(route.key.is_some());
         if let Some(spot) = route.spot {
-            self.addresses.use_spot(route.domain, spot);
+            self.addresses.note_use(spot);
             self.counters.address_hits += 1;
         }
         if let (Some(key), Kind::Plain) = (route.key, asked.kind) {
-            self.note_address(id, asked.access.start, key);
+            let evicted = self.addresses.insert(route.domain, asked.access.start, key);
+            self.counters.address_evictions += u64::from(evicted);
         }
         if let Some(state) = route.place.and_then(|place| self.directory.places.get_mut(place)) {
             state.issued += 1;

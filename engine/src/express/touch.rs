@@ -7,6 +7,7 @@ use super::{Found, NOBODY};
 use crate::engine::{BURST_MAX, Engine};
 use crate::frame::{Frame, Side};
 use crate::ids::ClientId;
+use crate::policy::Map;
 use crate::wire::usual;
 
 /// Bytes of a cache line.
@@ -31,17 +32,18 @@ impl Engine {
             Side::Client => &self.requests,
             Side::Server => &self.responses,
         };
+        let all = self.choices.map == Map::All;
         let mut seen = 0;
         for (frame, connection) in frames.iter().zip(&mut found.connections) {
-            let Some((ends, dest_qp, address)) = usual::flow_and_address(frame.bytes()) else {
-                continue;
-            };
-            let Some(id) = table.find_v4(ends, dest_qp).map(ClientId) else { continue };
+            let Some(glance) = usual::glance(frame.bytes()) else { continue };
+            let found = table.find_v4(glance.ends, glance.dest_qp);
+            let Some(id) = found.map(ClientId) else { continue };
             *connection = id.0;
             match self.directory.card(id) {
                 None => self.directory.make_card(id),
-                Some(card) if side == Side::Client => {
-                    seen ^= self.addresses.touch(card.domain, address);
+                // The key of a READ is only asked for where READs are mapped.
+                Some(card) if side == Side::Client && (all || !glance.reads) => {
+                    seen ^= self.addresses.touch(card.domain, glance.address);
                 }
                 Some(_) => {}
             }

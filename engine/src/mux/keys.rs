@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::ClientId;
 use crate::mail::Kind;
-use crate::policy::{KeyOf, Map, Put, Steer};
+use crate::policy::{KeyOf, Map, Steer};
 use crate::wire::{Layout, Opcode};
 
 impl Engine {
@@ -46,9 +46,9 @@ impl Engine {
         let Some(domain) = self.directory.client(id).map(|connection| connection.domain) else {
             return KeyOf::Unknown;
         };
-        if let Some(key) = self.addresses.get_mut(domain, address) {
+        if let Some(key) = self.addresses.get(domain, address) {
             self.counters.address_hits += 1;
-            return KeyOf::Known(*key);
+            return KeyOf::Known(key);
         }
         self.counters.address_misses += u64::from(otherwise.is_none());
         match otherwise {
@@ -84,11 +84,11 @@ impl Engine {
     }
 
     /// What is at an address of the client's server belongs to a key.
-    pub(crate) fn note_address(&mut self, id: ClientId, address: u64, key: u64) {
+    pub(super) fn note_address(&mut self, id: ClientId, address: u64, key: u64) {
         let Some(domain) = self.directory.client(id).map(|connection| connection.domain) else {
             return;
         };
-        let evicted = self.addresses.insert(domain, address, key, |_| true);
-        self.counters.address_evictions += u64::from(matches!(evicted, Put::InsteadOf(..)));
+        let evicted = self.addresses.insert(domain, address, key);
+        self.counters.address_evictions += u64::from(evicted);
     }
 }

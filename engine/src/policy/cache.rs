@@ -52,13 +52,6 @@ pub(crate) enum Put {
     Nowhere,
 }
 
-/// Where an entry is, until the map changes.
-#[derive(Clone, Copy)]
-pub(crate) struct Spot {
-    set: usize,
-    way: usize,
-}
-
 /// A map with room for a fixed number of entries.
 pub(crate) struct Cache<V> {
     sets: Box<[Set<V>]>,
@@ -98,34 +91,10 @@ impl<V: Copy> Cache<V> {
         self.sets.len().checked_sub(1).map(|mask| hash & mask)
     }
 
-    /// Reads of memory what it takes to find a number, and no more.
-    pub(crate) fn touch(&self, domain: DomainId, number: u64) -> u64 {
-        let set = self.index(domain, number).and_then(|index| self.sets.get(index));
-        set.map_or(0, |set| set.numbers[0] ^ u64::from(set.values[0].is_some()))
-    }
-
     /// What is known of a number, without using it.
     pub(crate) fn peek(&self, domain: DomainId, number: u64) -> Option<&V> {
         let set = self.sets.get(self.index(domain, number)?)?;
         set.values[set.find(domain, number)?].as_ref()
-    }
-
-    /// Where a number is, and what is known of it, without using it.
-    #[inline]
-    pub(crate) fn spot(&self, domain: DomainId, number: u64) -> Option<(Spot, V)> {
-        let set = self.index(domain, number)?;
-        let found = self.sets.get(set)?;
-        let way = found.find(domain, number)?;
-        Some((Spot { set, way }, found.values[way]?))
-    }
-
-    /// What was found there counts as used, if nothing has changed since.
-    #[inline]
-    pub(crate) fn use_spot(&mut self, domain: DomainId, spot: Spot) {
-        self.uses += 1;
-        if let Some(set) = self.sets.get_mut(spot.set) {
-            set.tags[spot.way & (WAYS - 1)] = Tag::new(self.uses, domain);
-        }
     }
 
     /// What is known of a number. It counts as used.

@@ -3,6 +3,7 @@
 
 use core::fmt;
 
+mod addresses;
 mod cache;
 mod card;
 mod choices;
@@ -14,7 +15,8 @@ mod places;
 mod profile;
 mod trust;
 
-pub(crate) use cache::{Cache, Put, Spot};
+pub(crate) use addresses::{Addresses, Spot};
+pub(crate) use cache::{Cache, Put};
 pub use choices::{Choices, SwitchError};
 pub(crate) use declined::DeclinedKeys;
 pub(crate) use directory::Fit;

@@ -69,18 +69,32 @@ pub(crate) fn layout(frame: &[u8]) -> Option<Layout> {
     })
 }
 
-/// Source and destination of a packet, in one number, its queue pair, and the address that follows
-/// the BTH if it is a WRITE of one packet, a READ or an atomic: if the packet has the usual shape,
-/// which nobody has checked.
+/// What a packet says of itself if it has the usual shape, which nobody has checked.
+pub(crate) struct Glance {
+    /// Source and destination, in one number.
+    pub(crate) ends: u64,
+    pub(crate) dest_qp: Qpn,
+    /// It asks for a READ.
+    pub(crate) reads: bool,
+    /// What it is for, if it is a WRITE of one packet, a READ or an atomic.
+    pub(crate) address: u64,
+}
+
+/// A first look at a packet.
 #[inline]
-pub(crate) fn flow_and_address(frame: &[u8]) -> Option<(u64, Qpn, u64)> {
+pub(crate) fn glance(frame: &[u8]) -> Option<Glance> {
     let head: &[u8; HEADERS + 8] = frame.first_chunk()?;
     let long = |at: usize| {
         let [a, b, c, d, e, f, g, h] = core::array::from_fn(|i| head[at + i]);
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     };
     let dest_qp = [0, head[BTH + 5], head[BTH + 6], head[BTH + 7]];
-    Some((long(IP + 12), Qpn::new(u32::from_be_bytes(dest_qp)), long(HEADERS)))
+    Some(Glance {
+        ends: long(IP + 12),
+        dest_qp: Qpn::new(u32::from_be_bytes(dest_qp)),
+        reads: head[BTH] == Opcode::ReadRequest.to_byte(),
+        address: long(HEADERS),
+    })
 }
 
 impl Layout {
