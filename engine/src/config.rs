@@ -116,6 +116,9 @@ pub struct Config {
     /// 536 ms; more than the longest single timeout among them, should the asking be lost.
     /// Default 300 ms.
     pub resume_wait_ns: u64,
+    /// Whether usual packets are handled step by step as all others are, which takes longer and
+    /// does the same: to show just that. Default `false`.
+    pub step_by_step: bool,
     /// Longest frame, in bytes. 128 bytes of tables per byte. Default 9,216.
     pub frame_len_max: usize,
 }
@@ -151,6 +154,7 @@ impl Default for Config {
             without: None,
             records: false,
             resume_wait_ns: 300_000_000,
+            step_by_step: false,
             frame_len_max: 9_216,
         }
     }

@@ -141,7 +141,7 @@ pub struct ServerQpReport {
 pub struct Engine {
     pub(crate) shard: ShardId,
     pub(crate) shards: u8,
-    /// It is the only shard, and requests go out as they come in.
+    /// It is the only shard, requests go out as they come in, and usual packets take the short way.
     pub(crate) plain: bool,
     pub(crate) config: Config,
     /// What it is built for.
@@ -225,7 +225,10 @@ impl Engine {
         Ok(Engine {
             shard,
             shards: shards.max(1),
-            plain: shards <= 1 && !policy.knows_memory() && config.keeps_all(),
+            plain: shards <= 1
+                && !policy.knows_memory()
+                && !config.step_by_step
+                && config.keeps_all(),
             counters: Counters::default(),
             icrc: PatchTables::new(config.frame_len_max),
             clients: Clients::new(&config, connections, connections_max),
@@ -261,14 +264,6 @@ impl Engine {
             policy,
             directory,
         })
-    }
-
-    /// The same engine without short cuts: usual packets are handled step by step as well. What it
-    /// does is the same, which is what this is there to show.
-    #[must_use]
-    pub fn step_by_step(mut self) -> Engine {
-        self.plain = false;
-        self
     }
 
     /// What the engine has counted.

@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use qpmux_sim::torture::{
-    Campaign, Failure, Report, Script, Shape, Size, compare_shards, run_as_script, run_twice,
+    Campaign, Failure, Report, Script, Shape, Size, compare_shards, run_as_script,
+    run_step_by_step, run_twice,
 };
 
 fn is_full() -> bool {
@@ -87,6 +88,11 @@ fn no_small_schedule_breaks_a_rule() {
 #[test]
 fn a_seed_does_the_same_twice() {
     ask(seeds(100, 2_000), |seed| run_twice(seed).map(|()| true));
+}
+
+#[test]
+fn a_seed_does_the_same_step_by_step() {
+    ask(seeds(500, 10_000), |seed| run_step_by_step(seed).map(|()| true));
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //! There is no state of its own here, and nothing happens that would not happen without: whatever
 //! is unusual about a packet is left to `mux/`, which handles every packet, step by step. Before
 //! the first change it is certain that the packet is usual. That both do the same is shown by
-//! every test that compares an engine with [`Engine::step_by_step`].
+//! every test that compares an engine with one that takes no short way
+//! ([`crate::Config::step_by_step`]).
 
 mod answer;
 mod request;

@@ -74,10 +74,10 @@ pub(crate) struct Client {
     pub(crate) returned: bool,
     /// The log says that it is served no longer.
     pub(crate) stop_recorded: bool,
-    /// Key of the last keyed WRITE.
-    pub(crate) last_key: Option<u64>,
     /// The server was not ready for the oldest request: coded delay to tell the client.
     pub(crate) not_ready: Option<u8>,
+    /// Key of the last keyed WRITE.
+    pub(crate) last_key: Option<u64>,
     /// That message, if it is to be handed over whole.
     pub(crate) assembly: Option<Assembly>,
     /// Nothing at or beyond this PSN is taken or handed over: what is there was refused, or its
@@ -301,5 +301,29 @@ impl Clients {
             *client = Client::watched(id);
         }
         self.results.reset(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mux::server::{ServerQp, ServerSlot};
+    use core::mem::offset_of;
+
+    /// Bytes of a cache line.
+    const LINE: usize = 64;
+
+    #[test]
+    fn what_usual_packets_need_is_in_few_cache_lines() {
+        assert_eq!(size_of::<Client>(), 2 * LINE);
+        assert!(offset_of!(Client, stop_recorded) < LINE);
+        assert!(offset_of!(ServerQp, in_message) < 2 * LINE);
+        // A slab's entry begins with 16 bytes of its own.
+        assert!(offset_of!(ClientSlot, ends_message) < LINE - 16);
+        assert_eq!(
+            offset_of!(ServerSlot, request) + offset_of!(crate::Request, access),
+            LINE - 16 + 8
+        );
+        assert!(size_of::<ClientSlot>().max(size_of::<ServerSlot>()) <= 3 * LINE - 16);
     }
 }

@@ -71,11 +71,17 @@ impl Addresses {
         Some((mixed ^ mixed >> 32) as usize & mask)
     }
 
-    /// Reads of memory what it takes to find an address, and no more.
+    /// The set that an address is in, for [`Addresses::touch`].
     #[inline]
-    pub(crate) fn touch(&self, domain: DomainId, address: u64) -> u64 {
-        let set = self.index(domain, address).and_then(|index| self.sets.get(index));
-        set.map_or(0, |set| set.addresses[0])
+    pub(crate) fn set_of(&self, domain: DomainId, address: u64) -> u32 {
+        self.index(domain, address).unwrap_or(0) as u32
+    }
+
+    /// Reads a little of each of these sets: all are fetched from memory at the same time.
+    #[inline]
+    pub(crate) fn touch(&self, sets: &[u32]) -> u64 {
+        let first = |set: &u32| self.sets.get(*set as usize).map_or(0, |set| set.addresses[0]);
+        sets.iter().fold(0, |seen, set| seen ^ first(set))
     }
 
     /// Where an address is, and its key, without using it.

@@ -9,9 +9,7 @@ use sha2::{Digest, Sha256};
 use super::draw::Shape;
 use super::tally::Tally;
 use super::{Failure, differs};
-#[cfg(feature = "mutations")]
-use crate::apps::Middlebox;
-use crate::apps::{Outcome, Plan, run_counted};
+use crate::apps::{Middlebox, Outcome, Plan, run_counted};
 use crate::dice::Dice;
 use crate::rc::Violations;
 
@@ -80,7 +78,20 @@ fn digest(outcome: &Outcome) -> u64 {
 
 /// Makes a run twice: both must be the same.
 pub(super) fn run_twice(plan: &Plan) -> Result<(), Box<Failure>> {
-    let (first, second) = (run(plan), run(plan));
+    compare(plan, plan)
+}
+
+/// Runs a plan, and again with an engine that takes no short way.
+pub(super) fn run_step_by_step(plan: &Plan) -> Result<(), Box<Failure>> {
+    let mut long = plan.clone();
+    if let Middlebox::Engine(setup) = &mut long.middlebox {
+        setup.config.step_by_step = true;
+    }
+    compare(plan, &long)
+}
+
+fn compare(plan: &Plan, other: &Plan) -> Result<(), Box<Failure>> {
+    let (first, second) = (run(plan), run(other));
     if let Some(bad) = &first.bad {
         return Err(failure(plan, bad));
     }

@@ -122,8 +122,29 @@ pub fn run_twice(seed: u64) -> Result<(), Box<Failure>> {
     Ok(())
 }
 
+/// Runs a seed twice, the second time with an engine that takes no short way: every packet must be
+/// the same.
+///
+/// # Errors
+/// When a rule was broken, or the runs differ: what differs.
+pub fn run_step_by_step(seed: u64) -> Result<(), Box<Failure>> {
+    if let Some(plan) = application::draw(seed, &Shape::default()) {
+        return application::run_step_by_step(&plan);
+    }
+    let plan = draw(seed, &Shape::default());
+    let shards = plan.shards;
+    let fail = |(bad, _): (Box<Bad>, _)| failure(seed, shards, &bad);
+    let (short, trace) = follow(&plan, true).map_err(fail)?;
+    let plan = Plan { step_by_step: true, ..plan };
+    let (long, long_trace) = follow(&plan, true).map_err(fail)?;
+    if long != short {
+        return Err(differs(seed, shards, trace.difference(&long_trace, SHOWN)));
+    }
+    Ok(())
+}
+
 fn differs(seed: u64, shards: u8, story: String) -> Box<Failure> {
-    let (rule, mut violations) = ("determinism", Violations::new());
+    let (rule, mut violations) = ("same", Violations::new());
     violations.record(rule, 0, || "the second run is not as the first".into());
     Box::new(Failure { seed, shards, rule, violations, story })
 }

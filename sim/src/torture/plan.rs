@@ -61,6 +61,9 @@ pub(super) struct Plan {
     /// Faults by chance, instead of those that are listed.
     #[serde(skip)]
     pub(super) chance: Option<Chance>,
+    /// Usual packets are handled step by step as well.
+    #[serde(skip)]
+    pub(super) step_by_step: bool,
     /// The rule that the engine breaks.
     #[cfg(feature = "mutations")]
     #[serde(skip)]
@@ -85,6 +88,7 @@ impl Default for Plan {
             learning: None,
             clients: Vec::new(),
             chance: None,
+            step_by_step: false,
             #[cfg(feature = "mutations")]
             without: None,
         }
@@ -290,6 +294,7 @@ impl Plan {
             domains_max: 4,
             connections_max: 64,
             records: !self.crashes.is_empty(),
+            step_by_step: self.step_by_step,
             // More than any client's timeout. What is learnt loses more in a row: its clients and
             // servers settle losses between them for a time.
             resume_wait_ns: self.client_timeout_max()

@@ -193,8 +193,12 @@ impl Plant {
     }
 
     fn engine(&self) -> Result<Engine, BenchError> {
+        self.engine_of(self.config)
+    }
+
+    fn engine_of(&self, config: Config) -> Result<Engine, BenchError> {
         let (policy, directory) = (self.policy.clone(), self.directory.clone());
-        Engine::new(self.config, policy, directory, ShardId(0), 1).map_err(BenchError::Build)
+        Engine::new(config, policy, directory, ShardId(0), 1).map_err(BenchError::Build)
     }
 }
 
@@ -236,7 +240,8 @@ pub fn engine(
     let (plant, recording) = record(plan)?;
     recording.verify(&mut plant.engine()?).map_err(BenchError::Recording)?;
     // Usual packets are handled in one go: as if it were step by step.
-    recording.verify(&mut plant.engine()?.step_by_step()).map_err(BenchError::Recording)?;
+    let config = Config { step_by_step: true, ..plant.config };
+    recording.verify(&mut plant.engine_of(config)?).map_err(BenchError::Recording)?;
     let measured = &recording.calls[recording.warm_up..];
     let mut report = EngineReport::new(plan, &recording, measured);
     let total = (plan.homes.len() * plan.rounds) as u64;
