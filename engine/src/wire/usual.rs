@@ -20,7 +20,7 @@ const BTH: usize = UDP + UdpRepr::LEN;
 pub(crate) const HEADERS: usize = BTH + BthRepr::LEN;
 
 /// The layout of a good RC packet of this shape; `None` of anything else, whatever that is.
-#[inline]
+#[inline(always)]
 pub(super) fn layout(frame: &[u8]) -> Option<Layout> {
     let head: &[u8; HEADERS] = frame.first_chunk()?;
     let number = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
