@@ -1,5 +1,5 @@
-// The closed loop of `qpmux bench events` (64 clients, one server) on ns-3's core: events per second
-// of processor time, with each of its schedulers. For Debian's libns3-dev:
+// The closed loop of `qpmux bench events` (64 clients, one server) on ns-3's core: events per
+// second of processor time, with two of its schedulers. For Debian's libns3-dev:
 //
 //     g++ -O2 -I/usr/include/ns3.37 -I/usr/include ns3_closed_loop.cc -lns3-core -o loop && ./loop
 

@@ -95,8 +95,17 @@ fn mask(head: &mut [u8; HEAD], start: &[u8], variant: &[u8; HEAD]) {
             *to = from | mask;
         }
     }
+    let Some((to, mask)) = places.next() else { return };
+    // What is left are words, unless somebody sends what is no RoCEv2.
+    let mut words = pieces.remainder().chunks_exact(4);
+    let mut places = to.chunks_exact_mut(4).zip(mask.chunks_exact(4));
+    for (from, (to, mask)) in words.by_ref().zip(places.by_ref()) {
+        for ((to, from), mask) in to.iter_mut().zip(from).zip(mask) {
+            *to = from | mask;
+        }
+    }
     if let Some((to, mask)) = places.next() {
-        for ((to, from), mask) in to.iter_mut().zip(pieces.remainder()).zip(mask) {
+        for ((to, from), mask) in to.iter_mut().zip(words.remainder()).zip(mask) {
             *to = from | mask;
         }
     }

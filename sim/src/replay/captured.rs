@@ -128,6 +128,8 @@ struct Sides {
     servers: BTreeSet<IpAddr>,
     /// The one of them that was asked last.
     asked: Option<IpAddr>,
+    /// The last source that is none of them.
+    client: Option<IpAddr>,
 }
 
 /// Servers told apart by address; beyond that packets count as the clients'.
@@ -140,6 +142,7 @@ impl Sides {
             learnt: 0,
             servers: BTreeSet::new(),
             asked: None,
+            client: None,
         }
     }
 
@@ -180,11 +183,19 @@ impl Sides {
 
     /// Who is asked is a server, unless the one who asks is known as one.
     fn side_of_ends(&mut self, source: IpAddr, destination: IpAddr, asks: bool) -> Side {
-        if self.servers.contains(&source) {
+        if self.asked == Some(source) {
             return Side::Server;
         }
+        if self.client != Some(source) {
+            if self.servers.contains(&source) {
+                return Side::Server;
+            }
+            self.client = Some(source);
+        }
         if asks && self.asked != Some(destination) && self.servers.len() < SERVERS_MAX {
-            self.servers.insert(destination);
+            if self.servers.insert(destination) {
+                self.client = None;
+            }
             self.asked = Some(destination);
         }
         match asks && source == destination && self.servers.contains(&source) {
