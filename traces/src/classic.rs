@@ -1,9 +1,9 @@
 //! Classic pcap: a header of 24 bytes, then records of 16 bytes and a frame each.
 //!
-//! `pcap-file` reads the header of the file. Records are taken apart here: all that its parser could
-//! still do, after their lengths have been checked, is to read four numbers, and that takes longer
-//! than the check. Its own reader would not do: it takes a cut file and an absurd length for the
-//! same error, and refuses frames which the snap length cut short.
+//! `pcap-file` reads the header of the file. Records are taken apart here: all that its parser
+//! could still do, after their lengths have been checked, is to read four numbers, and that takes
+//! longer than the check. Its own reader would not do: it takes a cut file and an absurd length for
+//! the same error, and refuses frames which the snap length cut short.
 
 use pcap_file::pcap::PcapHeader;
 use pcap_file::{Endianness, TsResolution};

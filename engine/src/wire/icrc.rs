@@ -32,8 +32,8 @@ const POLYNOMIAL: u32 = 0xedb8_8320;
 const V4_HEADERS: usize = Ipv4Repr::LEN + UdpRepr::LEN + BthRepr::LEN;
 const V6_HEADERS: usize = Ipv6Repr::LEN + UdpRepr::LEN + BthRepr::LEN;
 
-/// Bytes of a packet's start that are looked at with a mask. It holds all headers, and whole packets
-/// that are small: those then need one call less.
+/// Bytes of a packet's start that are looked at with a mask. It holds all headers, and whole
+/// packets that are small: those then need one call less.
 const HEAD: usize = 80;
 /// Bytes that are copied and masked at a time: what the CRC is computed from, too. Read in other
 /// pieces than it was written, memory is waited for.

@@ -168,11 +168,17 @@ mod tests {
         }
 
         #[test]
-        fn remainders_are_exact(by in 1u64.., small in 1u64..100_000, number: u64, near in 0u64..3) {
+        fn remainders_are_exact(
+            by in 1u64..,
+            small in 1u64..100_000,
+            number: u64,
+            near in 0u64..3,
+        ) {
             for by in [by, small] {
                 let multiple = (number / by).saturating_mul(by);
-                let numbers = [number, multiple.saturating_add(near), multiple.saturating_sub(near)];
-                for number in numbers.into_iter().chain([0, u64::MAX - near]) {
+                let [above, below] =
+                    [multiple.saturating_add(near), multiple.saturating_sub(near)];
+                for number in [number, above, below, 0, u64::MAX - near] {
                     prop_assert_eq!(Divisor::new(by).remainder(number), number % by);
                 }
             }
