@@ -26,7 +26,10 @@ enum Life {
 }
 
 struct Buffer {
+    /// As long as its longest frame needed so far.
     bytes: Vec<u8>,
+    /// Bytes of it that this frame has, with what is free around it.
+    room: usize,
     start: usize,
     len: usize,
     came_in: Side,
@@ -245,7 +248,8 @@ impl Host {
             calls += 1;
             assert!(calls < CALLS_MAX, "an input that the engine never takes");
             let taken = self.call_once(shard, now, &input);
-            let rest = !self.out.actions().is_empty();
+            // Where the list has room left, so has nothing been left for a later call.
+            let rest = !self.out.has_room();
             self.carry_out(shard, emit);
             if taken {
                 input = Input::Rest;
@@ -351,16 +355,24 @@ impl Host {
 
     fn take_buffer(&mut self, side: Side, frame: &[u8]) -> Token {
         let index = self.free.pop().unwrap_or_else(|| {
-            let bytes = Vec::new();
-            self.buffers.push(Buffer { bytes, start: 0, len: 0, came_in: side, life: Life::Free });
+            self.buffers.push(Buffer {
+                bytes: Vec::new(),
+                room: 0,
+                start: 0,
+                len: 0,
+                came_in: side,
+                life: Life::Free,
+            });
             (self.buffers.len() - 1) as u32
         });
         let buffer = &mut self.buffers[index as usize];
-        buffer.bytes.clear();
-        buffer.bytes.resize(HEADROOM, 0);
-        buffer.bytes.extend_from_slice(frame);
-        buffer.bytes.resize(frame.len() + 2 * HEADROOM, 0);
-        (buffer.start, buffer.len) = (HEADROOM, frame.len());
+        let (start, len) = (HEADROOM, frame.len());
+        buffer.room = len + 2 * HEADROOM;
+        if buffer.bytes.len() < buffer.room {
+            buffer.bytes.resize(buffer.room, 0);
+        }
+        buffer.bytes[start..start + len].copy_from_slice(frame);
+        (buffer.start, buffer.len) = (start, len);
         buffer.came_in = side;
         buffer.life = Life::Offered;
         Token(index)
@@ -397,7 +409,8 @@ fn run<T>(guard: Guard, mut call: impl FnMut() -> T) -> T {
 fn lend(buffers: &mut [Buffer], token: Token) -> Frame<'_> {
     let buffer = &mut buffers[token.0 as usize];
     let (start, len) = (buffer.start, buffer.len);
-    Frame::new(&mut buffer.bytes, start, len, token).expect("a buffer has room around its frame")
+    let bytes = &mut buffer.bytes[..buffer.room];
+    Frame::new(bytes, start, len, token).expect("a buffer has room around its frame")
 }
 
 fn take_back(buffers: &mut [Buffer], token: Token, (start, len): (usize, usize)) {

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use qpmux_sim::replay::{CLIENTS_PCAP, SERVER_PCAP};
+use qpmux_sim::replay::{CLIENTS_PCAP, INGRESS_PCAP, SERVER_PCAP};
 use qpmux_tests::capture::{self, Packet};
 use qpmux_tests::{root, sample};
 use tempfile::TempDir;
 
 use crate::support::{SAMPLE, run_in, tree};
 
-const CAPTURED: [&str; 6] = ["--responses", "captured", "--map", "none", "--out", "out"];
+const CAPTURED: [&str; 8] =
+    ["--responses", "captured", "--map", "none", "--out", "out", "--egress", "out/egress.pcap"];
 
 fn samples() -> Vec<PathBuf> {
     let files = std::fs::read_dir(root().join("traces/samples")).unwrap();
@@ -20,12 +21,12 @@ fn samples() -> Vec<PathBuf> {
     found
 }
 
-/// Both outputs hold what the input holds: frames, lengths on the wire, times, in order.
+/// All outputs hold what the input holds: frames, lengths on the wire, times, in order.
 fn assert_passes(input: &Path, expected: &[Packet]) {
     let folder = TempDir::new().unwrap();
     let arguments = [&["replay", input.to_str().unwrap()], CAPTURED.as_slice()].concat();
     run_in(folder.path(), arguments).assert_good();
-    for file in [CLIENTS_PCAP, SERVER_PCAP] {
+    for file in [CLIENTS_PCAP, SERVER_PCAP, INGRESS_PCAP, "egress.pcap"] {
         let found = capture::read(&folder.path().join("out").join(file));
         let first = found.iter().zip(expected).position(|(found, expected)| found != expected);
         assert_eq!(first, None, "{file} of {}: the first other packet", input.display());
@@ -60,6 +61,35 @@ fn foreign_and_damaged_packets_pass_untouched() {
     let input = folder.path().join("in.pcap");
     capture::write(&input, &packets);
     assert_passes(&input, &packets);
+}
+
+/// With modelled responses, too: what leaves is what each side gets, in one capture.
+#[test]
+fn egress_is_what_both_sides_get() {
+    let folder = TempDir::new().unwrap();
+    let input = sample(SAMPLE);
+    let options = ["--server-qps", "4", "--out", "out", "--egress", "egress.pcap"];
+    run_in(folder.path(), [&["replay", input.to_str().unwrap()], &options[..]].concat())
+        .assert_good();
+    let read = |file: &str| capture::read(&folder.path().join(file));
+    let egress = read("egress.pcap");
+    let [clients, server, ingress] =
+        [CLIENTS_PCAP, SERVER_PCAP, INGRESS_PCAP].map(|file| read(&format!("out/{file}")));
+    assert_eq!(egress.len() + ingress.len(), clients.len() + server.len());
+    let sides = [clients, server].concat();
+    assert!(egress.iter().take(500).all(|packet| sides.contains(packet)));
+}
+
+#[test]
+fn an_input_is_not_written_over() {
+    let folder = TempDir::new().unwrap();
+    std::fs::copy(sample(SAMPLE), folder.path().join("in.pcap")).unwrap();
+    let before = std::fs::read(folder.path().join("in.pcap")).unwrap();
+    for options in [&CAPTURED[..4], &["--server-qps", "4"]] {
+        let arguments = [&["replay", "in.pcap", "--egress", "./in.pcap"], options].concat();
+        run_in(folder.path(), arguments).assert_refused(&["the same file as the input"]);
+    }
+    assert_eq!(std::fs::read(folder.path().join("in.pcap")).unwrap(), before);
 }
 
 #[test]

@@ -13,9 +13,11 @@ use crate::support::{SAMPLE, run_in, tree};
 
 /// Quick runs of every command, with the schemas that their documents follow. They run in one
 /// folder, one after the other.
-const RUNS: [(&str, &str); 25] = [
+const RUNS: [(&str, &str); 27] = [
     ("bench", "bench --events 1000"),
     ("bench", "bench engine --packets 1000 --rounds 1"),
+    ("bench", "bench replay --packets 1000 --rounds 1"),
+    ("bench", "bench caches --lookups 1000"),
     ("calibrate", "calibrate --check"),
     ("inspect", "inspect CAPTURE --out inspected"),
     ("paper", "paper --quick --only 023 --out paper"),

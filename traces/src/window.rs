@@ -24,10 +24,15 @@ impl Window {
     }
 
     /// Makes at least `wanted` bytes available; false where the capture ends before that.
+    #[inline]
     pub(crate) fn fill(&mut self, wanted: usize) -> Result<bool, Fault> {
-        if self.end - self.start >= wanted {
-            return Ok(true);
+        match self.end - self.start >= wanted {
+            true => Ok(true),
+            false => self.fill_up(wanted),
         }
+    }
+
+    fn fill_up(&mut self, wanted: usize) -> Result<bool, Fault> {
         if self.start + wanted > self.buffer.len() {
             self.move_to_front();
         }

@@ -1,11 +1,10 @@
 //! Writing a capture packet by packet.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, BufWriter};
+use std::io::{self, Write};
 use std::path::Path;
 
-use pcap_file::pcap::{PcapHeader, PcapWriter, RawPcapPacket};
+use pcap_file::pcap::PcapHeader;
 use pcap_file::{DataLink, Endianness, PcapError, TsResolution};
 
 use crate::FRAME_BYTES_MAX;
@@ -16,6 +15,7 @@ use crate::paths::is_standard;
 /// Size of the buffer in front of the file, in bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
 const NS_PER_S: u64 = 1_000_000_000;
+const RECORD_HEADER_BYTES: usize = 16;
 
 /// Writes a classic pcap: nanoseconds, Ethernet, little endian, snap length 262144.
 ///
@@ -23,9 +23,15 @@ const NS_PER_S: u64 = 1_000_000_000;
 /// name; [`CaptureWriter::finish`] puts it there. Dropped before that, it leaves nothing behind,
 /// and what stood in its place still stands. A name which ends in `.gz` or `.zst` gives a
 /// compressed capture. Standard output, devices and pipes take the bytes at once.
+///
+/// The file's header is written by `pcap-file`, records are written here: its writer puts each
+/// together from five writes. A loop through its reader and its writer takes 1.4 to 1.5 times as
+/// long as one without (`qpmux bench replay`).
 pub struct CaptureWriter {
     file: String,
-    writer: PcapWriter<BufWriter<Packed>>,
+    output: Packed,
+    /// What is not yet written.
+    buffer: Vec<u8>,
     written: u64,
     /// A write failed, perhaps in the middle of a record: the file can no longer become whole.
     broken: bool,
@@ -51,10 +57,9 @@ impl CaptureWriter {
         };
         let failed = |source| CaptureError::Write { file: file.clone(), source };
         let output = Packed::create(path).map_err(failed)?;
-        let buffered = BufWriter::with_capacity(BUFFER_BYTES, output);
-        let writer =
-            PcapWriter::with_header(buffered, header).map_err(|error| failed(io_error(error)))?;
-        Ok(Self { file, writer, written: 0, broken: false })
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+        header.write_to(&mut buffer).map_err(|error| failed(io_error(error)))?;
+        Ok(Self { file, output, buffer, written: 0, broken: false })
     }
 
     /// Appends a whole frame (from its Ethernet header on) captured at `timestamp_ns`, in
@@ -89,18 +94,18 @@ impl CaptureWriter {
                 return Err(self.unwritable("length in bytes", data.len() as u64, limit));
             }
         };
-        let packet = RawPcapPacket {
-            ts_sec,
-            // Below 1e9, so it fits.
-            ts_frac: (timestamp_ns % NS_PER_S) as u32,
-            incl_len,
-            orig_len: original_len.max(incl_len),
-            data: Cow::Borrowed(data),
-        };
-        if let Err(error) = self.writer.write_raw_packet(&packet) {
-            self.broken = true;
-            return Err(CaptureError::Write { file: self.file.clone(), source: io_error(error) });
+        // Below 1e9, so it fits.
+        let fraction = (timestamp_ns % NS_PER_S) as u32;
+        let numbers = [ts_sec, fraction, incl_len, original_len.max(incl_len)];
+        let mut header = [0; RECORD_HEADER_BYTES];
+        for (place, number) in header.chunks_exact_mut(4).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
         }
+        if self.buffer.len() + RECORD_HEADER_BYTES + data.len() > BUFFER_BYTES {
+            self.empty_buffer()?;
+        }
+        self.buffer.extend_from_slice(&header);
+        self.buffer.extend_from_slice(data);
         self.written += 1;
         Ok(())
     }
@@ -109,17 +114,25 @@ impl CaptureWriter {
     ///
     /// # Errors
     /// [`CaptureError::Write`]; nothing stands in the place then but what stood there before.
-    pub fn finish(self) -> Result<u64, CaptureError> {
-        let Self { file, writer, written, broken } = self;
-        if broken {
+    pub fn finish(mut self) -> Result<u64, CaptureError> {
+        if self.broken {
             let source = io::Error::other("an earlier write failed");
-            return Err(CaptureError::Write { file, source });
+            return Err(CaptureError::Write { file: self.file, source });
         }
-        let output = writer.into_writer().into_inner().map_err(|refused| refused.into_error());
-        match output.and_then(Packed::commit) {
-            Ok(()) => Ok(written),
-            Err(source) => Err(CaptureError::Write { file, source }),
+        self.empty_buffer()?;
+        match self.output.commit() {
+            Ok(()) => Ok(self.written),
+            Err(source) => Err(CaptureError::Write { file: self.file, source }),
         }
+    }
+
+    fn empty_buffer(&mut self) -> Result<(), CaptureError> {
+        if let Err(source) = self.output.write_all(&self.buffer) {
+            self.broken = true;
+            return Err(CaptureError::Write { file: self.file.clone(), source });
+        }
+        self.buffer.clear();
+        Ok(())
     }
 
     fn unwritable(&self, field: &'static str, value: u64, limit: u64) -> CaptureError {
@@ -137,7 +150,7 @@ impl fmt::Debug for CaptureWriter {
     }
 }
 
-/// What stands behind an error of the pcap writer: it only ever fails to write.
+/// What stands behind an error in writing the header: it only ever fails to write.
 fn io_error(error: PcapError) -> io::Error {
     match error {
         PcapError::IoError(source) => source,

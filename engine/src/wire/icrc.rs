@@ -33,15 +33,23 @@ const POLYNOMIAL: u32 = 0xedb8_8320;
 const V4_HEADERS: usize = Ipv4Repr::LEN + UdpRepr::LEN + BthRepr::LEN;
 const V6_HEADERS: usize = Ipv6Repr::LEN + UdpRepr::LEN + BthRepr::LEN;
 
+/// Bytes of a packet's start that are looked at with a mask. It holds all headers, and whole
+/// packets that are small: those then need one call less.
+const HEAD: usize = 80;
+/// Bytes that are copied and masked at a time: what the CRC is computed from, too. Read in other
+/// pieces than it was written, memory is waited for.
+const PIECE: usize = 16;
+const _: () = assert!(V4_HEADERS <= HEAD && V6_HEADERS <= HEAD && HEAD.is_multiple_of(PIECE));
+
 /// The bits that the ICRC leaves out, as a mask over IP header, UDP header and BTH.
-static V4_VARIANT: [u8; V4_HEADERS] =
+static V4_VARIANT: [u8; HEAD] =
     variant(Ipv4Repr::LEN, &[(1, 0xff), (8, 0xff), (10, 0xff), (11, 0xff)]);
-static V6_VARIANT: [u8; V6_HEADERS] =
+static V6_VARIANT: [u8; HEAD] =
     variant(Ipv6Repr::LEN, &[(0, 0x0f), (1, 0xff), (2, 0xff), (3, 0xff), (7, 0xff)]);
 
 /// Adds what varies in UDP (its checksum) and in the BTH to what varies in the IP header.
-const fn variant<const N: usize>(ip_len: usize, ip: &[(usize, u8)]) -> [u8; N] {
-    let mut mask = [0; N];
+const fn variant(ip_len: usize, ip: &[(usize, u8)]) -> [u8; HEAD] {
+    let mut mask = [0; HEAD];
     let mut i = 0;
     while i < ip.len() {
         mask[ip[i].0] = ip[i].1;
@@ -54,7 +62,7 @@ const fn variant<const N: usize>(ip_len: usize, ip: &[(usize, u8)]) -> [u8; N] {
 }
 
 #[inline]
-fn variant_bits(ip_version: u8) -> &'static [u8] {
+fn variant_bits(ip_version: u8) -> &'static [u8; HEAD] {
     if ip_version == 4 { &V4_VARIANT } else { &V6_VARIANT }
 }
 
@@ -67,19 +75,9 @@ pub fn compute(frame: &[u8], layout: &Layout) -> u32 {
 
 /// The ICRC of a packet given from its IP header to its pad.
 pub(super) fn of_packet(packet: &[u8], ip_version: u8) -> u32 {
-    /// Holds all headers, and whole packets that are small: those then need one call less.
-    const HEAD: usize = 80;
-
     let mut head = [0; HEAD];
     let (start, rest) = packet.split_at(packet.len().min(HEAD));
-    if let Some(head) = head.get_mut(..start.len()) {
-        head.copy_from_slice(start);
-    }
-    if ip_version == 4 {
-        mask(&mut head, &V4_VARIANT);
-    } else {
-        mask(&mut head, &V6_VARIANT);
-    }
+    mask(&mut head, start, variant_bits(ip_version));
     let mut crc = crc32fast::Hasher::new_with_initial(SEED);
     crc.update(head.get(..start.len()).unwrap_or_default());
     if !rest.is_empty() {
@@ -88,12 +86,28 @@ pub(super) fn of_packet(packet: &[u8], ip_version: u8) -> u32 {
     crc.finalize()
 }
 
-/// Sets the bits that the ICRC leaves out.
+/// Copies a packet's start, at most as long as `head`, with the bits set that the ICRC leaves out.
 #[inline]
-fn mask<const N: usize>(head: &mut [u8], variant: &[u8; N]) {
-    if let Some(head) = head.first_chunk_mut::<N>() {
-        for (byte, mask) in head.iter_mut().zip(variant) {
-            *byte |= mask;
+fn mask(head: &mut [u8; HEAD], start: &[u8], variant: &[u8; HEAD]) {
+    let mut places = head.chunks_exact_mut(PIECE).zip(variant.chunks_exact(PIECE));
+    let mut pieces = start.chunks_exact(PIECE);
+    for (from, (to, mask)) in pieces.by_ref().zip(places.by_ref()) {
+        for ((to, from), mask) in to.iter_mut().zip(from).zip(mask) {
+            *to = from | mask;
+        }
+    }
+    let Some((to, mask)) = places.next() else { return };
+    // What is left are words, unless somebody sends what is no RoCEv2.
+    let mut words = pieces.remainder().chunks_exact(4);
+    let mut places = to.chunks_exact_mut(4).zip(mask.chunks_exact(4));
+    for (from, (to, mask)) in words.by_ref().zip(places.by_ref()) {
+        for ((to, from), mask) in to.iter_mut().zip(from).zip(mask) {
+            *to = from | mask;
+        }
+    }
+    if let Some((to, mask)) = places.next() {
+        for ((to, from), mask) in to.iter_mut().zip(words.remainder()).zip(mask) {
+            *to = from | mask;
         }
     }
 }

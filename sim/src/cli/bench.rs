@@ -1,5 +1,7 @@
 //! `qpmux bench`.
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 use qpmux_engine::Verify;
 use qpmux_engine::policy::Map;
@@ -10,12 +12,17 @@ use serde::Serialize;
 use super::Outcome;
 use super::output::print;
 use super::progress::Progress;
-use crate::bench::{self, EnginePlan, EngineReport, EventBench, FrameHome, Trust};
+use crate::bench::{
+    self, CacheBench, EnginePlan, EngineReport, EventBench, FrameHome, ReplayBench, ReplayPlan,
+    Trust,
+};
 
 /// Measure what parts of qpmux cost on this machine, beside their floors.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  qpmux bench events --events 200000\n  \
-    qpmux bench engine --map all --connections 4096 --server-qps 0\n\n\
+    qpmux bench engine --map all --connections 4096 --server-qps 0\n  \
+    qpmux bench replay --packets 20000\n  \
+    qpmux bench caches --lookups 100000\n\n\
     Each part is measured in turns with its floors, seven times, and the medians are printed.\n\
     Times of different runs cannot be compared where others use the machine as well; ratios can.")]
 pub(crate) struct Args {
@@ -28,6 +35,12 @@ pub(crate) struct Args {
     events: u64,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    replay: ReplayArgs,
+    /// Lookups of each measurement of caches.
+    #[arg(long, default_value_t = 2_000_000, value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
+    lookups: u64,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -40,6 +53,10 @@ enum Part {
     Events,
     /// The engine, packet by packet.
     Engine,
+    /// Captures through the engine, from file to file.
+    Replay,
+    /// Caches of the simulated adapters.
+    Caches,
 }
 
 /// Of which requests a policy is to find another way.
@@ -86,11 +103,11 @@ struct EngineArgs {
     #[arg(long, default_value_t = 32, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=64))]
     burst: u32,
-    /// Frames of one pass.
-    #[arg(long, default_value_t = 200_000, value_name = "N",
+    /// Frames of one pass; of a replay, packets [default: 200000; of a replay 1000000].
+    #[arg(long, value_name = "N",
         value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
-    packets: u64,
-    /// Passes of each measurement.
+    packets: Option<u64>,
+    /// Passes of each measurement, also of a replay.
     #[arg(long, default_value_t = 7, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rounds: u32,
@@ -101,6 +118,14 @@ struct EngineArgs {
     /// Measure the engine alone.
     #[arg(long)]
     no_floors: bool,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Replays")]
+struct ReplayArgs {
+    /// Capture that is replayed; without one, Clover's traffic is made.
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
 }
 
 fn workload(text: &str) -> Result<Ycsb, String> {
@@ -133,7 +158,7 @@ impl EngineArgs {
             },
             trust: self.trust,
             burst: self.burst,
-            packets: self.packets,
+            packets: self.packets.unwrap_or(200_000),
             rounds: self.rounds as usize,
             homes: self.frames.clone(),
             floors: !self.no_floors,
@@ -155,6 +180,16 @@ pub(super) enum Document {
         /// What it costs for each packet.
         engine: EngineReport,
     },
+    /// Replays.
+    Replay {
+        /// What they cost for each packet.
+        replay: ReplayBench,
+    },
+    /// Caches.
+    Caches {
+        /// Each measurement.
+        caches: Vec<CacheBench>,
+    },
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
@@ -170,6 +205,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             let engine = bench::engine(&args.engine.plan(), &mut told)?;
             let text = bench::render_engine(&engine);
             (Document::Engine { engine }, text)
+        }
+        Part::Replay => {
+            let plan = ReplayPlan {
+                capture: args.replay.capture.clone(),
+                packets: args.engine.packets.unwrap_or(1_000_000),
+                rounds: args.engine.rounds as usize,
+            };
+            let replay = bench::replay(&plan, &mut told)?;
+            let text = bench::render_replay(&replay);
+            (Document::Replay { replay }, text)
+        }
+        Part::Caches => {
+            let caches = bench::caches(args.lookups, &mut told)?;
+            let text = bench::render_caches(&caches);
+            (Document::Caches { caches }, text)
         }
     };
     progress.finish();

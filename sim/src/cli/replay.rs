@@ -3,15 +3,19 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use anyhow::bail;
 use qpmux_engine::policy::{self, Policy};
 use qpmux_engine::{Config, Verify};
+use qpmux_traces::refuse_same_file;
 use qpmux_workloads::load_profile;
 
 use super::output::print;
 use super::progress::{Progress, file_len};
 use super::{Outcome, load_connections, manifest};
 use crate::options::policy::{PolicyArgs, parse_fraction};
-use crate::replay::{self, Latency, Losses, ReplayReport, Setup, replay_captured, replay_modelled};
+use crate::replay::{
+    self, Latency, Losses, Outputs, ReplayReport, Setup, replay_captured, replay_modelled,
+};
 
 /// Send a capture through the engine, and check that nobody can tell.
 ///
@@ -21,7 +25,9 @@ use crate::replay::{self, Latency, Losses, ReplayReport, Setup, replay_captured,
 #[command(
     after_help = "Example:\n  qpmux replay traces/samples/kv-ycsb-a-16qp.pcap --server-qps 4 \
     --out out\n  \
-    qpmux replay traces/samples/kv-ycsb-a-16qp.pcap --server-qps 4 --loss 0.01\n\n\
+    qpmux replay traces/samples/kv-ycsb-a-16qp.pcap --server-qps 4 --loss 0.01\n  \
+    qpmux replay traces/samples/kv-ycsb-a-16qp.pcap --map none --responses captured \
+    --egress out.pcap\n\n\
     With --out DIR: clients.pcap and server.pcap (the two sides of the middlebox), ingress.pcap\n\
     (what the engine took in from both, in its order), placement.svg (which key ran where),\n\
     report.json and manifest.json. The exit status is 1 if a request was not completed, a rule of\n\
@@ -114,6 +120,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     #[serde(skip)]
     out: Option<PathBuf>,
+    /// Write all frames that the engine sends, of both sides and in its order, to this capture; .gz
+    /// and .zst are compressed, - is standard output.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    egress: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum, serde::Serialize)]
@@ -193,7 +204,8 @@ impl Args {
             }
             replay::Progress::Completed(done, all) => bar.count("requests", done, all),
         };
-        let (capture, out) = (&self.capture, self.out.as_deref());
+        let capture = &self.capture;
+        let out = Outputs { dir: self.out.as_deref(), egress: self.egress.as_deref() };
         let report = match self.responses {
             Responses::Model => replay_modelled(capture, out, &setup, &mut progress),
             Responses::Captured => replay_captured(capture, out, &setup, &mut progress),
@@ -204,12 +216,19 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let to_standard_output = args.egress.as_ref().is_some_and(|path| path.as_os_str() == "-");
+    if to_standard_output && args.json {
+        bail!("the capture goes to standard output, so --json cannot: name a file");
+    }
+    let inputs = [Some(&args.capture), args.connections.as_ref(), args.losses_of.as_ref()];
+    let inputs: Vec<_> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    args.egress.as_ref().map(|egress| refuse_same_file(egress, &inputs)).transpose()?;
     let report = args.replay()?;
     if let Some(dir) = &args.out {
-        let inputs = [Some(&args.capture), args.connections.as_ref(), args.losses_of.as_ref()];
-        let inputs: Vec<_> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
         manifest::write(dir, "replay", args, &inputs, &report)?;
     }
-    print(args.json, &report, &report.render_text())?;
+    if !to_standard_output {
+        print(args.json, &report, &report.render_text())?;
+    }
     Ok(if report.is_good() { Outcome::Good } else { Outcome::CheckFailed })
 }

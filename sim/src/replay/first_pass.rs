@@ -9,6 +9,7 @@ use qpmux_engine::wire::{Classified, Layout, NotRc, Opcode, Qpn, classify, icrc}
 use qpmux_traces::CaptureReader;
 
 use super::script::LeftOut;
+use super::{Progress, Read};
 use crate::connections_file::KnownConnections;
 
 /// One direction: source, destination and destination queue pair.
@@ -83,22 +84,23 @@ pub(super) fn believable(data: &[u8], cut: bool, left_out: &mut LeftOut) -> Opti
     Some(layout)
 }
 
-/// Learns the connections of a capture, beside those that are `known`. `progress` is told bytes
-/// read.
+/// Learns the connections of a capture, beside those that are `known`. `progress` is told how
+/// much was read.
 pub(super) fn first_pass(
     path: &Path,
     config: Config,
     known: &KnownConnections,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(Progress),
 ) -> anyhow::Result<FirstPass> {
     let mut reader = CaptureReader::open(path)?;
+    let mut read = Read::new(1);
     let mut learner = Learner::new(config);
     known.configure(0, &mut learner)?;
     let mut payloads: BTreeMap<Flow, MtuEvidence> = BTreeMap::new();
     // Connections that have ended, with the number of the last packet before that.
     let mut ended: Vec<(Connection, EndReason, u64)> = Vec::new();
     loop {
-        progress(reader.bytes_read());
+        read.tell(&reader, progress);
         let Some(packet) = reader.next_packet()? else { break };
         let (now, frame) = (packet.timestamp_ns, packet.data);
         // The second pass counts what is left out.

@@ -10,6 +10,7 @@ mod captured;
 mod first_pass;
 mod losses;
 mod messages;
+mod outputs;
 mod placement;
 mod recorded;
 mod report;
@@ -22,18 +23,19 @@ mod world;
 mod tests;
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use qpmux_engine::connections;
 use qpmux_engine::policy::{Directory, TrustBy};
-use qpmux_traces::{CaptureWriter, refuse_same_file};
+use qpmux_traces::CaptureReader;
 
 use crate::connections_file::KnownConnections;
-use crate::files::make_results_dir;
 use crate::host::Host;
 pub use captured::replay_captured;
 use losses::Wires;
 pub use losses::{Losses, RecordedReport};
+pub use outputs::Outputs;
+use outputs::Writers;
 use placement::PlacementWatch;
 use recorded::RecordedLosses;
 pub use report::ReplayReport;
@@ -57,14 +59,34 @@ pub enum Progress {
     Completed(u64, u64),
 }
 
-/// Replays with modelled responses. Results are written to the directory `out`, if there is one.
+/// How far a capture is read, which is told when it is news: somebody looks at the clock then.
+struct Read {
+    pass: u8,
+    bytes: u64,
+}
+
+impl Read {
+    fn new(pass: u8) -> Read {
+        Read { pass, bytes: 0 }
+    }
+
+    fn tell(&mut self, reader: &CaptureReader, progress: &mut dyn FnMut(Progress)) {
+        let bytes = reader.bytes_read();
+        if bytes != self.bytes {
+            self.bytes = bytes;
+            progress(Progress::Read(self.pass, bytes));
+        }
+    }
+}
+
+/// Replays with modelled responses, and writes what `outputs` names.
 ///
 /// # Errors
 /// When the capture cannot be read, nothing in it can be replayed, the options contradict each
 /// other, or results cannot be written.
-pub fn replay_modelled(
+pub fn replay_modelled<'a>(
     capture: &Path,
-    out: Option<&Path>,
+    outputs: impl Into<Outputs<'a>>,
     setup: &Setup,
     progress: &mut dyn FnMut(Progress),
 ) -> anyhow::Result<ReplayReport> {
@@ -74,6 +96,7 @@ pub fn replay_modelled(
              clients are told, so whether answers are right cannot be checked"
         );
     }
+    let outputs = outputs.into();
     let script = read_script(capture, &setup.connections, &setup.big_endian, progress)?;
     let directory = directory(setup, &script)?;
     let hosts = directory.hosts().count();
@@ -81,7 +104,7 @@ pub fn replay_modelled(
     let recorded = other.map(|o| RecordedLosses::between(&script, capture, o)).transpose()?;
     let wires = Wires::new(&setup.losses, recorded);
     let host = Host::new(&setup.engine, &setup.policy, &directory, setup.shards)?;
-    let mut writers = out.map(|dir| Writers::create(dir, capture)).transpose()?;
+    let mut writers = Writers::create(&outputs, capture)?;
     let mut watch = PlacementWatch::new(&script, &setup.policy.profile);
     let start_ns = script.start_ns;
     let (left_out, truncated_tail) = (script.left_out, script.truncated_tail);
@@ -90,9 +113,7 @@ pub fn replay_modelled(
     let mut failure = None;
     let mut tap = |passing: Passing, time: u64, frame: &[u8]| {
         watch.on_frame(passing.side(), time, frame);
-        if let Some(writers) = writers.as_mut()
-            && failure.is_none()
-        {
+        if failure.is_none() {
             failure = writers.write(passing, start_ns.saturating_add(time), 0, frame).err();
         }
     };
@@ -101,10 +122,8 @@ pub fn replay_modelled(
     if let Some(failure) = failure {
         return Err(failure.into());
     }
-    if let Some(writers) = writers {
-        writers.finish()?;
-    }
-    if let Some(dir) = out {
+    writers.finish()?;
+    if let Some(dir) = outputs.dir {
         watch.write(dir, &title(capture, setup))?;
     }
     let report = ReplayReport::of_model(&done, &left_out, connections, hosts, total as u64);
@@ -122,12 +141,8 @@ pub fn read_script(
     progress: &mut dyn FnMut(Progress),
 ) -> anyhow::Result<Script> {
     let learner = connections::Config::default();
-    let first = first_pass::first_pass(capture, learner, known, &mut |bytes| {
-        progress(Progress::Read(1, bytes));
-    })?;
-    let script = second_pass::second_pass(capture, &first, big_endian, &mut |bytes| {
-        progress(Progress::Read(2, bytes));
-    })?;
+    let first = first_pass::first_pass(capture, learner, known, progress)?;
+    let script = second_pass::second_pass(capture, &first, big_endian, progress)?;
     if script.connections.is_empty() {
         anyhow::bail!(
             "{}: no connection to replay: {}",
@@ -159,48 +174,4 @@ fn title(capture: &Path, setup: &Setup) -> String {
         n => format!("{n} server queue pairs"),
     };
     format!("{name}, keys on {qps}")
-}
-
-/// The two sides of the middlebox as captures, and what came in on both as one.
-struct Writers {
-    clients: CaptureWriter,
-    server: CaptureWriter,
-    ingress: CaptureWriter,
-}
-
-impl Writers {
-    fn create(dir: &Path, input: &Path) -> anyhow::Result<Writers> {
-        make_results_dir(dir)?;
-        let paths: [PathBuf; 3] = [CLIENTS_PCAP, SERVER_PCAP, INGRESS_PCAP].map(|f| dir.join(f));
-        for path in &paths {
-            refuse_same_file(path, &[input])?;
-        }
-        let [clients, server, ingress] = paths.map(CaptureWriter::create);
-        Ok(Writers { clients: clients?, server: server?, ingress: ingress? })
-    }
-
-    /// Writes a frame; 0 as `original_len` stands for a whole one.
-    fn write(
-        &mut self,
-        passing: Passing,
-        timestamp_ns: u64,
-        original_len: u32,
-        frame: &[u8],
-    ) -> Result<(), qpmux_traces::CaptureError> {
-        if matches!(passing, Passing::In(_)) {
-            self.ingress.write_packet(timestamp_ns, original_len, frame)?;
-        }
-        let writer = match passing.side() {
-            qpmux_engine::Side::Client => &mut self.clients,
-            qpmux_engine::Side::Server => &mut self.server,
-        };
-        writer.write_packet(timestamp_ns, original_len, frame)
-    }
-
-    fn finish(self) -> Result<(), qpmux_traces::CaptureError> {
-        self.clients.finish()?;
-        self.server.finish()?;
-        self.ingress.finish()?;
-        Ok(())
-    }
 }

@@ -13,6 +13,7 @@ use qpmux_traces::{CaptureError, CaptureReader, CapturedPacket};
 use super::first_pass::{FirstPass, Owner, believable, flow_of};
 use super::messages::{Answered, Messages};
 use super::script::{LeftOut, Script, ScriptedConnection, ServerMemory};
+use super::{Progress, Read};
 use crate::memory::Memory;
 use crate::rc::Verb;
 
@@ -24,17 +25,18 @@ struct Reading {
 }
 
 /// Reads the workload of the capture's connections. Servers in `big_endian` keep words in that
-/// order. `progress` is told bytes read.
+/// order. `progress` is told how much was read.
 pub(super) fn second_pass(
     path: &Path,
     first: &FirstPass,
     big_endian: &[IpAddr],
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Script, CaptureError> {
     let mut reader = CaptureReader::open(path)?;
+    let mut read = Read::new(2);
     let mut pass = SecondPass::new(first, big_endian);
     loop {
-        progress(reader.bytes_read());
+        read.tell(&reader, progress);
         let Some(packet) = reader.next_packet()? else { break };
         pass.on_packet(&packet);
     }

@@ -31,11 +31,12 @@ use qpmux_workloads::{ProfileError, load_profile};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub(super) use self::passes::patch;
 use self::passes::{Engines, Floor, pass};
 use self::recording::{Recorder, Recording};
 use self::traffic::Traffic;
 
-pub use self::report::{EngineReport, FloorCost, render_text};
+pub use self::report::{EngineReport, render_text};
 
 /// Rounds of each measurement: see [`super::ROUNDS`].
 const ROUNDS: usize = super::ROUNDS;

@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use nix::time::{ClockId, clock_gettime};
 use qpmux_engine::wire::{Classified, classify};
 use qpmux_engine::{BURST_MAX, Engine, Frame, Out};
 
+use super::super::{clock_ns, thread_ns};
 use super::FrameHome;
 use super::recording::{Call, Input, OUT_CAPACITY, Recording, STRIDE, call, lend, token_of};
 
@@ -112,7 +112,7 @@ impl Floor {
 }
 
 /// Replaces four words of the headers, and the ICRC.
-fn patch(bytes: &mut [u8]) -> u64 {
+pub(in crate::bench) fn patch(bytes: &mut [u8]) -> u64 {
     const WORDS: [usize; 4] = [26, 30, 46, 50];
     let mut change = 0;
     for at in WORDS {
@@ -138,23 +138,6 @@ impl Work for Floor {
         }
         black_box(sum);
     }
-}
-
-/// Nanoseconds of processor time that this thread has had.
-fn thread_ns() -> f64 {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .map_or(0.0, |time| time.tv_sec() as f64 * 1e9 + time.tv_nsec() as f64)
-}
-
-/// What it costs to look at the clock.
-fn clock_ns() -> f64 {
-    let looks: Vec<f64> = (0..101)
-        .map(|_| {
-            let begin = thread_ns();
-            thread_ns() - begin
-        })
-        .collect();
-    super::super::median(looks).0
 }
 
 /// Does the work on all frames that are measured, and gives the nanoseconds per frame. `check`

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::passes::Floor;
 use super::recording::{Call, Recording};
 use super::{EnginePlan, FrameHome, Trust};
-use crate::bench::median;
+use crate::bench::{FloorCost, median};
 
 /// What the engine costs for each packet, and what it cannot cost less than.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
@@ -56,17 +56,6 @@ pub struct EngineCost {
     pub spread: [f64; 2],
     /// The floors.
     pub floors: Vec<FloorCost>,
-}
-
-/// What a floor costs.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
-pub struct FloorCost {
-    /// What is done.
-    pub what: &'static str,
-    /// Nanoseconds per packet.
-    pub ns: f64,
-    /// Least and most over that.
-    pub spread: [f64; 2],
 }
 
 impl EngineReport {
