@@ -5,10 +5,12 @@
 //! final memory and every answer is the one logged, no access was lost, doubled or reordered
 //! after the log.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 
 use qpmux_engine::policy::ByteOrder;
+
+use crate::mixed::Mixed;
 
 /// Bytes of a page, the unit in which memory is allocated.
 pub const PAGE_LEN: usize = 4096;
@@ -22,7 +24,7 @@ type Page = Box<[u8; PAGE_LEN]>;
 /// Accesses that reach past the last address continue at address zero.
 #[derive(Clone)]
 pub struct Memory {
-    pages: BTreeMap<u64, Page>,
+    pages: HashMap<u64, Page, Mixed>,
     words: ByteOrder,
 }
 
@@ -40,7 +42,7 @@ impl Memory {
 
     /// Empty memory whose words have this order.
     pub fn with_words(words: ByteOrder) -> Self {
-        Memory { pages: BTreeMap::new(), words }
+        Memory { pages: HashMap::default(), words }
     }
 
     /// The order of the bytes of its words.
@@ -226,12 +228,23 @@ impl Effect {
 #[derive(Clone, Debug, Default)]
 pub struct EffectLog {
     effects: Vec<Effect>,
+    is_unread: bool,
 }
 
 impl EffectLog {
     /// An empty log.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A log that nobody is going to read: it stays empty.
+    pub fn unread() -> Self {
+        Self { effects: Vec::new(), is_unread: true }
+    }
+
+    /// Whether effects are to be appended.
+    pub fn is_kept(&self) -> bool {
+        !self.is_unread
     }
 
     /// Appends an effect; the caller has just carried it out.

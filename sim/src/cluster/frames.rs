@@ -18,6 +18,8 @@ pub(crate) struct Frame {
     len: usize,
     /// What it is, if it is a packet of a connection.
     pub(crate) layout: Option<Layout>,
+    /// It is as an end of its connection has written it; a mark of congestion is no damage.
+    is_intact: bool,
     /// The queue pair that it is for.
     pub(crate) to: u32,
     /// The operation that it is part of.
@@ -27,6 +29,11 @@ pub(crate) struct Frame {
 impl Frame {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+
+    /// What it is, if that needs no further check.
+    pub(crate) fn intact(&self) -> Option<Layout> {
+        self.layout.filter(|_| self.is_intact)
     }
 }
 
@@ -38,18 +45,15 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Lets `write` write a frame and say how long it is; `None` if there is none to write.
+    /// Lets an end of a connection write a frame and say how long it is; `None` if there is none to
+    /// write.
     pub(crate) fn write(
         &mut self,
         to: u32,
         op: Option<u32>,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> Option<FrameId> {
-        let id = self.free.pop().unwrap_or_else(|| {
-            let bytes = vec![0; FRAME_BYTES].into_boxed_slice();
-            self.slots.push(Frame { bytes, len: 0, layout: None, to: 0, op: None });
-            self.slots.len() as u32 - 1
-        });
+        let id = self.take();
         let frame = &mut self.slots[id as usize];
         let Some(len) = write(&mut frame.bytes) else {
             self.free.push(id);
@@ -60,7 +64,37 @@ impl Frames {
             Ok(Classified::Rc(layout)) => Some(layout),
             _ => None,
         };
+        frame.is_intact = true;
         Some(FrameId(id))
+    }
+
+    /// A frame of which only is known what it is; `None` if it is too long.
+    pub(crate) fn copy(
+        &mut self,
+        to: u32,
+        op: Option<u32>,
+        bytes: &[u8],
+        layout: Option<Layout>,
+    ) -> Option<FrameId> {
+        let id = self.take();
+        let frame = &mut self.slots[id as usize];
+        let Some(buffer) = frame.bytes.get_mut(..bytes.len()) else {
+            self.free.push(id);
+            return None;
+        };
+        buffer.copy_from_slice(bytes);
+        (frame.len, frame.to, frame.op) = (bytes.len(), to, op);
+        (frame.layout, frame.is_intact) = (layout, false);
+        Some(FrameId(id))
+    }
+
+    fn take(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            let bytes = vec![0; FRAME_BYTES].into_boxed_slice();
+            let nothing = Frame { bytes, len: 0, layout: None, is_intact: false, to: 0, op: None };
+            self.slots.push(nothing);
+            self.slots.len() as u32 - 1
+        })
     }
 
     /// The frame.

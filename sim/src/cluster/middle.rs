@@ -1,15 +1,14 @@
 //! The middlebox: the engine, what its frames cost, and where they go.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use qpmux_engine::policy::{self, Directory, Grant, Map, Profile, Rights, Steer};
-use qpmux_engine::wire::{Classified, Layout, NotRc, Opcode, classify};
+use qpmux_engine::wire::{Classified, Layout, NotRc, Opcode, Qpn, classify};
 use qpmux_engine::{Counters, DomainId, Nanos, ServerQpId, ShardId, Side};
 
 use super::frames::{Frame, FrameId};
 use super::op::Part;
-use super::pair::START_PSN;
+use super::pair::{FIRST_QPN, START_PSN};
 use super::port::Port;
 use super::station::{BoxParams, Station};
 use super::{Cluster, Event};
@@ -31,11 +30,34 @@ pub(super) struct Middle {
     engine: Engine,
 }
 
+/// Addresses of the queue pairs that are to be found in frames, by their place among all.
+struct Addresses(Vec<Option<IpAddr>>);
+
+impl Addresses {
+    /// The place of a queue pair.
+    fn find(&self, address: IpAddr, qpn: Qpn) -> Option<u32> {
+        let place = qpn.value().checked_sub(FIRST_QPN)?;
+        (self.0.get(place as usize) == Some(&Some(address))).then_some(place)
+    }
+
+    /// The queue pair that a frame is for, and what it is, if it is a packet of its connection.
+    fn of(&self, frame: &[u8]) -> Option<(u32, Option<Layout>)> {
+        match classify(frame) {
+            Ok(Classified::Rc(layout)) => {
+                Some((self.find(layout.destination, layout.dest_qp)?, Some(layout)))
+            }
+            Ok(Classified::Other(NotRc::Cnp(notice))) => {
+                Some((self.find(notice.target.destination, notice.target.dest_qp)?, None))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The engine in it.
 struct Engine {
     host: Host,
-    /// Queue pairs by address and number.
-    pairs: HashMap<(IpAddr, u32), u32>,
+    addresses: Addresses,
     wake: Ps,
     /// The frame that it is offered.
     bytes: Vec<u8>,
@@ -87,10 +109,10 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         depth: usize,
     ) -> Result<Engine, EngineError> {
         let mut known = Vec::new();
-        let mut pairs = HashMap::new();
+        let mut addresses = vec![None; self.pairs.len()];
         let mut grants = Vec::new();
         for (number, pair) in (0..).zip(&self.pairs).filter(|(_, pair)| pair.passes_middlebox) {
-            pairs.insert((pair.link.path.source, pair.link.qpn.value()), number);
+            addresses[number as usize] = Some(pair.link.path.source);
             if number % 2 == 0 {
                 let server = self.pairs[number as usize + 1].machine;
                 let connection = pair.link.known(START_PSN, depth, ShardId(0));
@@ -113,7 +135,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         });
         let directory = Directory::new(known, regions.collect(), grants, &setup.policy)?;
         let host = Host::new(&setup.config, &setup.policy, &directory, 1)?;
-        Ok(Engine { host, pairs, wake: Ps::MAX, bytes: Vec::new() })
+        Ok(Engine { host, addresses: Addresses(addresses), wake: Ps::MAX, bytes: Vec::new() })
     }
 
     /// What the engine has counted, if there is one.
@@ -134,24 +156,35 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let came = self.frames.get(id);
         let (came_to, op, layout) = (came.to, came.op, came.layout);
         let side = if came_to % 2 == 1 { Side::Client } else { Side::Server };
-        let Engine { host, pairs, bytes, .. } = &mut middle.engine;
+        let Engine { host, addresses, bytes, .. } = &mut middle.engine;
         bytes.clear();
         bytes.extend_from_slice(came.bytes());
-        self.frames.give_back(id);
         let frames = &mut self.frames;
+        // What leaves as it came needs no second look, and no copy.
+        let mut left = Some(id);
         let Station { cores, order, .. } = &mut middle.station;
         let made = &mut cores[core].made;
         let mut to_server = None;
         host.offer(0, side, Nanos(now / NS), bytes, &mut |_, frame| {
-            let Some((to, out)) = address(pairs, frame) else { return };
-            let both = layout.as_ref().zip(out.as_ref());
-            let op =
-                op.filter(|_| both.is_some_and(|(came, out)| is_same(came, bytes, out, frame)));
-            let Some(id) = frames.write(to, op, |buffer| copy(frame, buffer)) else { return };
+            let (to, id) = match left.take_if(|_| layout.is_some() && frame == bytes) {
+                Some(id) => (came_to, id),
+                None => {
+                    let Some((to, out)) = addresses.of(frame) else { return };
+                    let both = layout.as_ref().zip(out.as_ref());
+                    let is_part = both.is_some_and(|(came, out)| is_same(came, bytes, out, frame));
+                    let Some(id) = frames.copy(to, op.filter(|_| is_part), frame, out) else {
+                        return;
+                    };
+                    (to, id)
+                }
+            };
             to_server = to_server.or((to % 2 == 1).then_some(to));
             order.made(to, id);
             made.push(id);
         });
+        if let Some(id) = left {
+            frames.give_back(id);
+        }
         // A request's is where it went. It may wait in the engine, or have been answered by it.
         let state = if side == Side::Client { to_server.unwrap_or(came_to) } else { came_to };
         state as usize / 2
@@ -180,11 +213,11 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         }
         engine.wake = Ps::MAX;
         let mut made = Vec::new();
-        let Engine { host, pairs, .. } = engine;
+        let Engine { host, addresses, .. } = engine;
         let frames = &mut self.frames;
         host.timeout(Nanos(now / NS), &mut |_, frame| {
-            let Some((to, _)) = address(pairs, frame) else { return };
-            let Some(id) = frames.write(to, None, |buffer| copy(frame, buffer)) else { return };
+            let Some((to, layout)) = addresses.of(frame) else { return };
+            let Some(id) = frames.copy(to, None, frame, layout) else { return };
             station.order.made(to, id);
             made.push(id);
         });
@@ -201,26 +234,6 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             engine.wake = due;
             self.queue.at(due, Event::BoxTimer);
         }
-    }
-}
-
-fn copy(frame: &[u8], buffer: &mut [u8]) -> Option<usize> {
-    buffer.get_mut(..frame.len())?.copy_from_slice(frame);
-    Some(frame.len())
-}
-
-/// The queue pair that a frame is for, and what it is, if it is a packet of its connection.
-fn address(pairs: &HashMap<(IpAddr, u32), u32>, frame: &[u8]) -> Option<(u32, Option<Layout>)> {
-    match classify(frame) {
-        Ok(Classified::Rc(layout)) => {
-            let to = *pairs.get(&(layout.destination, layout.dest_qp.value()))?;
-            Some((to, Some(layout)))
-        }
-        Ok(Classified::Other(NotRc::Cnp(notice))) => {
-            let to = (notice.target.destination, notice.target.dest_qp.value());
-            pairs.get(&to).map(|to| (*to, None))
-        }
-        _ => None,
     }
 }
 

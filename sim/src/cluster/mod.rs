@@ -49,13 +49,14 @@ use crate::event::{Ps, Queue};
 use crate::memory::Memory;
 use crate::nic::{Network, Params};
 use crate::rc::{Region, ResponderStats, Verb, Violations};
+use crate::short::take_first;
 use adapter::Machine;
 use cores::CoreStep;
 use frames::{FrameId, Frames};
 use middle::Middle;
 use network::Losses;
 use op::Ops;
-use pair::Pair;
+use pair::{FIRST_QPN, Pair};
 use thread::{Step, Thread};
 
 /// Payloads up to this many bytes travel with their work request.
@@ -112,6 +113,13 @@ pub(crate) enum Happening<A, N> {
     Due(N),
 }
 
+/// What is to be told to an application.
+enum Happened {
+    /// An operation has ended; it is where it was.
+    Completed(u32),
+    Arrived(u32, Arrival),
+}
+
 /// All of it.
 pub(crate) struct Cluster<A, N> {
     queue: Queue<Event<N>>,
@@ -123,7 +131,7 @@ pub(crate) struct Cluster<A, N> {
     to_post: Vec<VecDeque<(Verb, u32)>>,
     ops: Ops<A>,
     frames: Frames,
-    happened: VecDeque<Happening<A, N>>,
+    happened: VecDeque<Happened>,
     /// Payloads up to this many bytes travel with their work request.
     pub(crate) inline_bytes: u64,
     /// What all connections pass.
@@ -168,8 +176,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         regions: [&[Region]; 2],
     ) -> u32 {
         let first = self.pairs.len() as u32;
-        // Numbers 0 and 1 are taken (IBTA vol. 1, 10.2.4.5).
-        let qpns = [first + 2, first + 3];
+        let qpns = [first + FIRST_QPN, first + FIRST_QPN + 1];
         for end in 0..2 {
             let own = machines[end];
             let numbers = [qpns[end], qpns[1 - end]];
@@ -236,8 +243,14 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
     /// The next thing that the application has to know; `None` if nothing is left to happen.
     pub(crate) fn next(&mut self) -> Option<Happening<A, N>> {
         loop {
-            if let Some(happening) = self.happened.pop_front() {
-                return Some(happening);
+            match take_first(&mut self.happened) {
+                Some(Happened::Completed(op)) => {
+                    return self.ops.remove(op).map(Happening::Completed);
+                }
+                Some(Happened::Arrived(pair, arrival)) => {
+                    return Some(Happening::Arrived(pair, arrival));
+                }
+                None => {}
             }
             match self.queue.pop()? {
                 Event::Thread(thread, step) => self.on_thread(thread, step),

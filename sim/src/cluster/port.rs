@@ -18,6 +18,8 @@ const PORTS: u64 = 19;
 pub(crate) struct Port {
     /// When all that it has taken will have left.
     free: Ps,
+    /// The longest time that a frame has made it busy ahead.
+    busy_most: Ps,
     ps_per_byte: f64,
     network: Network,
     dice: Dice,
@@ -53,6 +55,7 @@ impl Port {
     pub(crate) fn new(link_gbps: f64, network: &Network, seed: u64, number: u64) -> Self {
         Self {
             free: 0,
+            busy_most: 0,
             ps_per_byte: 8.0 * NS as f64 / link_gbps,
             network: network.clone(),
             dice: Dice::new(seed, PORTS, number),
@@ -67,7 +70,10 @@ impl Port {
 
     /// A frame comes; `None` if there is no room for it. Its sender may take part in ECN.
     pub(crate) fn pass(&mut self, now: Ps, bytes: f64, takes_part: bool) -> Option<Passage> {
-        let waiting = self.free.saturating_sub(now) as f64 / self.ps_per_byte;
+        let waiting = match self.free.saturating_sub(now) {
+            0 => 0.0,
+            busy => busy as f64 / self.ps_per_byte,
+        };
         if waiting + bytes > self.network.queue_bytes {
             self.counts.dropped += 1;
             return None;
@@ -78,8 +84,10 @@ impl Port {
         counts.passed += 1;
         counts.marked += u64::from(is_marked);
         counts.queue_found_bytes += waiting as u64;
-        let queue = (self.free - now) as f64 / self.ps_per_byte;
-        counts.queue_most_bytes = counts.queue_most_bytes.max(queue as u64);
+        if self.free - now > self.busy_most {
+            self.busy_most = self.free - now;
+            counts.queue_most_bytes = (self.busy_most as f64 / self.ps_per_byte) as u64;
+        }
         Some(Passage { leaves: self.free, is_marked })
     }
 

@@ -4,10 +4,11 @@ use qpmux_engine::wire::{Layout, Opcode};
 
 use super::frames::FrameId;
 use super::op::Part;
-use super::{Cluster, Event, Happening};
+use super::{Cluster, Event, Happened};
 use crate::event::{NS, Ps};
 use crate::memory::EffectLog;
 use crate::nic::WordKind;
+use crate::short::take_first;
 
 impl<A: Copy, N: Copy> Cluster<A, N> {
     /// A frame arrives at an adapter.
@@ -47,7 +48,10 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         self.ops.mark(op, Part::Responder, now);
         if frame.layout.is_some_and(|layout| layout.opcode.is_response()) {
             let here = &mut self.pairs[pair as usize];
-            here.requester.handle_frame(now / NS, self.frames.get(id).bytes());
+            match frame.intact() {
+                Some(layout) => here.requester.handle_own(now / NS, frame.bytes(), &layout),
+                None => here.requester.handle_frame(now / NS, frame.bytes()),
+            }
             self.frames.give_back(id);
             self.take_completions(pair);
             self.wake_pair(pair);
@@ -95,20 +99,24 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
     pub(super) fn execute(&mut self, pair: u32, mut ready: Ps) {
         let now = self.queue.now();
         let here = &mut self.pairs[pair as usize];
-        let Some(id) = here.inbox.pop_front() else { return };
+        let Some(id) = take_first(&mut here.inbox) else { return };
         here.is_executing = false;
         let frame = self.frames.get(id);
         let op = frame.op;
         let machine = &mut self.machines[here.machine];
-        let mut log = EffectLog::new();
-        let expected = here.responder.expected_psn();
-        here.responder.handle_frame(now / NS, frame.bytes(), &mut machine.memory, &mut log);
+        let (bytes, memory, mut log) = (frame.bytes(), &mut machine.memory, EffectLog::unread());
+        let responder = &mut here.responder;
+        let expected = responder.expected_psn();
+        match frame.intact() {
+            Some(layout) => responder.handle_own(now / NS, bytes, &layout, memory, &mut log),
+            None => responder.handle_frame(now / NS, bytes, memory, &mut log),
+        }
         if machine.has_software
             && here.responder.expected_psn() != expected
             && let Some(layout) = &frame.layout
             && let Some(arrival) = Arrival::of(layout, frame.bytes())
         {
-            self.happened.push_back(Happening::Arrived(pair, arrival));
+            self.happened.push_back(Happened::Arrived(pair, arrival));
         }
         if let Some(reth) = frame.layout.and_then(|layout| layout.reth(frame.bytes()))
             && frame.layout.is_some_and(|layout| layout.opcode == Opcode::ReadRequest)

@@ -9,6 +9,10 @@ use std::collections::HashMap;
 use super::params::Params;
 use super::server::Server;
 use crate::event::{Ps, ps};
+use crate::mixed::Mixed;
+
+/// Words that may be in the map before those are dropped that are free.
+const USED: usize = 256;
 
 /// What is done to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +27,9 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Words {
     locks: u64,
-    used: HashMap<u64, Server>,
+    used: HashMap<u64, Server, Mixed>,
+    /// With so many it is looked which of them are free again.
+    used_most: usize,
     /// Times by kind, in host and device memory, ps.
     times: [[Ps; 2]; 4],
     /// Time that requests have waited for their word, ps.
@@ -35,7 +41,8 @@ impl Words {
         let device = ps(params.access_device_ns);
         Self {
             locks: params.atomic_locks_count as u64,
-            used: HashMap::new(),
+            used: HashMap::default(),
+            used_most: USED,
             times: [
                 [ps(params.read_host_ns), device],
                 [0, device],
@@ -63,6 +70,11 @@ impl Words {
             // READs wait for READs of the same address only.
             Kind::Read | Kind::Write => address | 1 << 63,
         };
+        if self.used.len() >= self.used_most {
+            // Who is free is as good as one that was never used.
+            self.used.retain(|_, word| word.free() > now);
+            self.used_most = USED.max(2 * self.used.len());
+        }
         let end = self.used.entry(lock).or_default().reserve(now, service);
         self.waited += end - service - now;
         (end - service, end)

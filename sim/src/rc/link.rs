@@ -202,23 +202,37 @@ impl Admission {
             violations.record(self.path_rule, now, || format!("P_Key {key:#x}"));
             return None;
         }
-        let tag =
-            Ethernet::new_checked(frame).ok().and_then(|view| EthernetRepr::parse(&view).ok());
-        let tag = tag.and_then(|ethernet| ethernet.tag);
+        let tag = if layout.is_tagged() { tag_of(frame) } else { None };
         if tag != link.peer_tag {
             violations.record(self.path_rule, now, || format!("802.1Q tag {tag:x?}"));
             return None;
         }
+        self.admit_own(now, &layout, bth.migration_request, violations);
+        Some(layout)
+    }
+
+    /// Admits a frame that the other end of the link has written, and that nobody has changed.
+    pub(super) fn admit_own(
+        &mut self,
+        now: u64,
+        layout: &Layout,
+        migration_request: bool,
+        violations: &mut Violations,
+    ) {
         let port = layout.source_port;
         if *self.source_port.get_or_insert(port) != port {
             violations.record(self.path_rule, now, || format!("UDP source port became {port}"));
         }
-        let m = bth.migration_request;
+        let m = migration_request;
         if *self.migration_request.get_or_insert(m) != m {
             violations.record(self.path_rule, now, || format!("M became {m}"));
         }
-        Some(layout)
     }
+}
+
+fn tag_of(frame: &[u8]) -> Option<u16> {
+    let view = Ethernet::new_checked(frame).ok()?;
+    EthernetRepr::parse(&view).ok()?.tag
 }
 
 /// The frame's layout if it is RoCEv2 and undamaged.

@@ -65,6 +65,11 @@ impl Load {
         self.known
     }
 
+    /// How many keys are known, up to the first that is not.
+    pub(super) fn known(&self) -> u64 {
+        self.known
+    }
+
     /// What is left of a thread's operation.
     pub(super) fn rest(&mut self, thread: usize) -> Option<Request> {
         self.workers[thread].requests.pop_front()

@@ -96,7 +96,7 @@ impl Tally {
         &mut self,
         cluster: &Cluster<Asker, Notice>,
         current: &Current,
-        stats: MachineStats,
+        stats: impl Fn() -> MachineStats,
     ) {
         self.done += 1;
         let time = cluster.now();
@@ -105,7 +105,8 @@ impl Tally {
             let _ = self.latencies[current.kind].record(((time - current.began) / NS).max(1));
             self.again[current.kind] += u64::from(current.again);
         }
-        let mark = || Mark { time, stats, frames: cluster.box_counts().unwrap_or_default() };
+        let mark =
+            || Mark { time, stats: stats(), frames: cluster.box_counts().unwrap_or_default() };
         if self.done == self.warm_up {
             self.begin = mark();
         }

@@ -51,7 +51,7 @@ impl Network {
         let layout = &clover.layout;
         let shared = [
             Region::new(layout.values_rkey, layout.values, Layout::VALUES_BYTES),
-            Region::new(layout.shortcuts_rkey, layout.shortcuts, Layout::SHORTCUTS_BYTES),
+            Region::new(layout.shortcuts_rkey, layout.shortcuts, layout.shortcuts_bytes()),
         ];
         let buffers = u64::from(u16::MAX) * MESSAGE_BYTES as u64;
         let replies = [Region::new(clover.reply_rkey, clover.reply_buffers, buffers)];

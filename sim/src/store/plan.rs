@@ -7,6 +7,9 @@ use crate::fabric::EngineError;
 use crate::nic::Params;
 use crate::verbs::Middlebox;
 
+/// The most client threads of a run.
+const THREADS_MAX: u64 = 20_000;
+
 /// Times of Clover's client library, which nobody has published.
 ///
 /// A client thread polls, decides and posts; what that takes grows with the threads on its machine,
@@ -123,8 +126,8 @@ impl StorePlan {
         let threads = self.threads as u64;
         let ranges = [
             ("machines", self.machines as u64, 1, 200),
-            ("threads", threads, self.machines as u64, 1_000),
-            ("keys", self.keys, 1, Layout::SHORTCUTS_MAX / 2),
+            ("threads", threads, self.machines as u64, THREADS_MAX),
+            ("keys", self.keys, 1, self.keys_max()?),
             ("warm_up", self.warm_up, 1, 1 << 40),
             ("ops", self.ops, 1, 1 << 40),
         ];
@@ -146,6 +149,12 @@ impl StorePlan {
             Some((what, _)) => Err(StoreError::Time(what)),
             None => Ok(()),
         }
+    }
+
+    /// The most keys: beyond those that Clover itself has room for, two slots for each.
+    fn keys_max(&self) -> Result<u64, ConfigError> {
+        let (first, end) = CloverConfig::new(Variant::Fork, 1, 1, self.value_len)?.class().slots();
+        Ok(u64::from((end - first) / 2).max(Layout::SHORTCUTS_MAX / 2))
     }
 
     /// Threads of a machine.
@@ -191,6 +200,8 @@ impl StorePlan {
         let mut clover =
             CloverConfig::new(Variant::Fork, processes, workers as u16, self.value_len)?;
         clover.shortcuts = self.shortcuts;
+        // As many may be inserted.
+        clover.layout.make_room_for(2 * self.keys);
         Ok(clover)
     }
 }

@@ -19,7 +19,8 @@ use crate::rc::Status;
 const LIBRARY: u64 = 30;
 /// Time until slots that had run out are asked for again.
 const RETRY: Ps = 10_000 * NS;
-/// Events without an operation's end after which a run counts as one that never ends.
+/// Events without an operation's end, or a key more that is known, after which a run counts as one
+/// that never ends.
 const EVENTS_PATIENCE: u64 = 20_000_000;
 
 /// Who posted a verb.
@@ -52,6 +53,8 @@ pub(super) struct World<'a> {
     pub(super) cluster: Cluster<Asker, Notice>,
     network: Network,
     processes: Vec<Machine>,
+    /// By machine: how much longer the library takes for its number of threads.
+    slow: Vec<f64>,
     /// By process and context: verbs under way to the memory node.
     under_way: Vec<Vec<u8>>,
     metadata: MetadataServer,
@@ -75,7 +78,9 @@ impl<'a> World<'a> {
         let network = Network::new(plan, &clover, &mut cluster)?;
         let processes: Vec<Machine> =
             (1..=plan.processes() as u16).map(|id| Machine::new(&clover, id)).collect();
+        let slow = (0..plan.machines).map(|n| plan.library.slow_down(plan.threads_of(n)));
         Ok(Self {
+            slow: slow.collect(),
             under_way: vec![Vec::new(); processes.len()],
             processes,
             network,
@@ -97,7 +102,7 @@ impl<'a> World<'a> {
     pub(super) fn run(&mut self, progress: &mut dyn FnMut(u64)) -> Result<(), StoreError> {
         self.load.open_all(self.plan.keys);
         self.cluster.at(0, Notice::Begin(0));
-        let (mut done, mut since) = (0, 0);
+        let (mut done, mut moved, mut since) = (0, 0, 0);
         while let Some(happening) = self.cluster.next() {
             match happening {
                 Happening::Completed(op) => self.on_completed(op),
@@ -105,8 +110,12 @@ impl<'a> World<'a> {
                 Happening::Due(Notice::Begin(thread)) => self.begin(thread),
                 Happening::Due(Notice::Told(number)) => self.on_told(number),
             }
+            if self.tally.done() + self.load.known() != moved {
+                moved = self.tally.done() + self.load.known();
+                since = self.cluster.events();
+            }
             if self.tally.done() != done {
-                (done, since) = (self.tally.done(), self.cluster.events());
+                done = self.tally.done();
                 progress(done);
             }
             if self.tally.is_over() && self.complaint.is_none() {
@@ -123,7 +132,7 @@ impl<'a> World<'a> {
     /// Time of the library of a process's threads.
     fn library(&mut self, process: usize, base_ns: f64) -> Ps {
         let library = &self.plan.library;
-        let slow = library.slow_down(self.plan.threads_of(self.plan.machine(process)));
+        let slow = self.slow[self.plan.machine(process)];
         let random = self.dice.exponential(library.random);
         ps(base_ns * slow * (1.0 - library.random + random))
     }
@@ -272,8 +281,8 @@ impl<'a> World<'a> {
         }
         self.load.tried(thread, finished.tries);
         if let Some(current) = self.load.end(thread) {
-            let stats = self.stats();
-            self.tally.add(&self.cluster, &current, stats);
+            let processes = &self.processes;
+            self.tally.add(&self.cluster, &current, || stats(processes));
         }
     }
 
@@ -307,16 +316,16 @@ impl<'a> World<'a> {
     fn complain(&mut self, text: String) {
         self.complaint.get_or_insert(text);
     }
+}
 
-    /// What all processes have done.
-    pub(super) fn stats(&self) -> MachineStats {
-        let mut sum = MachineStats::default();
-        for each in self.processes.iter().map(Machine::stats) {
-            sum.commits += each.commits;
-            sum.commits_lost += each.commits_lost;
-            sum.hops += each.hops;
-            sum.requests += each.requests;
-        }
-        sum
+/// What all processes have done.
+fn stats(processes: &[Machine]) -> MachineStats {
+    let mut sum = MachineStats::default();
+    for each in processes.iter().map(Machine::stats) {
+        sum.commits += each.commits;
+        sum.commits_lost += each.commits_lost;
+        sum.hops += each.hops;
+        sum.requests += each.requests;
     }
+    sum
 }

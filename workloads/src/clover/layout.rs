@@ -72,8 +72,10 @@ pub struct Layout {
     pub values: u64,
     /// Their remote key.
     pub values_rkey: u32,
-    /// First address of the shortcuts, 400,000 words.
+    /// First address of the shortcuts.
     pub shortcuts: u64,
+    /// Words of the shortcuts' region, those included that are not handed out: 400,000 in Clover.
+    pub shortcuts_count: u64,
     /// Their remote key.
     pub shortcuts_rkey: u32,
 }
@@ -81,10 +83,29 @@ pub struct Layout {
 impl Layout {
     /// Bytes of the values' region.
     pub const VALUES_BYTES: u64 = 131_072 * CHUNK_BYTES;
-    /// Bytes of the shortcuts' region.
-    pub const SHORTCUTS_BYTES: u64 = SHORTCUTS * SHORTCUT_BYTES;
-    /// Shortcuts that can be handed out: the most keys.
+    /// Shortcuts that Clover can hand out: the most keys, unless its region is made larger.
     pub const SHORTCUTS_MAX: u64 = SHORTCUTS - SHORTCUT_FIRST as u64;
+
+    /// Bytes of the shortcuts' region.
+    #[must_use]
+    pub const fn shortcuts_bytes(&self) -> u64 {
+        self.shortcuts_count * SHORTCUT_BYTES
+    }
+
+    /// Shortcuts that can be handed out.
+    #[must_use]
+    pub const fn shortcuts_max(&self) -> u64 {
+        self.shortcuts_count.saturating_sub(SHORTCUT_FIRST as u64)
+    }
+
+    /// Makes room for the shortcuts of so many keys: where Clover's region has too little, it is a
+    /// larger one, which ends where the values begin.
+    pub fn make_room_for(&mut self, keys: u64) {
+        if keys > self.shortcuts_max() {
+            self.shortcuts_count = keys.saturating_add(u64::from(SHORTCUT_FIRST));
+            self.shortcuts = self.values.wrapping_sub(self.shortcuts_bytes());
+        }
+    }
 
     /// Address of a slot of that class; `None` for a slot of another.
     #[must_use]
@@ -111,6 +132,7 @@ impl Default for Layout {
             values: 0x557a_3f0a_8100,
             values_rkey: 0x05_7251,
             shortcuts: 0x557a_3ed9_acf0,
+            shortcuts_count: SHORTCUTS,
             shortcuts_rkey: 0x11_0719,
         }
     }

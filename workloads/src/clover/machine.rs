@@ -232,8 +232,11 @@ impl Machine {
 
     /// Gives the worker an operation; `false` if it is busy, or there is no such worker.
     pub fn submit(&mut self, worker: u16, request: Request) -> bool {
-        let free = |task: &Task| task.worker == worker && task.is_idle();
-        let Some(index) = self.tasks.iter().position(free) else { return false };
+        let per_worker = usize::from(self.shared.config.tasks_per_worker());
+        let first = usize::from(worker) * per_worker;
+        let own = self.tasks.get(first..first + per_worker).unwrap_or_default();
+        let Some(index) = own.iter().position(Task::is_idle) else { return false };
+        let index = first + index;
         let (task, worker) = (&mut self.tasks[index], &mut self.workers[usize::from(worker)]);
         task.park(request);
         if self.epoch.is_none() {
@@ -327,8 +330,10 @@ impl Machine {
     /// Acknowledges an epoch once everything is at rest. What was known is then forgotten: the
     /// versions of recycled slots begin again, so a stale tail could look fresh.
     fn settle_epoch(&mut self) {
-        let at_rest = self.tasks.iter().all(Task::is_at_rest) && self.is_collected();
-        let Some((header, number)) = self.epoch.filter(|_| at_rest) else { return };
+        let Some((header, number)) = self.epoch else { return };
+        if !(self.tasks.iter().all(Task::is_at_rest) && self.is_collected()) {
+            return;
+        }
         self.epoch = None;
         self.shared.known.clear();
         let context = (self.tasks.len() + self.collectors.len()) as u16;

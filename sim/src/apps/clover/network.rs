@@ -29,7 +29,7 @@ pub(super) fn shared_regions(clover: &CloverConfig) -> [Region; 2] {
     let layout = &clover.layout;
     [
         Region::new(layout.values_rkey, layout.values, Layout::VALUES_BYTES),
-        Region::new(layout.shortcuts_rkey, layout.shortcuts, Layout::SHORTCUTS_BYTES),
+        Region::new(layout.shortcuts_rkey, layout.shortcuts, layout.shortcuts_bytes()),
     ]
 }
 

@@ -13,6 +13,18 @@ impl Requester {
         let Some(layout) = self.admission.admit(link, now, frame, &mut self.violations) else {
             return;
         };
+        self.take_frame(now, frame, &layout);
+    }
+
+    /// Takes one frame that has arrived as the other end has written it, whose link is this one as
+    /// it is seen from there.
+    pub(crate) fn handle_own(&mut self, now: u64, frame: &[u8], layout: &Layout) {
+        let migration_request = layout.bth(frame).migration_request;
+        self.admission.admit_own(now, layout, migration_request, &mut self.violations);
+        self.take_frame(now, frame, layout);
+    }
+
+    fn take_frame(&mut self, now: u64, frame: &[u8], layout: &Layout) {
         if layout.opcode.is_request() {
             self.stats.foreign_requests += 1;
             return;
@@ -25,7 +37,7 @@ impl Requester {
             self.break_rule("A5", now, || format!("answer {} with A or SE set", layout.psn));
         }
         let Some(place) = self.locate(now, layout.psn) else { return };
-        if !self.fits(now, &layout, frame, place) {
+        if !self.fits(now, layout, frame, place) {
             return;
         }
         let lower = layout.aeth(frame).is_some_and(|aeth| aeth.msn.is_before(self.last_msn));
@@ -38,7 +50,7 @@ impl Requester {
         }
         match place.live {
             Some(index) => {
-                self.take_answer(now, frame, &layout, place, index);
+                self.take_answer(now, frame, layout, place, index);
                 self.complete_done(now);
             }
             None => self.stats.late += 1,

@@ -44,7 +44,9 @@ pub(super) struct Flight {
     pub(super) answered: u32,
     /// READ packets that had been received when it was asked for anew from its start, at most.
     pub(super) discarded: u32,
-    /// Offsets in PSNs from which a READ was asked for.
+    /// A READ was asked for from its beginning.
+    pub(super) asked_whole: bool,
+    /// Other offsets in PSNs from which it was asked for.
     pub(super) asked: Vec<u32>,
     /// What has been received of a READ.
     pub(super) data: Vec<u8>,
@@ -71,9 +73,24 @@ impl Flight {
             sent_at: now,
             answered: 0,
             discarded: 0,
+            asked_whole: false,
             asked: Vec::new(),
             data: Vec::new(),
             original: 0,
+        }
+    }
+
+    /// Whether a READ was asked for from this offset on.
+    pub(super) fn is_asked_from(&self, offset: u32) -> bool {
+        if offset == 0 { self.asked_whole } else { self.asked.contains(&offset) }
+    }
+
+    /// Notes that it is asked for from this offset on.
+    pub(super) fn ask_from(&mut self, offset: u32) {
+        if offset == 0 {
+            self.asked_whole = true;
+        } else if !self.asked.contains(&offset) {
+            self.asked.push(offset);
         }
     }
 

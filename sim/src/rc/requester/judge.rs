@@ -131,7 +131,7 @@ impl Requester {
         }
         let Some(flight) = place.live.map(|index| &self.flights[index]) else { return true };
         let offset = place.offset;
-        let begins = flight.asked.contains(&offset);
+        let begins = flight.is_asked_from(offset);
         let last = offset + 1 == place.psns;
         let opcode_fits = match layout.opcode {
             Opcode::ReadResponseOnly => begins && last,

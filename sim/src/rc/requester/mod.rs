@@ -13,6 +13,7 @@ use qpmux_engine::wire::{Msn, Psn, Qpn};
 use super::link::Admission;
 use super::verb::{Completion, Outcome, Status, Verb, VerbId};
 use super::violations::Violations;
+use crate::short::take_first;
 pub use config::{AckRequest, RequesterConfig};
 use flight::{Flight, Kind};
 use judge::Past;
@@ -153,7 +154,7 @@ impl Requester {
             // Whatever is posted after the end.
             self.flush(0);
         }
-        self.completions.pop_front()
+        take_first(&mut self.completions)
     }
 
     /// Number of this queue pair.
@@ -227,7 +228,7 @@ impl Requester {
     }
 
     fn complete_front(&mut self, now: u64) {
-        let Some(flight) = self.flights.pop_front() else { return };
+        let Some(flight) = take_first(&mut self.flights) else { return };
         self.cursor = match self.cursor {
             (0, _) => (0, 0),
             (index, offset) => (index - 1, offset),

@@ -2,6 +2,7 @@
 
 use super::flight::{Flight, Kind};
 use super::{AckRequest, Requester, Verb};
+use crate::short::take_first;
 
 impl Requester {
     /// Writes the next request to `out`; its length in bytes. `None` if nothing may be sent now,
@@ -58,7 +59,7 @@ impl Requester {
             self.stats.credit_waits += 1;
             return None;
         }
-        let (id, verb) = self.posted.pop_front()?;
+        let (id, verb) = take_first(&mut self.posted)?;
         let number = self.messages_begun;
         let flight = Flight::new(id, verb, self.next_psn, pmtu, number, now);
         self.messages_begun = self.messages_begun.wrapping_add(1);
@@ -107,8 +108,8 @@ impl Requester {
     fn note_sent(&mut self, index: usize, offset: u32, ack_request: bool) {
         let flight = &mut self.flights[index];
         self.stats.resumed_reads += u64::from(flight.kind == Kind::Read && offset > 0);
-        if flight.kind == Kind::Read && !flight.asked.contains(&offset) {
-            flight.asked.push(offset);
+        if flight.kind == Kind::Read {
+            flight.ask_from(offset);
         }
         let end = flight.psn.add(offset + flight.span(offset));
         self.stats.sent += 1;

@@ -156,7 +156,7 @@ impl Responder {
         let rest = self.check_write_length(layout.opcode, data.len(), left)?;
         request.memory.write(address, data);
         if !data.is_empty() {
-            self.note(request, address, false, Access::Write { data: data.into() });
+            self.note(request, address, false, || Access::Write { data: data.into() });
         }
         let address = address.wrapping_add(data.len() as u64);
         self.open = rest.map(|left| OpenMessage { write: true, address, left });
@@ -217,7 +217,7 @@ impl Responder {
         let address = reth.virtual_address;
         let psns = length.div_ceil(self.config.link.pmtu as u32).max(1);
         let data = request.memory.read_vec(address, length as usize);
-        self.note(request, address, false, Access::Read { length, digest: digest(&data) });
+        self.note(request, address, false, || Access::Read { length, digest: digest(&data) });
         self.advance(layout, psns);
         let done = Done::Read { address, rkey: reth.remote_key, length };
         let body = Body::Read(ReadData { data, sent: 0, continues: false });
@@ -238,7 +238,7 @@ impl Responder {
         self.check_region(word, |region| region.atomic)?;
         let opcode = layout.opcode;
         let (original, access) = self.change_word(request, eth);
-        self.note(request, address, false, access);
+        self.note(request, address, false, || access);
         self.advance(layout, 1);
         let done = Done::Atomic { opcode, address, original };
         self.respond(request, Record { psn: layout.psn, psns: 1, done }, Body::Atomic(original));

@@ -8,6 +8,7 @@ use qpmux_engine::wire::{
 
 use super::super::link::{Link, Packet};
 use super::ResumeForm;
+use crate::short::take_first;
 
 /// The data of a READ on its way out.
 #[derive(Clone, Debug)]
@@ -118,7 +119,7 @@ impl Answers {
         let packet = Packet { opcode, psn, ack_request: false, extension, payload };
         let length = link.emit(&packet, identification, out)?;
         if answer.advance(link.pmtu) {
-            self.queue.pop_front();
+            take_first(&mut self.queue);
         }
         Some(length)
     }

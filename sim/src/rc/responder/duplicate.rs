@@ -73,8 +73,8 @@ impl Responder {
         }
         let address = reth.virtual_address;
         let data = request.memory.read_vec(address, reth.dma_length as usize);
-        let access = Access::Read { length: reth.dma_length, digest: digest(&data) };
-        self.note(request, address, true, access);
+        let length = reth.dma_length;
+        self.note(request, address, true, || Access::Read { length, digest: digest(&data) });
         self.answer(request.now, psn, Body::Read(ReadData { data, sent: 0, continues }));
     }
 

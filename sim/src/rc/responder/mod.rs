@@ -227,14 +227,33 @@ impl Responder {
         let Some(layout) = self.admission.admit(link, now, frame, &mut self.violations) else {
             return;
         };
+        self.take_frame(&mut Request { now, frame, layout: &layout, memory, log });
+    }
+
+    /// Takes one frame that has arrived as the other end has written it, whose link is this one as
+    /// it is seen from there.
+    pub(crate) fn handle_own(
+        &mut self,
+        now: u64,
+        frame: &[u8],
+        layout: &Layout,
+        memory: &mut Memory,
+        log: &mut EffectLog,
+    ) {
+        let migration_request = layout.bth(frame).migration_request;
+        self.admission.admit_own(now, layout, migration_request, &mut self.violations);
+        self.take_frame(&mut Request { now, frame, layout, memory, log });
+    }
+
+    fn take_frame(&mut self, request: &mut Request<'_>) {
+        let Request { now, frame, layout, .. } = *request;
         if layout.opcode.is_response() {
             self.stats.foreign_answers += 1;
         } else if self.dead || self.is_silent() {
             self.stats.after_error += 1;
         } else {
-            self.judge(now, frame, &layout);
-            let mut request = Request { now, frame, layout: &layout, memory, log };
-            self.handle_request(&mut request);
+            self.judge(now, frame, layout);
+            self.handle_request(request);
         }
     }
 
@@ -343,8 +362,18 @@ impl Responder {
         self.dead = true;
     }
 
-    fn note(&self, request: &mut Request<'_>, address: u64, again: bool, access: Access) {
-        let (server_qp, psn) = (self.config.link.qpn.value(), request.layout.psn.value());
-        request.log.push(Effect { time: request.now, server_qp, psn, address, again, access });
+    /// Notes what was done, if anybody wants to know.
+    fn note(
+        &self,
+        request: &mut Request<'_>,
+        address: u64,
+        again: bool,
+        access: impl FnOnce() -> Access,
+    ) {
+        if request.log.is_kept() {
+            let (server_qp, psn) = (self.config.link.qpn.value(), request.layout.psn.value());
+            let (time, access) = (request.now, access());
+            request.log.push(Effect { time, server_qp, psn, address, again, access });
+        }
     }
 }

@@ -5,7 +5,7 @@ mod slots;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::config::CloverConfig;
-use super::layout::{Layout, SHORTCUT_FIRST};
+use super::layout::SHORTCUT_FIRST;
 use super::message::{
     Collected, Content, ENTRIES_MAX, MESSAGE_BYTES, Message, MessageHeader, OPEN, QUERY,
     ReplyBuffer, message_kind,
@@ -210,7 +210,8 @@ impl MetadataServer {
     /// Makes a key known, and writes its shortcut before that is answered. A key that is known
     /// already stays as it is.
     fn open(&mut self, to: (u16, u16), header: &MessageHeader, key: u64, pointer: Pointer) {
-        let full = u64::from(self.shortcut_next - SHORTCUT_FIRST) >= Layout::SHORTCUTS_MAX;
+        let full =
+            u64::from(self.shortcut_next - SHORTCUT_FIRST) >= self.config.layout.shortcuts_max();
         let Some(tail) = pointer.named().filter(|_| !full && !self.keys.contains_key(&key)) else {
             return self.answer(to, header, OPEN, key);
         };
