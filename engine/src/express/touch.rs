@@ -34,11 +34,18 @@ impl Engine {
         };
         let all = self.choices.map == Map::All;
         let (mut sets, mut count) = ([0; BURST_MAX], 0);
+        let mut seen = 0;
         for (frame, connection) in frames.iter().zip(&mut found.connections) {
             let Some(glance) = usual::glance(frame.bytes()) else { continue };
             let found = table.find_v4(glance.ends, glance.dest_qp);
             let Some(id) = found.map(ClientId) else { continue };
             *connection = id.0;
+            seen ^= match side {
+                Side::Client => self.clients.get(id).map_or(0, |client| client.open),
+                Side::Server => {
+                    self.servers.get(id.own_server_qp()).map_or(0, |qp| qp.open_packets)
+                }
+            };
             match self.directory.card(id) {
                 None => self.directory.make_card(id),
                 // The key of a READ is only asked for where READs are mapped.
@@ -51,6 +58,7 @@ impl Engine {
                 Some(_) => {}
             }
         }
+        black_box(seen);
         // A loop of its own: the less there is between these reads, the more of them overlap.
         black_box(self.addresses.touch(sets.get(..count).unwrap_or_default()));
         found
