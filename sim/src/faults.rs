@@ -253,13 +253,14 @@ pub(crate) fn damage(frame: &mut [u8], bit: u64) {
 }
 
 /// Changes one bit of a frame where a link that is trusted may: of its data, but for the first
-/// eight bytes, which may be a key, or of its ICRC.
+/// eight bytes, which may be a key, or of its ICRC: it is still what it was.
 pub(crate) fn damage_data(frame: &mut [u8], bit: u64) {
-    let Ok(Classified::Rc(layout)) = classify(frame) else { return damage(frame, bit) };
-    let (payload, len) = (usize::from(layout.payload), usize::from(layout.payload_len));
-    let (first, bytes) = match len {
-        0..=8 => (usize::from(layout.icrc), icrc::LEN),
-        _ => (payload + 8, len - 8),
+    let (first, bytes) = match classify(frame) {
+        Ok(Classified::Rc(layout)) if layout.payload_len > 8 => {
+            (usize::from(layout.payload) + 8, usize::from(layout.payload_len) - 8)
+        }
+        Ok(Classified::Rc(layout)) => (layout.icrc.into(), icrc::LEN),
+        _ => (frame.len() - icrc::LEN.min(frame.len()), icrc::LEN.min(frame.len())),
     };
     let at = bit % (bytes as u64 * 8);
     frame[first + (at / 8) as usize] ^= 1 << (at % 8);

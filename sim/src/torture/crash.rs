@@ -227,7 +227,7 @@ impl World<'_> {
         }
         let mut journal = read(&log)?;
         if lacks.is_some() {
-            let all = self.connections.len() as u32;
+            let all = config.connections_max.min(self.connections.len() as u32);
             journal.fence(all).map_err(|error| error.to_string())?;
             self.connections.iter_mut().for_each(|connection| connection.fenced = true);
         }
