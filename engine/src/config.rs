@@ -26,8 +26,8 @@ pub struct Config {
     /// acknowledgement (rxe_param.h).
     pub client_window_max: u32,
     /// Open requests on one shard, all clients together, in packets. A client begins no message
-    /// while it has as many open as are free. 152 bytes each for the client's half and, times the
-    /// number of shards, 184 for the server's; 88 more where READs are mapped, requests steered or
+    /// while it has as many open as are free. 192 bytes each for the client's half and, times the
+    /// number of shards, 192 for the server's; 88 more where READs are mapped, requests steered or
     /// atomics replaced. Default 65,536.
     pub requests_max: u32,
     /// READ response packets held on one shard because an earlier answer is missing. 8 bytes
@@ -51,7 +51,7 @@ pub struct Config {
     /// some 14 s: to give up earlier than the clients would harms all guests, and a busy
     /// software responder was seen silent for 50 ms.
     pub server_retries_max: u32,
-    /// Connections at a time, those known from the start included. About 900 bytes each. Default
+    /// Connections at a time, those known from the start included. Some 3 kB each. Default
     /// 4,096.
     pub connections_max: u32,
     /// Servers (and protection domains) met later. Default 64.
