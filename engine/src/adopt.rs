@@ -9,7 +9,7 @@ use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::mux::closing::Loss;
 use crate::mux::lookup::{request_flow, response_flow};
-use crate::mux::server::Teardown;
+use crate::mux::server_qp::Teardown;
 use crate::out::{Action, Out};
 use crate::policy::{Connection, Endpoint, PathFacts, Start};
 use crate::rules::Rule;

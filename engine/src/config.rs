@@ -88,8 +88,8 @@ pub struct Config {
     /// theirs. 16 bytes each; when there are more, every key is declined. Default 65,536.
     pub declined_keys_max: u32,
     /// Addresses of servers' memory whose key is remembered, so that READs find it
-    /// ([`crate::policy::Map::All`]). 22 to 43 bytes each; what is not used is forgotten first. Default
-    /// 65,536.
+    /// ([`crate::policy::Map::All`]). 22 to 43 bytes each; what is not used is forgotten first.
+    /// Default 65,536.
     pub addresses_max: u32,
     /// Words of servers' memory of which it is remembered what they hold
     /// ([`crate::policy::Atomics::Replace`]). 56 bytes each, and 80 to 160 for finding out what is
@@ -189,9 +189,9 @@ impl Config {
         self.without != Some(rule)
     }
 
-    /// Whether the engine keeps every rule.
-    pub(crate) fn keeps_all(&self) -> bool {
-        crate::Rule::ALL.iter().all(|rule| self.keeps(*rule))
+    /// Whether usual packets may take the short way: the engine keeps every rule.
+    pub(crate) fn goes_short(&self) -> bool {
+        !self.step_by_step && crate::Rule::ALL.iter().all(|rule| self.keeps(*rule))
     }
 
     /// Whether the engine keeps a rule: it keeps all.
@@ -199,6 +199,11 @@ impl Config {
     #[inline(always)]
     pub(crate) const fn keeps(&self, _rule: crate::Rule) -> bool {
         true
+    }
+
+    /// Addresses to remember under a policy.
+    pub(crate) fn addresses_room(&self, policy: &Policy) -> u32 {
+        if policy.map == Map::None { 0 } else { self.addresses_max }
     }
 
     /// Words to remember under a policy.

@@ -225,10 +225,7 @@ impl Engine {
         Ok(Engine {
             shard,
             shards: shards.max(1),
-            plain: shards <= 1
-                && !policy.knows_memory()
-                && !config.step_by_step
-                && config.keeps_all(),
+            plain: shards <= 1 && !policy.knows_memory() && config.goes_short(),
             counters: Counters::default(),
             icrc: PatchTables::new(config.frame_len_max),
             clients: Clients::new(&config, connections, connections_max),
@@ -247,10 +244,7 @@ impl Engine {
                 policy.profile.list().map_or(&[], |list| &list.grids),
             ),
             turns: Turns::new(if policy.knows_memory() { config.requests_max } else { 0 }),
-            addresses: Addresses::new(match policy.map {
-                Map::None => 0,
-                Map::Writes | Map::All => config.addresses_max,
-            }),
+            addresses: Addresses::new(config.addresses_room(&policy)),
             in_place: InPlace::new(&config, &policy),
             dismissed: None,
             learner,

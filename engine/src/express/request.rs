@@ -5,9 +5,10 @@ use crate::engine::Engine;
 use crate::frame::{Frame, Side, Token};
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::journal::Operands;
-use crate::mail::{Kind, Origin, Request};
+use crate::mail::{Kind, Origin, Request, SlotRef};
 use crate::mux::client::{ClientSlot, State, Way};
-use crate::mux::server::{SPAN_MAX, ServerSlot, Source};
+use crate::mux::server::{ServerSlot, Source};
+use crate::mux::server_qp::SPAN_MAX;
 use crate::mux::slab::Queue;
 use crate::out::{Action, Out};
 use crate::policy::{Access, KeyMap, KeyOf, Map, PlaceId, Rights, Spot};
@@ -236,19 +237,17 @@ impl Engine {
         }
     }
 
-    /// Gives a request its slots and its PSN.
-    #[inline(never)]
-    fn bind_usual(
+    /// Accepts a request: its slot at its client, and what it is to that.
+    #[inline(always)]
+    fn accept_usual(
         &mut self,
-        (now, id): (Nanos, ClientId),
+        id: ClientId,
         asked: &Asked,
         route: &Route,
-    ) -> Option<(u32, ServerPsn)> {
-        let &Asked { kind, access, operands, psn, opcode, payload_len, ecn, token } = asked;
-        let unverified = payload_len > 0 && self.trusts_usual_data();
+    ) -> Option<(SlotRef, Origin)> {
+        let &Asked { kind, access, operands, psn, opcode, .. } = asked;
+        let (target, way) = (route.target, route.place.map_or(Way::Own, Way::Place));
         let reads_mapped = self.choices.map == Map::All;
-        let target = route.target;
-        let way = route.place.map_or(Way::Own, Way::Place);
         let client = self.clients.states.usual(id.index())?;
         client.expected = psn.add(1);
         client.accepted_msn = client.accepted_msn.add(1);
@@ -258,7 +257,7 @@ impl Engine {
             client.last_key = route.key;
         }
         let (msn, key, floor) = (client.accepted_msn, client.last_key, client.completed_end);
-        let (at_client, record) = self.clients.slots.place()?;
+        let (slot, record) = self.clients.slots.place()?;
         *record = ClientSlot {
             psn,
             packets: 1,
@@ -279,17 +278,30 @@ impl Engine {
             parts: 0,
             held: Queue::EMPTY,
         };
-        self.clients.slots.push_back(&mut client.queue, at_client.index);
+        self.clients.slots.push_back(&mut client.queue, slot.index);
+        Some((slot, Origin { psn, msn, opcode, floor, way, again: false, key }))
+    }
+
+    /// Gives a request its slots and its PSN.
+    #[inline(never)]
+    fn bind_usual(
+        &mut self,
+        (now, id): (Nanos, ClientId),
+        asked: &Asked,
+        route: &Route,
+    ) -> Option<(u32, ServerPsn)> {
+        let (at_client, origin) = self.accept_usual(id, asked, route)?;
+        let &Asked { kind, access, operands, payload_len, ecn, token, .. } = asked;
+        let unverified = payload_len > 0 && self.trusts_usual_data();
         self.servers.arrivals += 1;
-        let arrival = self.servers.arrivals;
-        let server = self.servers.states.usual(target.index())?;
-        let bound_psn = server.next;
+        let server = self.servers.states.usual(route.target.index())?;
+        let psn = server.next;
         let (slot, record) = self.servers.slots.place()?;
         *record = ServerSlot {
             request: Request {
                 client: id,
                 slot: at_client,
-                server_qp: target,
+                server_qp: route.target,
                 kind,
                 packets: 1,
                 starts_message: true,
@@ -301,24 +313,24 @@ impl Engine {
                 access: Some(access),
                 operands,
                 key: route.key,
-                origin: Origin { psn, msn, opcode, floor, way, again: false, key },
+                origin,
             },
-            psn: bound_psn,
+            psn,
             token,
             source: Source::Frame,
             unverified,
             payload_len,
             parts: 0,
             done: false,
-            arrival,
+            arrival: self.servers.arrivals,
         };
         if kind != Kind::Plain {
-            self.servers.past_reads.note_bound(&record.request, Some(access), bound_psn);
+            self.servers.past_reads.note_bound(&record.request, Some(access), psn);
         }
-        server.on_bound(now, bound_psn, &record.request, ecn, &self.config);
+        server.on_bound(now, psn, &record.request, ecn, &self.config);
         self.earliest = self.earliest.min(server.deadline);
         self.servers.slots.push_back(&mut server.open, slot.index);
-        Some((slot.index, bound_psn))
+        Some((slot.index, psn))
     }
 
     /// Records that a request was bound.

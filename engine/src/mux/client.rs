@@ -307,7 +307,8 @@ impl Clients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mux::server::{ServerQp, ServerSlot};
+    use crate::mux::server::ServerSlot;
+    use crate::mux::server_qp::ServerQp;
     use core::mem::offset_of;
 
     /// Bytes of a cache line.

@@ -8,7 +8,8 @@
 //! the same one by itself).
 
 use super::client::{State, Way};
-use super::server::{ServerQp, ServerSlot, Source, Teardown};
+use super::server::{ServerSlot, Source};
+use super::server_qp::{ServerQp, Teardown};
 use crate::engine::Engine;
 use crate::frame::Side;
 use crate::ids::{ClientId, ServerQpId, ShardId};

@@ -27,6 +27,7 @@ mod rewrite;
 mod route;
 pub(crate) mod rows;
 pub(crate) mod server;
+pub(crate) mod server_qp;
 mod server_response;
 pub(crate) mod slab;
 mod steer;

@@ -14,7 +14,8 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use super::generate;
-use super::server::{ServerQp, ServerSlot, Source};
+use super::server::{ServerSlot, Source};
+use super::server_qp::ServerQp;
 use crate::counters::{DropReason, GeneratedKind};
 use crate::engine::Engine;
 use crate::frame::Frame;

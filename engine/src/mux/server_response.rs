@@ -1,7 +1,8 @@
 //! A server's packet comes in: which requests it answers, wholly or in part.
 
 use super::closing::Loss;
-use super::server::{ServerQp, ServerSlot, Source};
+use super::server::{ServerSlot, Source};
+use super::server_qp::ServerQp;
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::Frame;

@@ -1,6 +1,6 @@
 //! Whose turn it is among the requests that wait at a server queue pair.
 
-use super::server::ServerQp;
+use super::server_qp::ServerQp;
 use super::slab::Queue;
 use crate::engine::Engine;
 use crate::ids::{ClientId, ServerQpId};

@@ -53,7 +53,8 @@ fn assert_same((name, server): Sample, setup: &Setup, policy: &str) -> ReplayRep
     let folder = tempfile::tempdir().unwrap();
     let replayed = folder.path().join("replayed");
     fs::create_dir(&replayed).unwrap();
-    let report = replay_modelled(&sample(name), Some(&replayed), setup, &mut |_| {}).unwrap();
+    let report =
+        replay_modelled(&sample(name), Some(replayed.as_path()), setup, &mut |_| {}).unwrap();
     assert!(report.is_good(), "{report:#?}");
     let egress = folder.path().join("egress.pcap");
     let port = port(0, &replayed.join(INGRESS_PCAP), &egress);

@@ -51,7 +51,8 @@ fn assert_same(crossed: bool) -> Value {
     let replayed = [0, 1].map(|at| {
         let out = folder.path().join(format!("replayed{at}"));
         fs::create_dir(&out).unwrap();
-        let report = replay_modelled(&captures[at], Some(&out), &by_connection(), &mut |_| {});
+        let report =
+            replay_modelled(&captures[at], Some(out.as_path()), &by_connection(), &mut |_| {});
         assert!(report.unwrap().is_good());
         out
     });

@@ -1,5 +1,5 @@
-//! What packets have in common: that a check by it says what the whole check says, and that a packet
-//! that is given other facts is what would have been built with them.
+//! What packets have in common: that a check by it says what the whole check says, and that a
+//! packet that is given other facts is what would have been built with them.
 
 use super::*;
 use crate::wire::facts::{Ends, Facts, Renewed};
@@ -106,7 +106,7 @@ proptest! {
             ack_request,
             ..sent.bth
         };
-        let ext = match (sent.ext.clone(), aeth) {
+        let ext = match (sent.ext, aeth) {
             (Extension::Aeth(_), Some(aeth)) => Extension::Aeth(aeth),
             (Extension::AtomicAck(_, ack), Some(aeth)) => Extension::AtomicAck(aeth, ack),
             (ext, _) => ext,
