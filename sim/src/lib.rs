@@ -25,7 +25,6 @@ pub mod paper;
 pub mod plan;
 pub mod rc;
 pub mod replay;
-mod short;
 mod statistics;
 pub mod store;
 pub mod sweep;

@@ -49,7 +49,6 @@ use crate::event::{Ps, Queue};
 use crate::memory::Memory;
 use crate::nic::{Network, Params};
 use crate::rc::{Region, ResponderStats, Verb, Violations};
-use crate::short::take_first;
 use adapter::Machine;
 use cores::CoreStep;
 use frames::{FrameId, Frames};
@@ -243,7 +242,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
     /// The next thing that the application has to know; `None` if nothing is left to happen.
     pub(crate) fn next(&mut self) -> Option<Happening<A, N>> {
         loop {
-            match take_first(&mut self.happened) {
+            match self.happened.pop_front() {
                 Some(Happened::Completed(op)) => {
                     return self.ops.remove(op).map(Happening::Completed);
                 }

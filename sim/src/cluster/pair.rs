@@ -10,7 +10,6 @@ use super::network::Conditions;
 use crate::event::Ps;
 use crate::nic::{Lock, Rate, Server};
 use crate::rc::{Link, Region, Requester, RequesterConfig, Responder, ResponderConfig, Verb, Wire};
-use crate::short::take_first;
 
 /// Number of the first queue pair: 0 and 1 are taken (IBTA vol. 1, 10.2.4.5).
 pub(super) const FIRST_QPN: u32 = 2;
@@ -178,7 +177,7 @@ impl Pair {
 
     /// The adapter has the next work request. Which operation it is.
     pub(crate) fn take_wqe(&mut self) -> Option<u32> {
-        let (verb, op) = take_first(&mut self.posted)?;
+        let (verb, op) = self.posted.pop_front()?;
         let psns = verb.psns(self.link.pmtu);
         self.flights.push_back(Flight { op, psn: self.next_psn, psns });
         self.next_psn = self.next_psn.wrapping_add(psns) & 0xff_ffff;
@@ -195,7 +194,7 @@ impl Pair {
 
     /// The oldest operation on its way has ended.
     pub(crate) fn end_flight(&mut self) -> Option<u32> {
-        take_first(&mut self.flights).map(|flight| flight.op)
+        self.flights.pop_front().map(|flight| flight.op)
     }
 
     /// When it has something to do by itself, ns.

@@ -8,7 +8,6 @@ use super::{Cluster, Event, Happened};
 use crate::event::{NS, Ps};
 use crate::memory::EffectLog;
 use crate::nic::WordKind;
-use crate::short::take_first;
 
 impl<A: Copy, N: Copy> Cluster<A, N> {
     /// A frame arrives at an adapter.
@@ -99,7 +98,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
     pub(super) fn execute(&mut self, pair: u32, mut ready: Ps) {
         let now = self.queue.now();
         let here = &mut self.pairs[pair as usize];
-        let Some(id) = take_first(&mut here.inbox) else { return };
+        let Some(id) = here.inbox.pop_front() else { return };
         here.is_executing = false;
         let frame = self.frames.get(id);
         let op = frame.op;

@@ -6,7 +6,6 @@ use super::op::{Op, Part};
 use super::{Cluster, Event, Happened};
 use crate::event::Ps;
 use crate::rc::Verb;
-use crate::short::take_first;
 
 /// What a thread is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +100,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
                 self.queue.after(times.poll, Event::Thread(thread, Step::Polled));
             }
             (Task::Poll(op), _) => {
-                take_first(&mut self.threads[thread as usize].tasks);
+                self.threads[thread as usize].tasks.pop_front();
                 self.end(op);
                 self.queue.after(0, Event::Thread(thread, Step::Begin));
             }
@@ -147,12 +146,12 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let hand_off = self.machines[machine].hand_off;
         let register = self.pairs[pair as usize].doorbell_register;
         for _ in 0..count {
-            let Some((verb, op)) = take_first(&mut self.to_post[thread as usize]) else { break };
+            let Some((verb, op)) = self.to_post[thread as usize].pop_front() else { break };
             self.pairs[pair as usize].write_wqe(verb, op);
         }
         let doorbell = self.machines[machine].times.doorbell;
         self.queue.after(doorbell, Event::Doorbell(pair, count));
-        take_first(&mut self.threads[thread as usize].tasks);
+        self.threads[thread as usize].tasks.pop_front();
         self.queue.at(now, Event::Thread(thread, Step::Begin));
         let hold = self.machines[machine].times.doorbell_hold;
         if let Some((next, cost)) = self.machines[machine].registers[register].release(hand_off) {

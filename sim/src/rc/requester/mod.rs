@@ -13,7 +13,6 @@ use qpmux_engine::wire::{Msn, Psn, Qpn};
 use super::link::Admission;
 use super::verb::{Completion, Outcome, Status, Verb, VerbId};
 use super::violations::Violations;
-use crate::short::take_first;
 pub use config::{AckRequest, RequesterConfig};
 use flight::{Flight, Kind};
 use judge::Past;
@@ -154,7 +153,7 @@ impl Requester {
             // Whatever is posted after the end.
             self.flush(0);
         }
-        take_first(&mut self.completions)
+        self.completions.pop_front()
     }
 
     /// Number of this queue pair.
@@ -228,7 +227,7 @@ impl Requester {
     }
 
     fn complete_front(&mut self, now: u64) {
-        let Some(flight) = take_first(&mut self.flights) else { return };
+        let Some(flight) = self.flights.pop_front() else { return };
         self.cursor = match self.cursor {
             (0, _) => (0, 0),
             (index, offset) => (index - 1, offset),

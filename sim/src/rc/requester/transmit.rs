@@ -2,7 +2,6 @@
 
 use super::flight::{Flight, Kind};
 use super::{AckRequest, Requester, Verb};
-use crate::short::take_first;
 
 impl Requester {
     /// Writes the next request to `out`; its length in bytes. `None` if nothing may be sent now,
@@ -59,7 +58,7 @@ impl Requester {
             self.stats.credit_waits += 1;
             return None;
         }
-        let (id, verb) = take_first(&mut self.posted)?;
+        let (id, verb) = self.posted.pop_front()?;
         let number = self.messages_begun;
         let flight = Flight::new(id, verb, self.next_psn, pmtu, number, now);
         self.messages_begun = self.messages_begun.wrapping_add(1);

@@ -8,7 +8,6 @@ use qpmux_engine::wire::{
 
 use super::super::link::{Link, Packet};
 use super::ResumeForm;
-use crate::short::take_first;
 
 /// The data of a READ on its way out.
 #[derive(Clone, Debug)]
@@ -119,7 +118,7 @@ impl Answers {
         let packet = Packet { opcode, psn, ack_request: false, extension, payload };
         let length = link.emit(&packet, identification, out)?;
         if answer.advance(link.pmtu) {
-            take_first(&mut self.queue);
+            self.queue.pop_front();
         }
         Some(length)
     }
