@@ -288,7 +288,8 @@ def hand_over(box):
 
 
 def changes(run, change, times, every):
-    """A test while another middlebox follows the one before, so many times."""
+    """A test while another middlebox follows the one before, so many times: it has to take longer
+    than these, on a fast machine as well."""
 
     def run_with_changes(lab):
         with ThreadPoolExecutor(1) as pool:
@@ -312,10 +313,10 @@ def changes(run, change, times, every):
 def crash_cases():
     """The store while the middlebox is killed again and again."""
     tests = [
-        ("half writes, 20 times", kv(8, 2700, 50), 20, 1.0, 1, 0),
-        ("swaps behind writes", kv(8, 1000, 50, "-F -P"), 6, 1.5, 1, 0),
-        ("two machines", kv(4, 1000, 50), 6, 1.5, 2, 0),
-        ("1 % lost", kv(8, 700, 50), 6, 1.5, 1, 1),
+        ("half writes, 20 times", kv(8, 6000, 50, limit=300), 20, 1.0, 1, 0),
+        ("swaps behind writes", kv(8, 2200, 50, "-F -P", limit=180), 6, 1.5, 1, 0),
+        ("two machines", kv(4, 2200, 50, limit=180), 6, 1.5, 2, 0),
+        ("1 % lost", kv(8, 1400, 50, limit=180), 6, 1.5, 1, 1),
     ]
     return change_cases("crash", crash, tests)
 
@@ -323,11 +324,11 @@ def crash_cases():
 def hand_over_cases():
     """The store while one process after the other takes over."""
     tests = [
-        ("half writes, 20 times", kv(8, 2700, 50), 20, 1.0, 1, 0),
-        ("swaps behind writes", kv(8, 1000, 50, "-F -P"), 6, 1.5, 1, 0),
-        ("1 % lost", kv(8, 700, 50), 6, 1.5, 1, 1),
+        ("half writes, 20 times", kv(8, 6000, 50, limit=300), 20, 1.0, 1, 0),
+        ("swaps behind writes", kv(8, 2200, 50, "-F -P", limit=180), 6, 1.5, 1, 0),
+        ("1 % lost", kv(8, 1400, 50, limit=180), 6, 1.5, 1, 1),
     ]
-    forms = [("half writes, 20 times", kv(8, 2700, 50), 20, 1.0, 1, 0)]
+    forms = [("half writes, 20 times", kv(8, 6000, 50, limit=300), 20, 1.0, 1, 0)]
     return [
         *change_cases("hand over", hand_over, tests),
         *change_cases("change form", lambda box: box.change_form(), forms),
