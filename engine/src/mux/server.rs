@@ -275,7 +275,8 @@ impl Engine {
             && !self.waits_for_word(id, request)
             && (alone || !self.config.keeps(Rule::GuestsMakeRoom))
             && !self.is_asking(id)
-            && server.repair.is_none()
+            // A repair may wait for bytes that the client sends again only when it has the READ.
+            && (again || server.repair.is_none())
             && server.not_ready_until.is_none()
             && in_turn
             && fits_depth

@@ -358,12 +358,17 @@ impl Plan {
         all
     }
 
-    /// Whether data that is damaged on its way to the middlebox goes on from there. Not where a
-    /// client stops: what it does not send again has to be filled, which servers that are judged
-    /// strictly do not expect. Runs with crashes do that.
+    /// Whether data that is damaged on its way to the middlebox goes on from there.
     pub(super) fn trusts_link(&self) -> bool {
-        let stops = self.clients.iter().any(|client| client.stops_after.is_some());
-        self.engine.trusts_link && self.learning.is_none() && !stops
+        self.engine.trusts_link && self.learning.is_none()
+    }
+
+    /// Whether a server may be asked how far it is, and be given something else in the place of
+    /// what it never took: after a crash, or for what was damaged and is not sent again.
+    fn may_fill(&self) -> bool {
+        let damages = |i| self.may(Leg::ClientToBox, i, &[What::Corrupt]);
+        let damaged = self.trusts_link() && (0..self.clients.len() as u32).any(damages);
+        damaged || !self.crashes.is_empty()
     }
 
     fn wire(&self, leg: Leg, i: u32) -> Wire {
@@ -481,7 +486,7 @@ impl Plan {
             require_ack_request: self.learning.is_none(),
             ending: server.ending,
             // A question far ahead, and what fills a hole, are not what was there before.
-            content_window: if self.crashes.is_empty() { config.content_window } else { 0 },
+            content_window: if self.may_fill() { 0 } else { config.content_window },
             ..config
         }
     }

@@ -438,6 +438,7 @@ impl<'a> World<'a> {
             self.notices.note_sent(i, &layout, frame);
         }
         let connection = &mut self.connections[i as usize];
+        connection.sent_damaged |= side == Side::Server && was.is_some();
         if side == Side::Client {
             if connection.audited {
                 connection.answers.observe_answer(self.now, frame);
@@ -449,7 +450,7 @@ impl<'a> World<'a> {
                 self.violations.record("I-C16", self.now, text);
             }
         } else if connection.is_judged(&layout) {
-            connection.requests.observe_request(self.now, frame);
+            connection.judge_request(self.now, &layout, frame);
             if let Some(witness) = &mut connection.witness {
                 witness.note_request(frame, &layout);
             }

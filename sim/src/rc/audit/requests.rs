@@ -157,6 +157,12 @@ impl RequestAudit {
         self.judge_new(now, &layout, frame);
     }
 
+    /// A WRITE of nothing takes the place of what has this PSN, if anything has: no answer to that
+    /// is owed any more.
+    pub fn observe_filler(&mut self, psn: Psn) {
+        self.sent.retain(|sent| psn.offset_from(sent.psn) >= sent.psns);
+    }
+
     /// Takes a frame as it came from the server.
     pub fn observe_answer(&mut self, now: u64, frame: &[u8]) {
         // The server's answers are not judged here, only understood: a damaged or foreign one
