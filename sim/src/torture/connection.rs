@@ -37,8 +37,6 @@ pub(super) struct Connection {
     /// Whether what goes to its ends is held against the rules of a stream that nobody else has
     /// served: a learnt connection's is from its flip on, any one's until the engine crashes.
     pub(super) audited: bool,
-    /// A request went to its server queue pair that a trusted link had damaged.
-    pub(super) sent_damaged: bool,
     pub(super) learnt: bool,
     /// The first PSN after that.
     pub(super) start: Psn,
@@ -91,7 +89,6 @@ impl Connection {
             fenced: false,
             asked: Vec::new(),
             audited: plan.learning.is_none(),
-            sent_damaged: false,
             learnt: plan.learning.is_some(),
             start: Psn::new(planned.psn),
             held: Vec::new(),
@@ -111,18 +108,6 @@ impl Connection {
         let old = self.learnt && layout.psn.is_before(self.start);
         let again = layout.opcode == Opcode::ReadRequest || layout.opcode.is_atomic();
         self.audited && !(old && again)
-    }
-
-    /// Holds a request to the server against the rules. Once something damaged was sent, a WRITE of
-    /// nothing may take its place and those behind it, or stand far ahead to ask how far the server
-    /// is.
-    pub(super) fn judge_request(&mut self, now: u64, layout: &Layout, frame: &[u8]) {
-        let empty = layout.reth(frame).is_some_and(|reth| reth.dma_length == 0);
-        if self.sent_damaged && layout.opcode == Opcode::WriteOnly && empty {
-            self.requests.observe_filler(layout.psn);
-        } else {
-            self.requests.observe_request(now, frame);
-        }
     }
 
     /// Whether the client has fallen silent for good.

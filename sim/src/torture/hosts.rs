@@ -200,11 +200,12 @@ pub(super) fn has_time(plan: &Plan) -> bool {
 pub(super) fn lost_too_many(world: &World<'_>) -> Option<String> {
     let lost = world.counters().server_qps_lost;
     let offends = |(i, _): &(usize, &Connection)| world.plan.clients[*i].offends();
-    // A message whose rest went with an engine, and never comes again, cannot be ended by another.
+    // A message whose rest went with an engine, or was damaged, and never comes again cannot be ended
+    // by another.
     let cut = |(i, connection): &(usize, &Connection)| {
         let client = &world.plan.clients[*i];
         let long = client.operations.iter().any(|op| op.is_long(client.pmtu));
-        world.crashes > 0 && connection.is_forsaken() && long
+        world.plan.may_fill() && connection.is_forsaken() && long
     };
     let ended =
         |each: &(usize, &Connection)| each.1.responder.has_ended() || offends(each) || cut(each);

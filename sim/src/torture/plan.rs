@@ -365,7 +365,7 @@ impl Plan {
 
     /// Whether a server may be asked how far it is, and be given something else in the place of
     /// what it never took: after a crash, or for what was damaged and is not sent again.
-    fn may_fill(&self) -> bool {
+    pub(super) fn may_fill(&self) -> bool {
         let damages = |i| self.may(Leg::ClientToBox, i, &[What::Corrupt]);
         let damaged = self.trusts_link() && (0..self.clients.len() as u32).any(damages);
         damaged || !self.crashes.is_empty()

@@ -438,7 +438,9 @@ impl<'a> World<'a> {
             self.notices.note_sent(i, &layout, frame);
         }
         let connection = &mut self.connections[i as usize];
-        connection.sent_damaged |= side == Side::Server && was.is_some();
+        if side == Side::Server && was.is_some() {
+            connection.requests.expect_fillers();
+        }
         if side == Side::Client {
             if connection.audited {
                 connection.answers.observe_answer(self.now, frame);
@@ -450,7 +452,7 @@ impl<'a> World<'a> {
                 self.violations.record("I-C16", self.now, text);
             }
         } else if connection.is_judged(&layout) {
-            connection.judge_request(self.now, &layout, frame);
+            connection.requests.observe_request(self.now, frame);
             if let Some(witness) = &mut connection.witness {
                 witness.note_request(frame, &layout);
             }

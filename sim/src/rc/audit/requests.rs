@@ -13,6 +13,9 @@ const HISTORY: usize = 1024;
 /// Half of the PSNs: what is further ahead counts as behind (IBTA vol. 1, 9.7.3).
 const HALF: u32 = 1 << 23;
 
+/// Further ahead than any request that is sent: a question.
+const FAR: i32 = 1 << 21;
+
 /// What the stream is held to.
 #[derive(Clone, Debug)]
 pub struct RequestAuditConfig {
@@ -94,6 +97,7 @@ pub struct RequestAudit {
     pause: Option<Pause>,
     implied_repairs: u64,
     dead: bool,
+    has_fillers: bool,
     contents: Contents,
     violations: Violations,
 }
@@ -112,6 +116,7 @@ impl RequestAudit {
             pause: None,
             implied_repairs: 0,
             dead: false,
+            has_fillers: false,
             contents: Contents::new(config.content_window, config.link.pmtu),
             violations: Violations::new(),
             config,
@@ -137,6 +142,9 @@ impl RequestAudit {
         if layout.opcode.is_response() {
             return;
         }
+        if self.take_filler(&layout, frame) {
+            return;
+        }
         self.judge_repair(now, &layout);
         self.judge_any(now, &layout);
         if let Some(known) = self.contents.conflict(&layout, frame) {
@@ -157,10 +165,27 @@ impl RequestAudit {
         self.judge_new(now, &layout, frame);
     }
 
-    /// A WRITE of nothing takes the place of what has this PSN, if anything has: no answer to that
-    /// is owed any more.
-    pub fn observe_filler(&mut self, psn: Psn) {
-        self.sent.retain(|sent| psn.offset_from(sent.psn) >= sent.psns);
+    /// A request was damaged before it was sent. Once that is known, a WRITE of nothing may take its
+    /// place and those behind it, or stand far ahead, to ask how far the server is.
+    pub fn expect_fillers(&mut self) {
+        self.has_fillers = true;
+    }
+
+    /// Whether a packet is a filler or a question. No answer is owed to what a filler replaces.
+    fn take_filler(&mut self, layout: &Layout, frame: &[u8]) -> bool {
+        let empty = layout.reth(frame).is_some_and(|reth| reth.dma_length == 0);
+        if !self.has_fillers || layout.opcode != Opcode::WriteOnly || !empty {
+            return false;
+        }
+        let psn = layout.psn;
+        match psn.signed_offset_from(self.next) {
+            FAR.. => true,
+            ..0 if self.contents.conflict(layout, frame).is_some() => {
+                self.sent.retain(|sent| psn.offset_from(sent.psn) >= sent.psns);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Takes a frame as it came from the server.
