@@ -29,7 +29,7 @@ MEASURED = "*passes::Engines as*Work>::run"
 RUN = "--packets 20000 --rounds 1 --frames hot --no-floors --json"
 CASES = {
     "writes": "",
-    "writes, 4096 connections": "--connections 4096 --server-qps 0",
+    "writes, 4096 connections": "--connections 4096",
     "writes, 1 server queue pair": "--connections 256 --server-qps 1",
     "writes, full verification": "--verify full",
     "writes, learning rights": "--trust observed",

@@ -7,9 +7,13 @@ use super::{Found, NOBODY};
 use crate::engine::{BURST_MAX, Engine};
 use crate::frame::{Frame, Side};
 use crate::ids::ClientId;
+use crate::mux::server_qp::ServerQp;
 use crate::policy::Map;
 use crate::wire::usual;
 
+/// Connections whose state stays in a core's own cache, so that looking at it first costs more than
+/// it gains.
+const FEW: usize = 512;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -61,6 +65,55 @@ impl Engine {
         black_box(seen);
         // A loop of its own: the less there is between these reads, the more of them overlap.
         black_box(self.addresses.touch(sets.get(..count).unwrap_or_default()));
+        if self.directory.len() > FEW {
+            let connections = found.connections.get(..frames.len()).unwrap_or_default();
+            black_box(match side {
+                Side::Client => self.touch_for_requests(connections),
+                Side::Server => self.touch_for_answers(connections),
+            });
+        }
         found
+    }
+
+    /// Reads what binding requests changes, and what makes them certain to be accepted.
+    fn touch_for_requests(&self, connections: &[u32]) -> u64 {
+        connections.iter().filter(|id| **id != NOBODY).fold(0, |seen, id| {
+            let id = ClientId(*id);
+            let card = self.directory.card(id).map_or(0, |card| card.touch());
+            let server = self.servers.get(id.own_server_qp()).map_or(0, ServerQp::touch);
+            seen ^ card ^ server ^ self.servers.past_reads.touch(id.own_server_qp())
+        })
+    }
+
+    /// Reads what answers change: first at their server queue pairs, then the oldest requests there,
+    /// then what these belong to.
+    fn touch_for_answers(&self, connections: &[u32]) -> u64 {
+        let (mut oldest, mut count) = ([0; BURST_MAX], 0);
+        let mut seen = 0;
+        for id in connections.iter().filter(|id| **id != NOBODY) {
+            let id = ClientId(*id);
+            seen ^= self.directory.card(id).map_or(0, |card| card.touch());
+            let Some(server) = self.servers.get(id.own_server_qp()) else { continue };
+            seen ^= server.touch();
+            if let (Some(slot), Some(place)) = (server.open.head(), oldest.get_mut(count)) {
+                *place = slot;
+                count += 1;
+            }
+        }
+        let (mut requests, mut known) = ([(ClientId(0), 0); BURST_MAX], 0);
+        for slot in oldest.get(..count).unwrap_or_default() {
+            let record = self.servers.slots.get(*slot);
+            if let (Some(record), Some(place)) = (record, requests.get_mut(known)) {
+                *place = (record.request.client, record.request.slot.index);
+                seen ^= record.arrival;
+                known += 1;
+            }
+        }
+        requests.get(..known).unwrap_or_default().iter().fold(seen, |seen, (id, slot)| {
+            let client = self.clients.get(*id).map_or(0, |client| client.open.into());
+            let record = self.clients.slots.get(*slot).map_or(0, |record| record.parts.into());
+            let answer = self.directory.touch_answer(*id);
+            seen ^ client ^ record ^ answer ^ self.clients.results.touch(*id)
+        })
     }
 }

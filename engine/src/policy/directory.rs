@@ -306,6 +306,12 @@ impl Directory {
         }
     }
 
+    /// Reads a little of how a client is answered.
+    #[inline]
+    pub(crate) fn touch_answer(&self, id: ClientId) -> u64 {
+        self.forms.get(id.index()).map_or(0, AnswerForm::touch)
+    }
+
     /// A connection, and how it is answered.
     pub(crate) fn client_to_answer(
         &mut self,

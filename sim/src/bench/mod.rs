@@ -12,7 +12,8 @@ use serde::Serialize;
 
 pub use caches::{CacheBench, caches, render_text as render_caches};
 pub use engine::{
-    BenchError, EnginePlan, EngineReport, FrameHome, Trust, engine, render_text as render_engine,
+    BenchError, CaseReport, EnginePlan, EngineReport, FrameHome, Trust, cases, engine,
+    render_cases, render_text as render_engine,
 };
 pub use events::{EventBench, events, render_text as render_events};
 pub use replay::{ReplayBench, ReplayPlan, render_text as render_replay, replay};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use qpmux_engine::Verify;
-use qpmux_engine::policy::Map;
+use qpmux_engine::policy::Profile;
 use qpmux_workloads::keys::Ycsb;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,14 +13,16 @@ use super::Outcome;
 use super::output::print;
 use super::progress::Progress;
 use crate::bench::{
-    self, CacheBench, EnginePlan, EngineReport, EventBench, FrameHome, ReplayBench, ReplayPlan,
-    Trust,
+    self, CacheBench, CaseReport, EnginePlan, EngineReport, EventBench, FrameHome, ReplayBench,
+    ReplayPlan, Trust,
 };
+use crate::options::policy::PolicyArgs;
 
 /// Measure what parts of qpmux cost on this machine, beside their floors.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  qpmux bench events --events 200000\n  \
-    qpmux bench engine --map all --connections 4096 --server-qps 0\n  \
+    qpmux bench engine --map all --connections 4096\n  \
+    qpmux bench cases --packets 50000 --rounds 3\n  \
     qpmux bench replay --packets 20000\n  \
     qpmux bench caches --lookups 100000\n\n\
     Each part is measured in turns with its floors, seven times, and the medians are printed.\n\
@@ -53,18 +55,13 @@ enum Part {
     Events,
     /// The engine, packet by packet.
     Engine,
+    /// The engine in many cases: connections, server queue pairs, workloads, policies. Of the
+    /// engine's options, those of traffic, policy and trust do not matter.
+    Cases,
     /// Captures through the engine, from file to file.
     Replay,
     /// Caches of the simulated adapters.
     Caches,
-}
-
-/// Of which requests a policy is to find another way.
-#[derive(Clone, Copy, ValueEnum)]
-enum MapArg {
-    None,
-    Writes,
-    All,
 }
 
 /// Of which frames ICRCs are verified.
@@ -87,12 +84,8 @@ struct EngineArgs {
     #[arg(long, default_value_t = 64, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     connections: u32,
-    /// Server queue pairs in use; 0 means all.
-    #[arg(long, default_value_t = 64, value_name = "N")]
-    server_qps: u32,
-    /// Which requests leave their client's own server queue pair.
-    #[arg(long, value_enum, default_value_t = MapArg::Writes)]
-    map: MapArg,
+    #[command(flatten)]
+    policy: PolicyArgs,
     /// Of which frames the ICRC is verified.
     #[arg(long, value_enum, default_value_t = VerifyArg::Headers)]
     verify: VerifyArg,
@@ -146,12 +139,7 @@ impl EngineArgs {
             workload: self.workload,
             object: self.object,
             connections: self.connections,
-            server_qps: self.server_qps,
-            map: match self.map {
-                MapArg::None => Map::None,
-                MapArg::Writes => Map::Writes,
-                MapArg::All => Map::All,
-            },
+            policy: self.policy.policy(Profile::keyless()),
             verify: match self.verify {
                 VerifyArg::Headers => Verify::Headers,
                 VerifyArg::Full => Verify::Full,
@@ -180,6 +168,11 @@ pub(super) enum Document {
         /// What it costs for each packet.
         engine: EngineReport,
     },
+    /// The engine in many cases.
+    Cases {
+        /// Each of them.
+        cases: Vec<CaseReport>,
+    },
     /// Replays.
     Replay {
         /// What they cost for each packet.
@@ -205,6 +198,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             let engine = bench::engine(&args.engine.plan(), &mut told)?;
             let text = bench::render_engine(&engine);
             (Document::Engine { engine }, text)
+        }
+        Part::Cases => {
+            let cases = bench::cases(&args.engine.plan(), &mut told)?;
+            let text = bench::render_cases(&cases);
+            (Document::Cases { cases }, text)
         }
         Part::Replay => {
             let plan = ReplayPlan {

@@ -17,6 +17,7 @@
 //!
 //! Floors are measured in turns with the engine, on the same frames.
 
+mod cases;
 mod passes;
 mod recording;
 mod report;
@@ -36,6 +37,7 @@ use self::passes::{Engines, Floor, pass};
 use self::recording::{Recorder, Recording};
 use self::traffic::Traffic;
 
+pub use self::cases::{CaseReport, cases, render_cases};
 pub use self::report::{EngineReport, render_text};
 
 /// Rounds of each measurement: see [`super::ROUNDS`].
@@ -96,10 +98,8 @@ pub struct EnginePlan {
     pub object: u16,
     /// Client threads, with a connection each.
     pub connections: u32,
-    /// Server queue pairs in use; 0 means all.
-    pub server_qps: u32,
-    /// Which requests leave their client's own server queue pair.
-    pub map: Map,
+    /// What the engine does. How it trusts, and whose keys it knows, is added.
+    pub policy: Policy,
     /// Of which frames the ICRC is verified.
     pub verify: Verify,
     /// Who tells the engine of connections.
@@ -122,8 +122,7 @@ impl Default for EnginePlan {
             workload: Ycsb::A,
             object: 1024,
             connections: 64,
-            server_qps: 64,
-            map: Map::Writes,
+            policy: Policy { map: Map::Writes, ..Policy::default() },
             verify: Verify::Headers,
             trust: Trust::Directory,
             burst: 32,
@@ -166,11 +165,9 @@ impl Plant {
     fn new(plan: &EnginePlan, traffic: &Traffic) -> Result<Plant, BenchError> {
         let observed = plan.trust == Trust::Observed;
         let policy = Policy {
-            map: plan.map,
-            server_qps: plan.server_qps,
             trust: if observed { TrustBy::Observation } else { TrustBy::Directory },
             profile: load_profile("clover")?,
-            ..Policy::default()
+            ..plan.policy.clone()
         };
         policy.check().map_err(BenchError::Policy)?;
         let directory = match plan.trust {

@@ -23,6 +23,16 @@ pub struct EngineReport {
     pub server_qps: u32,
     /// Which requests leave their client's own server queue pair.
     pub map: String,
+    /// Which server queue pair a key belongs to.
+    pub key_map: String,
+    /// What order one client's requests keep.
+    pub order: String,
+    /// Which requests go to the present version of what they aim at.
+    pub steer: String,
+    /// Whether frames are steered that pass untranslated.
+    pub in_place: bool,
+    /// How atomics reach the server.
+    pub atomics: String,
     /// Of which frames the ICRC is verified.
     pub verify: String,
     /// Who tells the engine of connections.
@@ -62,13 +72,19 @@ impl EngineReport {
     pub(super) fn new(plan: &EnginePlan, recording: &Recording, calls: &[Call]) -> EngineReport {
         let frames = recording.frames_of(calls);
         let bursts = calls.iter().filter(|call| call.count > 0).count();
+        let policy = &plan.policy;
         EngineReport {
             workload: plan.workload.to_string(),
             object: plan.object,
             connections: plan.connections,
-            server_qps: plan.server_qps,
-            map: format!("{:?}", plan.map).to_lowercase(),
-            verify: format!("{:?}", plan.verify).to_lowercase(),
+            server_qps: policy.server_qps,
+            map: name(&policy.map),
+            key_map: name(&policy.key_map),
+            order: name(&policy.order),
+            steer: name(&policy.steer),
+            in_place: policy.in_place,
+            atomics: name(&policy.atomics),
+            verify: name(&plan.verify),
             trust: plan.trust,
             burst: plan.burst,
             packets: frames as u64,
@@ -90,6 +106,10 @@ impl EngineReport {
         let floors = Floor::ALL.into_iter().zip(floors).map(floor).collect();
         self.costs.push(EngineCost { frames, ns, spread, floors });
     }
+}
+
+fn name(value: &dyn std::fmt::Debug) -> String {
+    format!("{value:?}").to_lowercase()
 }
 
 /// For people.

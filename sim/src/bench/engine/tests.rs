@@ -17,19 +17,53 @@ fn engines_with_and_without_short_cuts_do_the_same() {
         floors: false,
         ..EnginePlan::default()
     };
+    let policy = |map, server_qps| Policy { map, server_qps, ..Policy::default() };
     let plans = [
         short.clone(),
-        EnginePlan { workload: Ycsb::W, server_qps: 1, connections: 200, ..short.clone() },
+        EnginePlan {
+            workload: Ycsb::W,
+            policy: policy(Map::Writes, 1),
+            connections: 200,
+            ..short.clone()
+        },
         EnginePlan { verify: Verify::Full, object: 128, burst: 5, ..short.clone() },
-        EnginePlan { trust: Trust::Observed, connections: 40, server_qps: 3, ..short.clone() },
-        EnginePlan { map: Map::All, server_qps: 2, ..short.clone() },
-        EnginePlan { map: Map::None, ..short.clone() },
+        EnginePlan {
+            trust: Trust::Observed,
+            connections: 40,
+            policy: policy(Map::Writes, 3),
+            ..short.clone()
+        },
+        EnginePlan { policy: policy(Map::All, 2), ..short.clone() },
+        EnginePlan { policy: policy(Map::None, 0), ..short.clone() },
         EnginePlan { trust: Trust::Strangers, ..short },
     ];
     for plan in plans {
         let report = engine(&plan, &mut |_, _| ()).unwrap();
         assert!(report.packets >= 4_000, "{plan:?}");
-        let maps = plan.map != Map::None && plan.trust != Trust::Strangers;
+        let maps = plan.policy.map != Map::None && plan.trust != Trust::Strangers;
         assert_eq!(report.mapped > 0, maps, "{plan:?}");
+    }
+}
+
+/// So it is with every policy, with few packets.
+#[test]
+fn every_case_is_measured() {
+    let short = EnginePlan {
+        packets: 1_000,
+        rounds: 1,
+        homes: vec![FrameHome::Hot],
+        floors: false,
+        ..EnginePlan::default()
+    };
+    let few = |case: &cases::Case| case.plan.connections <= 4_096;
+    let all: Vec<_> = cases::all(&short).into_iter().filter(few).collect();
+    let names: std::collections::BTreeSet<_> = all.iter().map(|case| case.name.clone()).collect();
+    assert_eq!(names.len(), all.len());
+    for case in all {
+        let report = engine(&case.plan, &mut |_, _| ()).unwrap_or_else(|error| {
+            panic!("{}: {error}", case.name);
+        });
+        let maps = case.plan.policy.map != Map::None && case.plan.trust != Trust::Strangers;
+        assert_eq!(report.mapped > 0, maps && case.plan.workload != Ycsb::C, "{}", case.name);
     }
 }

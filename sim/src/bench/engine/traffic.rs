@@ -337,10 +337,23 @@ impl Traffic {
                 .and_then(<[u8]>::first_chunk)
                 .map_or(0, |raw| u64::from_le_bytes(*raw))
         };
-        if let Some(slot) = address.and_then(|address| self.slot_of(address)) {
-            self.words[slot] = number(0);
-            self.owners[slot] = number(8).saturating_sub(1) as u32;
+        let Some(slot) = address.and_then(|address| self.slot_of(address)) else { return };
+        // A word alone is what an atomic became on its way.
+        if payload.len() == 8 {
+            return self.link(slot, number(0));
         }
+        self.words[slot] = number(0);
+        self.owners[slot] = number(8).saturating_sub(1) as u32;
+    }
+
+    /// A slot's version has a successor: it is the newest, and the slot is free.
+    fn link(&mut self, slot: usize, word: u64) {
+        let next = (self.list.next.get(word) as u32).saturating_sub(1);
+        self.words[slot] = word;
+        if let Some(newest) = self.newest.get_mut(self.owners[slot] as usize) {
+            *newest = next;
+        }
+        self.free.push_back(slot as u32);
     }
 
     /// Executes a COMPARE_SWAP. Afterwards a slot is free: the superseded one, or the one that
@@ -349,16 +362,11 @@ impl Traffic {
         let Some(eth) = layout.atomic_eth(frame) else { return 0 };
         let Some(slot) = self.slot_of(eth.virtual_address) else { return 0 };
         let original = self.words[slot];
-        let next = (self.list.next.get(eth.swap_or_add) as u32).saturating_sub(1);
-        if original != eth.compare {
-            self.free.push_back(next);
-            return original;
+        if original == eth.compare {
+            self.link(slot, eth.swap_or_add);
+        } else {
+            self.free.push_back((self.list.next.get(eth.swap_or_add) as u32).saturating_sub(1));
         }
-        self.words[slot] = eth.swap_or_add;
-        if let Some(newest) = self.newest.get_mut(self.owners[slot] as usize) {
-            *newest = next;
-        }
-        self.free.push_back(slot as u32);
         original
     }
 }
