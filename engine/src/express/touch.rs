@@ -93,6 +93,8 @@ impl Engine {
         for id in connections.iter().filter(|id| **id != NOBODY) {
             let id = ClientId(*id);
             seen ^= self.directory.card(id).map_or(0, |card| card.touch());
+            // Whose credits the answer tells.
+            seen ^= self.clients.get(id).map_or(0, |client| client.credits.into());
             let Some(server) = self.servers.get(id.own_server_qp()) else { continue };
             seen ^= server.touch();
             if let (Some(slot), Some(place)) = (server.open.head(), oldest.get_mut(count)) {

@@ -29,7 +29,11 @@ use crate::time::Nanos;
 use crate::wire::{ClientPsn, Ecn, Layout, NakCode, Opcode, RethRepr, ServerPsn, Syndrome};
 
 /// The last READs and atomics of each server queue pair, in the order of their PSNs.
-pub(crate) struct PastReads(Box<[([Option<Past>; PAST_READS], usize)]>);
+pub(crate) struct PastReads {
+    rings: Box<[[Option<Past>; PAST_READS]]>,
+    /// Where in each ring the next one goes: apart, since the rings are large.
+    next: Box<[u8]>,
+}
 
 /// A READ or an atomic that was bound.
 #[derive(Clone, Copy)]
@@ -41,7 +45,10 @@ struct Past {
 
 impl PastReads {
     pub(super) fn new(connections_max: usize) -> PastReads {
-        PastReads(vec![([None; PAST_READS], 0); connections_max].into())
+        PastReads {
+            rings: vec![[None; PAST_READS]; connections_max].into(),
+            next: vec![0; connections_max].into(),
+        }
     }
 
     /// A READ or an atomic gets its PSN. A READ may be asked for again with this access.
@@ -61,41 +68,50 @@ impl PastReads {
 
     /// A READ or an atomic was bound.
     pub(super) fn note(&mut self, id: ServerQpId, known: PastRead, end: Option<ClientPsn>) {
-        if let Some((ring, next)) = self.0.get_mut(id.index())
-            && let Some(oldest) = ring.get_mut(*next % PAST_READS)
+        let (ring, next) = (self.rings.get_mut(id.index()), self.next.get_mut(id.index()));
+        if let (Some(ring), Some(next)) = (ring, next)
+            && let Some(oldest) = ring.get_mut(usize::from(*next) % PAST_READS)
         {
             *oldest = Some(Past { known, end });
-            *next = (*next + 1) % PAST_READS;
+            *next = (*next + 1) % PAST_READS as u8;
         }
     }
 
     /// Reads a little of where the next one goes.
     #[inline]
     pub(crate) fn touch(&self, id: ServerQpId) -> u64 {
-        let place = self.0.get(id.index()).and_then(|(ring, next)| ring.get(*next % PAST_READS));
-        place.map_or(0, |past| past.is_some().into())
+        let Some((ring, next)) = self.ring(id) else { return 0 };
+        ring.get(next).map_or(0, |past| past.is_some().into())
     }
 
     /// All of a server queue pair, oldest first.
     pub(super) fn known(&self, id: ServerQpId) -> impl Iterator<Item = PastRead> {
-        let one = self.0.get(id.index()).into_iter();
+        let one = self.ring(id).into_iter();
         one.flat_map(|(ring, next)| {
-            let (newer, older) = ring.split_at_checked(*next).unwrap_or((ring, &[]));
+            let (newer, older) = ring.split_at_checked(next).unwrap_or((ring, &[]));
             older.iter().chain(newer).flatten().map(|past| past.known)
         })
     }
 
     pub(super) fn reset(&mut self, id: ServerQpId) {
-        if let Some(one) = self.0.get_mut(id.index()) {
-            *one = ([None; PAST_READS], 0);
+        let (ring, next) = (self.rings.get_mut(id.index()), self.next.get_mut(id.index()));
+        if let (Some(ring), Some(next)) = (ring, next) {
+            (*ring, *next) = ([None; PAST_READS], 0);
         }
+    }
+
+    /// A ring, and where in it the next one goes, which is less than [`PAST_READS`].
+    #[inline]
+    fn ring(&self, id: ServerQpId) -> Option<(&[Option<Past>; PAST_READS], usize)> {
+        let next = usize::from(*self.next.get(id.index())?);
+        Some((self.rings.get(id.index())?, next % PAST_READS))
     }
 
     /// A READ or an atomic passed before the translation. One that is known keeps its place,
     /// whatever passed since; of a READ that is asked for again from a later packet on, some
     /// responders forget what is before that.
     fn note_passed(&mut self, id: ServerQpId, passed: PastRead) {
-        let Some((ring, _)) = self.0.get_mut(id.index()) else { return };
+        let Some(ring) = self.rings.get_mut(id.index()) else { return };
         for known in ring.iter_mut().flatten().map(|past| &mut past.known) {
             if let (Some(read), Some(asked)) = (known.read.as_mut(), passed.read)
                 && skipped(read, asked.psn) < read.packets
@@ -116,8 +132,9 @@ impl PastReads {
     /// Puts what was noted last where its PSN belongs: its client may have asked for it before the
     /// connection was watched.
     fn sink_newest(&mut self, id: ServerQpId) {
-        let Some((ring, next)) = self.0.get_mut(id.index()) else { return };
-        let place = |back: usize| (*next + PAST_READS - back) % PAST_READS;
+        let Some((_, next)) = self.ring(id) else { return };
+        let Some(ring) = self.rings.get_mut(id.index()) else { return };
+        let place = |back: usize| (next + PAST_READS - back) % PAST_READS;
         let psn = |past: &Option<Past>| past.as_ref().map(|past| past.known.server_psn);
         for (newer, older) in (1..PAST_READS).map(|back| (place(back), place(back + 1))) {
             let (this, before) = (ring.get(newer).and_then(psn), ring.get(older).and_then(psn));
@@ -131,7 +148,7 @@ impl PastReads {
 
     /// The path MTU is known now, and with it how many PSNs each READ takes that has passed.
     pub(super) fn tell_path_mtu(&mut self, id: ServerQpId, path_mtu: u16) {
-        let Some((ring, _)) = self.0.get_mut(id.index()) else { return };
+        let Some(ring) = self.rings.get_mut(id.index()) else { return };
         for past in ring.iter_mut().flatten() {
             if let Some(read) = &mut past.known.read {
                 read.packets = packets_of(read.extent.len, path_mtu);
@@ -149,7 +166,7 @@ impl PastReads {
 
     /// READs and atomics of the owner behind this PSN.
     fn count_behind(&self, id: ServerQpId, end: ClientPsn) -> usize {
-        let Some((ring, _)) = self.0.get(id.index()) else { return 0 };
+        let Some((ring, _)) = self.ring(id) else { return 0 };
         let ends =
             || ring.iter().filter_map(|past| past.as_ref()?.end).filter(|one| one.is_after(end));
         let is_new = |(i, one): &(usize, ClientPsn)| !ends().take(*i).any(|other| other == *one);
@@ -160,8 +177,8 @@ impl PastReads {
     /// `path_mtu` bytes on. Of one that was steered the log has another address.
     fn find(&self, request: &Request, depth: usize, path_mtu: u16) -> Option<(ServerPsn, OwnRead)> {
         let access = request.access?;
-        let (ring, next) = self.0.get(request.server_qp.index())?;
-        let newest_first = (1..=depth.min(PAST_READS)).map(|back| *next + PAST_READS - back);
+        let (ring, next) = self.ring(request.server_qp)?;
+        let newest_first = (1..=depth.min(PAST_READS)).map(|back| next + PAST_READS - back);
         let mut newest_first = newest_first.filter_map(|at| *ring.get(at % PAST_READS)?);
         newest_first.find_map(|Past { known: PastRead { server_psn, read }, .. }| {
             let read = read?;
