@@ -23,6 +23,7 @@ use crate::out::{Action, Out};
 use crate::policy::{
     Addresses, Choices, DeclinedKeys, Directory, DirectoryError, Map, Policy, PolicyError,
 };
+use crate::recovery::deadlines::Deadlines;
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{Classified, ClientPsn, Layout, PatchTables, classify};
@@ -176,8 +177,7 @@ pub struct Engine {
     pub(crate) learner: Option<Learner>,
     /// Server queue pairs whose next waiting frame was recalled, in the order of the recalls.
     pub(crate) recalls: WorkRing,
-    /// No deadline is before this.
-    pub(crate) earliest: Nanos,
+    pub(crate) deadlines: Deadlines,
     /// What was bound before it went on where another engine was.
     pub(crate) resumes: Resumes,
     /// No connection goes over into translation before.
@@ -248,7 +248,7 @@ impl Engine {
             in_place: InPlace::new(&config, &policy),
             dismissed: None,
             learner,
-            earliest: Nanos::NEVER,
+            deadlines: Deadlines::new(connections_max),
             resumes: Resumes::of(&config, connections_max),
             flips_from: Nanos(0),
             requests,
@@ -380,7 +380,8 @@ impl Engine {
     /// The next deadline; it may be early, never late. `None` if there is nothing to wait for.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        (self.earliest != Nanos::NEVER).then_some(self.earliest)
+        let earliest = self.deadlines.earliest();
+        (earliest != Nanos::NEVER).then_some(earliest)
     }
 
     /// Does what is left to do. `false` if `out` has no room left.

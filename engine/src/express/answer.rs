@@ -195,7 +195,7 @@ impl Engine {
                 now.after(server.round_trip.timeout_ns(floor, cap, 0))
             }
         };
-        self.earliest = self.earliest.min(server.deadline);
+        self.deadlines.note(id.0, server.deadline);
         self.observe_access(answered.client, id, access);
         if let Some(state) = answered.place.and_then(|place| self.directory.places.get_mut(place)) {
             state.issued = state.issued.saturating_sub(1);

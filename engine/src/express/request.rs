@@ -328,7 +328,7 @@ impl Engine {
             self.servers.past_reads.note_bound(&record.request, Some(access), psn);
         }
         server.on_bound(now, psn, &record.request, ecn, &self.config);
-        self.earliest = self.earliest.min(server.deadline);
+        self.deadlines.note(route.target.0, server.deadline);
         self.servers.slots.push_back(&mut server.open, slot.index);
         Some((slot.index, psn))
     }

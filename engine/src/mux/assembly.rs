@@ -45,7 +45,7 @@ impl Engine {
             let left = access.len.saturating_sub(payload);
             client.assembly = Some(Assembly { first: slot, left, since: now });
             self.assembling.push(id.0);
-            self.earliest = self.earliest.min(now.after(self.config.message_wait_ns));
+            self.deadlines.note(id.0, now.after(self.config.message_wait_ns));
             return true;
         }
         let Some(assembly) = client.assembly else { return true };
@@ -127,7 +127,7 @@ impl Engine {
             && client.queue.head() != Some(assembly.first)
         {
             assembly.since = now;
-            self.earliest = self.earliest.min(now.after(wait));
+            self.deadlines.note(id.0, now.after(wait));
             return false;
         }
         self.roll_back_assembly(id, out)

@@ -266,7 +266,7 @@ impl Engine {
                 let settled = match server.loss {
                     Some(Loss::Silent { until }) if until > now => {
                         server.deadline = until;
-                        self.earliest = self.earliest.min(until);
+                        self.deadlines.note(id.0, until);
                         false
                     }
                     _ => {
@@ -329,6 +329,10 @@ impl Engine {
     pub(crate) fn check_guests(&mut self, now: Nanos, id: ServerQpId) -> Option<Nanos> {
         let wait = self.config.guest_wait_ns;
         let learns = self.policy.trust.learns();
+        let server = self.servers.get(id)?;
+        if server.waiting_guests.is_empty() && server.blocked_since.is_none() {
+            return None;
+        }
         let server = self.servers.get_mut(id)?;
         let by_owner = server.exclusive || server.in_message == Some(id.owner());
         let blocked = by_owner

@@ -264,7 +264,7 @@ impl Engine {
             server.stalled_until = Nanos::NEVER;
         } else if server.stalled_until == Nanos::NEVER {
             server.stalled_until = now.after(server.round_trip.timeout_ns(floor, cap, 0));
-            self.earliest = self.earliest.min(server.stalled_until);
+            self.deadlines.note(id.0, server.stalled_until);
         }
         let over = stalled.filter(|_| server.stalled_until <= now);
         let Some((slot, request)) = late.or(over) else { return false };
@@ -417,7 +417,7 @@ impl Engine {
         let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
         let Some(server) = self.servers.get_mut(id) else { return };
         server.again_until = now.after(server.round_trip.timeout_ns(floor, cap, 0));
-        self.earliest = self.earliest.min(server.again_until);
+        self.deadlines.note(id.0, server.again_until);
     }
 
     /// When a READ that a client repeated inside its own message is given up; `None` if there is

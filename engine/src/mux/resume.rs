@@ -89,6 +89,9 @@ pub(crate) struct ResumedClient {
     pub(crate) deadline: Nanos,
 }
 
+/// Time between two looks at all connections.
+const LOOK_NS: u64 = 1_000_000;
+
 /// What only an engine has that goes on where another was, or that may find requests damaged that
 /// it has bound. Empty in all others.
 pub(crate) struct Resumes {
@@ -98,6 +101,8 @@ pub(crate) struct Resumes {
     pub(crate) bindings: Box<[Binding]>,
     /// Nobody has changed any of it since it was as it is in an engine that begins.
     settled: bool,
+    /// Whether it is so again is looked for after this.
+    looked_until: Nanos,
 }
 
 impl Resumes {
@@ -105,10 +110,7 @@ impl Resumes {
     pub(crate) fn of(config: &Config, connections_max: usize) -> Resumes {
         match config.verify {
             Verify::Headers => Resumes::new(connections_max, Nanos(0), Nanos(0)),
-            Verify::Full => {
-                let (clients, servers) = (Box::default(), Box::default());
-                Resumes { clients, servers, bindings: Box::default(), settled: true }
-            }
+            Verify::Full => Resumes::new(0, Nanos(0), Nanos(0)),
         }
     }
 
@@ -136,6 +138,7 @@ impl Resumes {
             servers: vec![server; connections_max].into(),
             bindings: Box::new([]),
             settled: true,
+            looked_until: Nanos(0),
         }
     }
 
@@ -145,8 +148,12 @@ impl Resumes {
         self.settled
     }
 
-    /// Finds out whether that is so again.
-    pub(crate) fn settle(&mut self) {
+    /// Finds out whether that is so again: now and then, since all connections are looked at.
+    pub(crate) fn settle(&mut self, now: Nanos) {
+        if self.settled || now < self.looked_until {
+            return;
+        }
+        self.looked_until = now.after(LOOK_NS);
         let server = |server: &ResumedServer| {
             server.phase == Phase::Over && server.voids == 0 && server.kept.is_empty()
         };
@@ -242,7 +249,7 @@ impl Engine {
         let restored = engine.restore_clients(journal)?;
         engine.restore_servers(now, journal, restored)?;
         engine.close_ended();
-        engine.earliest = now;
+        engine.deadlines.note_all(now);
         Ok(engine)
     }
 

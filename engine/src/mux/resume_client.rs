@@ -245,7 +245,7 @@ impl Engine {
             return false;
         }
         let deadline = now.after(self.config.resume_wait_ns);
-        self.earliest = self.earliest.min(deadline);
+        self.deadlines.note_resumed(deadline);
         if let Some(resumed) = self.resumes.client_mut(id) {
             (resumed.asked, resumed.deadline) = (Some(psn), deadline);
         }
@@ -262,15 +262,14 @@ impl Engine {
         true
     }
 
-    /// Gives up clients that have not sent again what they were asked for. Returns when the next
-    /// one must have.
-    pub(crate) fn run_resume_deadlines(&mut self, now: Nanos) -> Nanos {
-        let mut earliest = Nanos::NEVER;
+    /// Gives up clients that have not sent again what they were asked for.
+    pub(crate) fn run_resume_deadlines(&mut self, now: Nanos) {
         for index in 0..self.resumes.clients.len() {
             let id = ClientId(index as u32);
             let Some(resumed) = self.resumes.client_mut(id) else { continue };
             if resumed.deadline > now {
-                earliest = earliest.min(resumed.deadline);
+                let deadline = resumed.deadline;
+                self.deadlines.note_resumed(deadline);
                 continue;
             }
             resumed.deadline = Nanos::NEVER;
@@ -285,7 +284,6 @@ impl Engine {
                 self.stop_client(id);
             }
         }
-        earliest
     }
 
     /// A stopped client's bytes do not come any more. One step; `false` if none are waited for.

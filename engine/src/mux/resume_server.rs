@@ -214,7 +214,10 @@ impl Engine {
         }
         server.exclusive &= !server.open.is_empty();
         match server.not_ready_until {
-            Some(until) => server.deadline = until,
+            Some(until) => {
+                server.deadline = until;
+                self.deadlines.note(id.0, until);
+            }
             None => self.repair_from_oldest(now, id),
         }
         // What is behind it is known to be done, which does not mean that it was lost.
@@ -447,7 +450,7 @@ impl Engine {
             }
             _ if now < resumed.quiet_from => {
                 server.deadline = server.deadline.min(resumed.quiet_from);
-                self.earliest = self.earliest.min(server.deadline);
+                self.deadlines.note(id.0, server.deadline);
                 return false;
             }
             _ => {
@@ -457,7 +460,7 @@ impl Engine {
                 (resumed.rounds, resumed.due) = (0, true);
                 resumed.until = now.after(patience);
                 server.deadline = now.after(timeout);
-                self.earliest = self.earliest.min(server.deadline);
+                self.deadlines.note(id.0, server.deadline);
             }
         }
         true

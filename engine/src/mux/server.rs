@@ -333,7 +333,7 @@ impl Engine {
         }
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
         server.on_bound(now, psn, &request, layout.ecn, &self.config);
-        self.earliest = self.earliest.min(server.deadline);
+        self.deadlines.note(id.0, server.deadline);
         self.servers.slots.push_back(&mut server.open, slot);
         let recorded = self.config.keeps(Rule::BindingBeforePacket);
         if recorded {
@@ -399,7 +399,7 @@ impl Engine {
             };
             if !more && !self.gone_step(now, id, out) {
                 if let Some(until) = self.check_guests(now, id) {
-                    self.earliest = self.earliest.min(until);
+                    self.deadlines.note(id.0, until);
                 }
                 return true;
             }

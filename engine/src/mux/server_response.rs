@@ -278,7 +278,7 @@ impl Engine {
             server.not_ready_until = Some(until);
             server.deadline = until;
             server.repair = None;
-            self.earliest = self.earliest.min(until);
+            self.deadlines.note(id.0, until);
         }
         // A READ before it whose answer was lost waits as well: what is repeated for it would
         // take the refused request along.

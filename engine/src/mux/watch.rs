@@ -226,7 +226,7 @@ impl Engine {
             && let Some(watch) = self.watches.get_mut(id)
         {
             watch.draining_since = Some(now);
-            self.earliest = self.earliest.min(now.after(self.config.flip_wait_ns));
+            self.deadlines.note(id.0, now.after(self.config.flip_wait_ns));
             return self.on_next(now, id, frame, layout, out);
         }
         self.watch_request(id, frame, layout);

@@ -27,7 +27,7 @@ impl Engine {
         if server.repair.is_some() {
             server.round_trip.on_repair();
             server.deadline = now.after(server.round_trip.timeout_ns(floor, cap, server.retries));
-            self.earliest = self.earliest.min(server.deadline);
+            self.deadlines.note(id.0, server.deadline);
         }
         self.servers.work.push(id.0);
     }
@@ -95,6 +95,6 @@ impl Engine {
         }
         let empty = server.open.is_empty();
         server.deadline = if empty { Nanos::NEVER } else { now.after(timeout) };
-        self.earliest = self.earliest.min(server.deadline);
+        self.deadlines.note(id.0, server.deadline);
     }
 }

@@ -7,50 +7,47 @@ use crate::rules::Rule;
 use crate::time::Nanos;
 
 impl Engine {
-    /// Acts on every deadline that has passed, and finds the next one.
-    ///
-    /// Deadlines are looked through only when the earliest may have passed; that one is never
-    /// late, but may be early, since an answer moves a deadline without looking at the others.
+    /// Acts on deadlines that have passed, and finds the next one. Of very many connections some are
+    /// left for the next call, which is due at once then.
     pub(crate) fn run_timers(&mut self, now: Nanos) {
-        if now < self.earliest {
+        if now < self.deadlines.earliest() {
             return;
         }
-        let mut earliest = Nanos::NEVER;
-        for index in 0..self.servers.states.len() {
-            let id = ServerQpId(index as u32);
-            if self.servers.get(id).is_some_and(|server| server.deadline <= now) {
-                self.on_deadline(now, id);
-            }
-            if let Some(until) = self.again_deadline(id) {
-                if until <= now {
-                    self.servers.work.push(id.0);
-                } else {
-                    earliest = earliest.min(until);
-                }
-            }
-            if let Some(until) = self.check_guests(now, id) {
-                earliest = earliest.min(until);
-            }
-            if let Some(until) = self.assembly_deadline(id.owner()) {
-                if until <= now {
-                    self.clients.work.push(id.owner().0);
-                } else {
-                    earliest = earliest.min(until);
-                }
-            }
-            earliest = self.servers.get(id).map_or(earliest, |s| earliest.min(s.deadline));
-            if let Some(deadline) =
-                self.watches.drain_deadline(id.owner(), self.config.flip_wait_ns)
-            {
-                if deadline <= now {
-                    self.clients.work.push(id.owner().0);
-                } else {
-                    earliest = earliest.min(deadline);
-                }
+        for connection in self.deadlines.take_due(now).flatten() {
+            let id = ServerQpId(connection as u32);
+            if let Some(next) = self.run_timers_of(now, id) {
+                self.deadlines.note(id.0, next);
             }
         }
-        self.earliest = earliest.min(self.run_resume_deadlines(now));
-        self.resumes.settle();
+        if self.deadlines.take_resumed(now) {
+            self.run_resume_deadlines(now);
+        }
+        self.deadlines.settle();
+        self.resumes.settle(now);
+    }
+
+    /// Acts on deadlines of a connection and its server queue pair. The next one that is left.
+    fn run_timers_of(&mut self, now: Nanos, id: ServerQpId) -> Option<Nanos> {
+        if self.servers.get(id)?.deadline <= now {
+            self.on_deadline(now, id);
+        }
+        let of_server = self.again_deadline(id);
+        if of_server.is_some_and(|until| until <= now) {
+            self.servers.work.push(id.0);
+        }
+        let client = id.owner();
+        let of_client = [
+            self.assembly_deadline(client),
+            self.watches.drain_deadline(client, self.config.flip_wait_ns),
+        ];
+        if of_client.iter().flatten().any(|until| *until <= now) {
+            self.clients.work.push(client.0);
+        }
+        let guests = self.check_guests(now, id);
+        let deadline = self.servers.get(id)?.deadline;
+        let others =
+            of_client.into_iter().chain([of_server]).flatten().filter(|until| *until > now);
+        others.chain(guests).chain([deadline]).min()
     }
 
     fn on_deadline(&mut self, now: Nanos, id: ServerQpId) {
