@@ -85,8 +85,8 @@ impl Engine {
         })
     }
 
-    /// Reads what answers change: first at their server queue pairs, then the oldest requests there,
-    /// then what these belong to.
+    /// Reads what answers change: first at their server queue pairs, then the oldest requests
+    /// there, then what these belong to.
     fn touch_for_answers(&self, connections: &[u32]) -> u64 {
         let (mut oldest, mut count) = ([0; BURST_MAX], 0);
         let mut seen = 0;

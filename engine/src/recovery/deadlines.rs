@@ -12,8 +12,8 @@ const BLOCK: usize = 64;
 /// Blocks that are looked through in one call: some tens of microseconds.
 const BLOCKS_MAX: usize = 16;
 
-/// Deadlines of connections, of which one is never late, but may be early: an answer moves it without
-/// looking at the others of its block.
+/// Deadlines of connections. One that is given here is never late, but may be early: an answer
+/// moves a deadline without looking at the others of its block.
 pub(crate) struct Deadlines {
     /// No deadline of a block is before this.
     blocks: Box<[Nanos]>,

@@ -7,8 +7,8 @@ use crate::rules::Rule;
 use crate::time::Nanos;
 
 impl Engine {
-    /// Acts on deadlines that have passed, and finds the next one. Of very many connections some are
-    /// left for the next call, which is due at once then.
+    /// Acts on deadlines that have passed, and finds the next one. Of very many connections some
+    /// are left for the next call, which is due at once then.
     pub(crate) fn run_timers(&mut self, now: Nanos) {
         if now < self.deadlines.earliest() {
             return;

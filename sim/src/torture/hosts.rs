@@ -200,8 +200,8 @@ pub(super) fn has_time(plan: &Plan) -> bool {
 pub(super) fn lost_too_many(world: &World<'_>) -> Option<String> {
     let lost = world.counters().server_qps_lost;
     let offends = |(i, _): &(usize, &Connection)| world.plan.clients[*i].offends();
-    // A message whose rest went with an engine, or was damaged, and never comes again cannot be ended
-    // by another.
+    // A message whose rest went with an engine, or was damaged, and never comes again cannot be
+    // ended by another.
     let cut = |(i, connection): &(usize, &Connection)| {
         let client = &world.plan.clients[*i];
         let long = client.operations.iter().any(|op| op.is_long(client.pmtu));

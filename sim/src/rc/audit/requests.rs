@@ -165,8 +165,8 @@ impl RequestAudit {
         self.judge_new(now, &layout, frame);
     }
 
-    /// A request was damaged before it was sent. Once that is known, a WRITE of nothing may take its
-    /// place and those behind it, or stand far ahead, to ask how far the server is.
+    /// A request was damaged before it was sent. Once that is known, a WRITE of nothing may take
+    /// its place and those behind it, or stand far ahead, to ask how far the server is.
     pub fn expect_fillers(&mut self) {
         self.has_fillers = true;
     }
