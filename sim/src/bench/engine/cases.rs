@@ -58,7 +58,8 @@ fn scalings(usual: &EnginePlan) -> Vec<Case> {
     let of = |connections, server_qps| {
         let policy = Policy { server_qps, ..usual.policy.clone() };
         let qps = if server_qps == 0 { "all".to_owned() } else { server_qps.to_string() };
-        let name = format!("{connections} connections, {qps} server queue pairs");
+        let plural = if server_qps == 1 { "" } else { "s" };
+        let name = format!("{connections} connections, {qps} server queue pair{plural}");
         case(name, EnginePlan { connections, policy, ..usual.clone() })
     };
     let with_64 = [16, 256, 4_096, 65_536].map(|connections| of(connections, 64));
