@@ -5,10 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use qpmux_engine::Config;
 use qpmux_engine::policy::{KeyMap, Map, Order, Policy, TrustBy};
-use qpmux_sim::connections_file::KnownConnections;
-use qpmux_sim::replay::{Latency, Losses, ReplayReport, Setup, replay_modelled};
+use qpmux_sim::replay::{ReplayReport, Setup, replay_modelled};
 use qpmux_tests::binary::qpmux;
 use qpmux_workloads::load_profile;
 
@@ -30,14 +28,7 @@ pub(crate) fn setup(server_qps: u32) -> Setup {
             message_packets_max: 1,
             ..Policy::default()
         },
-        connections: KnownConnections::default(),
-        engine: Config::default(),
-        shards: 1,
-        depth: None,
-        ack_every: 1,
-        latency: Latency::default(),
-        losses: Losses::default(),
-        big_endian: Vec::new(),
+        ..Setup::default()
     }
 }
 

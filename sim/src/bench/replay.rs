@@ -13,8 +13,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pcap_file::pcap::{PcapReader, PcapWriter, RawPcapPacket};
-use qpmux_engine::Config;
-use qpmux_engine::policy::{Map, Policy};
 use qpmux_traces::{CaptureReader, CaptureWriter};
 use qpmux_workloads::clover::Variant;
 use qpmux_workloads::keys::{KeyDistribution, Ycsb};
@@ -23,8 +21,7 @@ use serde::Serialize;
 
 use super::engine::patch;
 use super::{FloorCost, median, thread_ns};
-use crate::connections_file::KnownConnections;
-use crate::replay::{Latency, Losses, Outputs, Setup, replay_captured};
+use crate::replay::{Outputs, Setup, replay_captured};
 use crate::synth::{SynthConfig, synthesize};
 
 /// What is measured.
@@ -242,17 +239,7 @@ fn through_pcap_file(capture: &Path, results: &Path) -> anyhow::Result<u64> {
 }
 
 fn replayed(capture: &Path, outputs: Outputs<'_>) -> anyhow::Result<u64> {
-    let setup = Setup {
-        policy: Policy { map: Map::None, ..Policy::default() },
-        connections: KnownConnections::default(),
-        engine: Config::default(),
-        shards: 1,
-        depth: None,
-        ack_every: 1,
-        latency: Latency::default(),
-        losses: Losses::default(),
-        big_endian: Vec::new(),
-    };
+    let setup = Setup::default();
     Ok(replay_captured(capture, outputs, &setup, &mut |_| ())?.events)
 }
 

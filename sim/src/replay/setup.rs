@@ -69,6 +69,23 @@ pub struct Setup {
     pub big_endian: Vec<IpAddr>,
 }
 
+impl Default for Setup {
+    /// Nothing is translated, lost or known before; one shard.
+    fn default() -> Setup {
+        Setup {
+            policy: Policy::default(),
+            connections: KnownConnections::default(),
+            engine: Config::default(),
+            shards: 1,
+            depth: None,
+            ack_every: 1,
+            latency: Latency::default(),
+            losses: Losses::default(),
+            big_endian: Vec::new(),
+        }
+    }
+}
+
 impl Setup {
     /// The engine's view of the workload's connections.
     pub(super) fn directory(&self, script: &Script) -> Result<Directory, DirectoryError> {
