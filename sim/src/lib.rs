@@ -2,6 +2,7 @@
 
 pub mod apps;
 pub mod bench;
+pub mod builtin;
 pub mod calibrate;
 mod chance;
 pub mod cli;
@@ -25,6 +26,7 @@ pub mod paper;
 pub mod plan;
 pub mod rc;
 pub mod replay;
+pub mod scenarios;
 mod statistics;
 pub mod store;
 pub mod sweep;

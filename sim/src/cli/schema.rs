@@ -10,7 +10,7 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 
 use super::output::{json_text, print_bytes};
-use super::{Outcome, bench, calibrate, manifest, paper, plot, results, sweep};
+use super::{Outcome, bench, calibrate, manifest, paper, plot, results, scenarios, sweep};
 use crate::calibrate::sensitivity::Sensitivity;
 use crate::files::{make_results_dir, write_whole};
 use crate::inspect::InspectReport;
@@ -58,7 +58,7 @@ impl Document {
 }
 
 /// All of them.
-const DOCUMENTS: [Document; 21] = [
+const DOCUMENTS: [Document; 22] = [
     Document::of::<bench::Document>("bench", "qpmux bench --json"),
     Document::of::<calibrate::Document>("calibrate", "qpmux calibrate --json"),
     Document::of::<Vec<Sensitivity>>(
@@ -75,6 +75,7 @@ const DOCUMENTS: [Document; 21] = [
     Document::of::<Vec<paper::FitReport>>("paper-fit", "qpmux paper --fit --json"),
     Document::of::<plot::Document>("plot", "qpmux plot --json"),
     Document::of::<ReplayReport>("replay", "qpmux replay --json, and its report.json"),
+    Document::of::<scenarios::Summary>("scenarios", "qpmux scenarios --json, and its summary.json"),
     Document::of::<apps::Outcome>(
         "sim-app",
         "qpmux sim --json of an application on adapters that cost nothing",

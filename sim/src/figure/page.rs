@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use qpmux_plots::PlotError;
 use qpmux_plots::page::{Cell, Column, Page, Section, Table};
 
-use super::{Figure, Scores, draw, figure_error};
+use super::{Check, Figure, Scores, draw, figure_error};
 use crate::nic::{PresetError, Sourced};
-use crate::paper::{Check, Era};
+use crate::paper::Era;
 use crate::plan::Plan;
 use crate::sweep::{Identity, ResultTable};
 
