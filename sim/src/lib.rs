@@ -4,6 +4,7 @@ pub mod apps;
 pub mod bench;
 pub mod builtin;
 pub mod calibrate;
+pub mod calls;
 mod chance;
 pub mod cli;
 mod clover_verbs;

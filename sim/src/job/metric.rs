@@ -19,7 +19,7 @@ pub struct Metric {
 pub struct MetricError(String);
 
 /// Name, title and unit. Those with a kind may be asked for by kind of operation, as `p99_us.read`.
-const ALL: [(&str, &str, &str); 29] = [
+const ALL: [(&str, &str, &str); 35] = [
     ("kops", "throughput", "kops/s"),
     ("mops", "throughput", "Mops/s"),
     ("mean_us", "mean latency", "us"),
@@ -42,6 +42,12 @@ const ALL: [(&str, &str, &str); 29] = [
     ("pcie_reads_per_op", "PCIe reads per operation", ""),
     ("word_wait_ns", "wait for a word", "ns"),
     ("lost_swaps", "share of failed compare-and-swaps", ""),
+    ("time_us", "share of the mean latency", "us"),
+    ("goodput_gbps", "goodput", "Gbit/s"),
+    ("client_cpu_us", "CPU time of clients per operation", "us"),
+    ("server_cpu_us", "CPU time of the server per operation", "us"),
+    ("verbs_per_op", "verbs or calls per operation", ""),
+    ("timeouts", "timeouts", ""),
     ("failed", "failed operations", ""),
     ("sent_again", "requests sent again", ""),
     ("lost", "packets lost", ""),
@@ -68,7 +74,7 @@ impl Metric {
     #[must_use]
     pub fn more_is_better(name: &str) -> bool {
         let base = name.split_once('.').map_or(name, |(base, _)| base);
-        ["kops", "mops", "first_try", "in_sequence"].contains(&base)
+        ["kops", "mops", "goodput_gbps", "first_try", "in_sequence"].contains(&base)
     }
 
     /// Names of all.

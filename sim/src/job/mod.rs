@@ -52,9 +52,11 @@ impl Job {
     pub fn run(&self, seed: u64, progress: &mut dyn FnMut(u64)) -> Result<Shown, JobError> {
         Ok(match self {
             Job::Store(plan) => Shown::of_store(&store::run(plan, seed, progress)?),
-            Job::Verbs(plan) => Shown::of_verbs(&verbs::run(plan, seed, progress)?),
+            Job::Verbs(plan) => {
+                Shown::of_verbs(&verbs::run(plan, seed, progress)?, plan.moved_bytes())
+            }
             Job::Trace(capture, plan) => {
-                Shown::of_verbs(&verbs::run_trace(&capture.script, plan, seed, progress)?)
+                Shown::of_verbs(&verbs::run_trace(&capture.script, plan, seed, progress)?, 0)
             }
             Job::App(plan) => {
                 let plan = Plan { seed, ..Plan::clone(plan) };

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::apps;
 use crate::store::{KindOutcome, StoreOutcome};
-use crate::verbs::VerbsOutcome;
+use crate::verbs::{VerbsOutcome, part_names};
 
 /// What one run showed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -94,7 +94,7 @@ impl Shown {
     }
 
     /// Of raw verbs, or of a capture.
-    pub(super) fn of_verbs(outcome: &VerbsOutcome) -> Self {
+    pub(super) fn of_verbs(outcome: &VerbsOutcome, size: usize) -> Self {
         let mut shown = Self::default();
         shown.add_rate(outcome.measured.ops_per_s);
         shown.add_latency("", &outcome.measured.latency);
@@ -104,6 +104,14 @@ impl Shown {
             shown.add(name, counts.misses as f64 / lookups);
         }
         let ops = outcome.open[1].max(1) as f64;
+        let ended = outcome.measured.ops_per_s;
+        for (part, time) in part_names().into_iter().zip(outcome.measured.parts_ns) {
+            shown.add(&format!("time_us.{part}"), time / 1e3);
+        }
+        if size > 0 {
+            shown.add("goodput_gbps", ended * size as f64 * 8e-9);
+        }
+        let [client, server] = outcome.busy_s.map(|busy| busy * 1e6 / ops);
         let [failed, succeeded] = outcome.swaps.map(|count| count as f64);
         if failed + succeeded > 0.0 {
             shown.add("lost_swaps", failed / (failed + succeeded));
@@ -117,6 +125,10 @@ impl Shown {
             ("wqe_misses_per_op", outcome.wqe_misses as f64 / ops),
             ("pcie_reads_per_op", outcome.server_pcie_reads as f64 / ops),
             ("word_wait_ns", outcome.word_wait_ns),
+            ("client_cpu_us", client),
+            ("server_cpu_us", server),
+            ("verbs_per_op", ops / outcome.ended.max(1) as f64),
+            ("timeouts", outcome.network.timeouts as f64),
             ("failed", outcome.failed as f64),
             ("sent_again", outcome.network.sent_again as f64),
             ("lost", (outcome.network.lost + outcome.network.dropped) as f64),

@@ -1,5 +1,6 @@
 //! What a run of the simulator can be told, on a command line or in a file, and the run that it is.
 
+mod calls;
 pub(crate) mod file;
 pub(crate) mod policy;
 mod store;
@@ -43,9 +44,9 @@ pub(crate) struct RunOptions {
     app: AppArg,
     /// Operations of Clover: A (half updates), B (5 % updates), C (reads) or W (updates), and on
     /// adapters that cost something also D, E and F as YCSB has them. Or a raw verb, through
-    /// adapters that cost something: read, write, cas, faa, or lock, which takes a
-    /// lock by compare-and-swap and gives it back by a WRITE.
-    #[arg(long, default_value = "A", value_name = "A..F|W|read|write|cas|faa|lock")]
+    /// adapters that cost something: read, write, cas, faa, lock, which takes a lock by
+    /// compare-and-swap and gives it back by a WRITE, or lookup, of a key in a hash table.
+    #[arg(long, default_value = "A", value_name = "A..F|W|read|write|cas|faa|lock|lookup")]
     workload: Workload,
     /// Client threads, on all machines together.
     #[arg(long, default_value_t = 8, value_name = "N")]
@@ -148,8 +149,9 @@ impl FromStr for Workload {
             "cas" => Self::Raw(RawOp::Cas),
             "faa" => Self::Raw(RawOp::Faa),
             "lock" => Self::Raw(RawOp::Lock),
+            "lookup" => Self::Raw(RawOp::Lookup),
             ycsb => Self::Ycsb(ycsb.parse().map_err(|_| {
-                "there are A to F and W, and the raw verbs read, write, cas, faa and lock"
+                "there are A to F and W, and the raw verbs read, write, cas, faa, lock and lookup"
                     .to_owned()
             })?),
         })
