@@ -16,6 +16,11 @@ parameters! {
     receive_call_ns: 0..=100000,
     /// CPU time of the protocol for a packet that is sent.
     send_packet_ns: 0..=100000,
+    /// CPU time of telling the adapter of descriptors, once for all that it is told of at a time.
+    doorbell_ns: 0..=10000,
+    /// Descriptors that the adapter is told of at a time at most, while there is something else to
+    /// do; 1: of each by itself.
+    batch_count: 1..=256,
     /// CPU time of the protocol for a packet that has come, its descriptor included.
     receive_packet_ns: 0..=100000,
     /// CPU time for each byte of a message that is copied before it is sent.

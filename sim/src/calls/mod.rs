@@ -73,6 +73,8 @@ pub struct Software {
 enum Event<N> {
     /// A thread's core has done this.
     Done(u32, Task),
+    /// The adapter is told of so many descriptors of a thread.
+    Rung(u32, u32),
     /// The adapter has a packet's descriptor.
     Posted(Packet),
     /// A packet may be sent.
@@ -101,8 +103,8 @@ enum Event<N> {
 enum Task {
     /// The protocol gets a client's request.
     Call(u32),
-    /// A packet's descriptor is given to the adapter.
-    Post(Packet),
+    /// So many packets' descriptors are written, and the adapter is told of them.
+    Post(u32),
     /// A packet interrupts.
     Interrupt,
     /// The protocol takes a packet.
@@ -129,6 +131,9 @@ struct Endpoint {
     /// What its core has to do, the first one first.
     tasks: VecDeque<Task>,
     is_busy: bool,
+    /// Packets whose descriptors are to be written, and those that are.
+    outbox: VecDeque<Packet>,
+    written: VecDeque<Packet>,
     /// Its pipeline in the adapter.
     issue: Server,
     /// Packets leave in their order, no sooner than this.
@@ -243,6 +248,8 @@ impl<A: Copy, N: Copy> Calls<A, N> {
             machine,
             side,
             tasks: VecDeque::new(),
+            outbox: VecDeque::new(),
+            written: VecDeque::new(),
             is_busy: false,
             issue: Server::default(),
             order: 0,
@@ -310,6 +317,7 @@ impl<A: Copy, N: Copy> Calls<A, N> {
             }
             match self.queue.pop()? {
                 Event::Done(endpoint, task) => self.on_done(endpoint, task),
+                Event::Rung(endpoint, count) => self.on_rung(endpoint, count),
                 Event::Posted(packet) => self.on_posted(packet),
                 Event::Ready(packet) => self.on_ready(packet),
                 Event::Egress(packet) => self.on_egress(packet),

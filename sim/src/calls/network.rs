@@ -25,6 +25,16 @@ impl<A: Copy, N: Copy> Calls<A, N> {
         }
     }
 
+    /// A doorbell has reached the adapter: a single descriptor comes with it, others are fetched.
+    pub(super) fn on_rung(&mut self, number: u32, count: u32) {
+        let now = self.queue.now();
+        let endpoint = &mut self.endpoints[number as usize];
+        let there = self.machines[endpoint.machine].fetch_wqes(now, u64::from(count));
+        for packet in endpoint.written.drain(..count as usize) {
+            self.queue.at(there, Event::Posted(packet));
+        }
+    }
+
     /// The adapter has a packet's descriptor, and gets its context and payload.
     pub(super) fn on_posted(&mut self, packet: Packet) {
         let now = self.queue.now();

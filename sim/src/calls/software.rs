@@ -31,11 +31,22 @@ impl<A: Copy, N: Copy> Calls<A, N> {
         if endpoint.is_busy {
             return;
         }
-        let Some(task) = endpoint.tasks.pop_front() else { return };
-        endpoint.is_busy = true;
+        let Some(task) = self.next_task(number) else { return };
+        self.endpoints[number as usize].is_busy = true;
         let time = self.time(number, task);
         self.endpoints[number as usize].busy += time;
         self.queue.after(time, Event::Done(number, task));
+    }
+
+    /// What a core does next: packets go out when there are enough of them, or nothing else to do.
+    fn next_task(&mut self, number: u32) -> Option<Task> {
+        let most = self.host(self.endpoints[number as usize].side).batch_count as usize;
+        let endpoint = &mut self.endpoints[number as usize];
+        let ready = endpoint.outbox.len().min(most);
+        match ready == most || endpoint.tasks.is_empty() {
+            true if ready > 0 => Some(Task::Post(ready as u32)),
+            _ => endpoint.tasks.pop_front(),
+        }
     }
 
     /// How long a core takes.
@@ -48,7 +59,10 @@ impl<A: Copy, N: Copy> Calls<A, N> {
         let wake = if endpoint.tasks.is_empty() { ps(host.wake_ns) } else { 0 };
         match task {
             Task::Call(op) => host.send_message(asked(op)[0]),
-            Task::Post(_) => ps(host.send_packet_ns) + times.post,
+            Task::Post(count) => {
+                let each = ps(host.send_packet_ns) + times.post;
+                each * Ps::from(count) + ps(host.doorbell_ns)
+            }
             Task::Interrupt => ps(host.interrupt_ns),
             Task::Receive(_) => ps(host.receive_packet_ns) + times.poll,
             Task::Serve(op) => {
@@ -67,7 +81,7 @@ impl<A: Copy, N: Copy> Calls<A, N> {
         let others = std::mem::take(&mut endpoint.tasks);
         match task {
             Task::Call(op) => self.on_begun(op),
-            Task::Post(packet) => self.on_written(number, packet),
+            Task::Post(count) => self.on_written(number, count),
             Task::Interrupt => {}
             Task::Receive(packet) => self.on_received(packet),
             Task::Serve(op) => self.on_served(op),
@@ -79,15 +93,19 @@ impl<A: Copy, N: Copy> Calls<A, N> {
         self.start(number);
     }
 
-    /// A packet's descriptor is on its way to the adapter.
-    fn on_written(&mut self, number: u32, packet: Packet) {
+    /// Packets' descriptors are written, and a doorbell is on its way to the adapter.
+    fn on_written(&mut self, number: u32, count: u32) {
         let now = self.queue.now();
-        let part = if packet.to == Side::Server { Part::Posting } else { Part::Server };
-        if packet.op != u32::MAX {
-            self.ops.mark(Some(packet.op), part, now);
+        let endpoint = &mut self.endpoints[number as usize];
+        let doorbell = self.machines[endpoint.machine].times.doorbell;
+        for packet in endpoint.outbox.drain(..count as usize) {
+            let part = if packet.to == Side::Server { Part::Posting } else { Part::Server };
+            if packet.op != u32::MAX {
+                self.ops.mark(Some(packet.op), part, now);
+            }
+            endpoint.written.push_back(packet);
         }
-        let doorbell = self.machines[self.endpoints[number as usize].machine].times.doorbell;
-        self.queue.at(now + doorbell, Event::Posted(packet));
+        self.queue.at(now + doorbell, Event::Rung(number, count));
     }
 
     pub(super) fn tcp_form(&self) -> tcp::Form {
@@ -149,9 +167,11 @@ impl<A: Copy, N: Copy> Calls<A, N> {
             self.on_way += 1;
             match self.is_adapter(from) {
                 true => self.queue.at(now, Event::Posted(packet)),
-                false => self.give(number, Task::Post(packet)),
+                false => self.endpoints[number as usize].outbox.push_back(packet),
             }
         }
+        let number = self.routes[self.slots[flow as usize].route as usize][from as usize];
+        self.start(number);
         self.set_timer(flow, from);
     }
 

@@ -170,10 +170,9 @@ impl Sender {
     fn measure(&mut self, round: f64) {
         self.smoothed = Some(match self.smoothed {
             None => (round, round / 2.0),
-            Some((mean, deviation)) => (
-                0.875 * mean + 0.125 * round,
-                0.75 * deviation + 0.25 * (mean - round).abs(),
-            ),
+            Some((mean, deviation)) => {
+                (0.875 * mean + 0.125 * round, 0.75 * deviation + 0.25 * (mean - round).abs())
+            }
         });
     }
 

@@ -19,7 +19,7 @@ pub struct Metric {
 pub struct MetricError(String);
 
 /// Name, title and unit. Those with a kind may be asked for by kind of operation, as `p99_us.read`.
-const ALL: [(&str, &str, &str); 35] = [
+const ALL: [(&str, &str, &str); 36] = [
     ("kops", "throughput", "kops/s"),
     ("mops", "throughput", "Mops/s"),
     ("mean_us", "mean latency", "us"),
@@ -48,6 +48,7 @@ const ALL: [(&str, &str, &str); 35] = [
     ("server_cpu_us", "CPU time of the server per operation", "us"),
     ("verbs_per_op", "verbs or calls per operation", ""),
     ("timeouts", "timeouts", ""),
+    ("queue_mean_kb", "mean queue that a packet found", "KB"),
     ("failed", "failed operations", ""),
     ("sent_again", "requests sent again", ""),
     ("lost", "packets lost", ""),

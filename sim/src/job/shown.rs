@@ -129,6 +129,7 @@ impl Shown {
             ("server_cpu_us", server),
             ("verbs_per_op", ops / outcome.ended.max(1) as f64),
             ("timeouts", outcome.network.timeouts as f64),
+            ("queue_mean_kb", outcome.network.queue_mean_bytes() / 1e3),
             ("failed", outcome.failed as f64),
             ("sent_again", outcome.network.sent_again as f64),
             ("lost", (outcome.network.lost + outcome.network.dropped) as f64),

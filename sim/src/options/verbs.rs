@@ -9,9 +9,7 @@ use super::calls::{CallArgs, TableArgs};
 use super::file::Given;
 use crate::cluster::BoxParams;
 use crate::nic::{Network, Params, Preset, Spec};
-use crate::verbs::{
-    Conditions, Middlebox, Pace, RawOp, Sharing, TracePlan, VerbsPlan,
-};
+use crate::verbs::{Conditions, Middlebox, Pace, RawOp, Sharing, TracePlan, VerbsPlan};
 
 /// Least operations of a run, unless more or fewer are asked for.
 const OPS: u64 = 12_000;

@@ -24,12 +24,32 @@ pub struct Scenario {
 }
 
 /// All scenarios, in the order in which they are taught.
-pub const ALL: &[Scenario] = &[Scenario {
-    name: "receive-path",
-    title: "The host receive path",
-    plans: plans!["scenarios/receive-path/"; "livelock"],
-    claims: claims::receive_path::claims,
-}];
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "transports",
+        title: "Transports by object size",
+        plans: plans![
+            "scenarios/transports/"; "latency", "throughput", "parts", "clients", "incast", "window",
+            "timeout", "congestion", "interrupts", "locks", "erpc", "ramcloud"
+        ],
+        claims: claims::transports::claims,
+    },
+    Scenario {
+        name: "receive-path",
+        title: "The host receive path",
+        plans: plans!["scenarios/receive-path/"; "livelock"],
+        claims: claims::receive_path::claims,
+    },
+    Scenario {
+        name: "nic-state",
+        title: "State in adapters",
+        plans: plans![
+            "scenarios/nic-state/"; "connections", "cache", "pages", "regions", "hopscotch", "lookup",
+            "doorbells", "outstanding", "placement"
+        ],
+        claims: claims::nic_state::claims,
+    },
+];
 
 impl Scenario {
     /// What its literature is known for, with what came out.

@@ -3,7 +3,9 @@
 //! Limits are from the literature, and were set before the outcome was looked at. What does not
 //! hold stays here, with its reason.
 
+pub(super) mod nic_state;
 pub(super) mod receive_path;
+pub(super) mod transports;
 
 use std::fmt::Write;
 
