@@ -46,7 +46,9 @@ impl<A: Copy, N: Copy> Calls<A, N> {
         let machine = &mut self.machines[endpoint.machine];
         let known = machine.context(now, number);
         endpoint.issue.hold_until(known);
-        let issued = endpoint.issue.reserve(now, machine.times.issue);
+        // What serves by itself needs no queue pair's pipeline.
+        let issue = if is_adapter { 0 } else { machine.times.issue };
+        let issued = endpoint.issue.reserve(now, issue);
         let is_gathered = u64::from(packet.bytes) > self.inline_bytes && !is_adapter;
         let gathered = match is_gathered {
             true => machine.pcie.read(now, u64::from(packet.bytes)),
