@@ -25,6 +25,7 @@ mod options;
 pub mod paper;
 pub mod plan;
 pub mod rc;
+pub mod receive_path;
 pub mod replay;
 pub mod scenarios;
 mod statistics;

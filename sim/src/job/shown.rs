@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::apps;
+use crate::receive_path::ReceiveOutcome;
 use crate::store::{KindOutcome, StoreOutcome};
 use crate::verbs::VerbsOutcome;
 
@@ -125,6 +126,34 @@ impl Shown {
             ("violations", outcome.violations.total() as f64),
         ]);
         shown.histograms.insert("all".to_owned(), outcome.measured.latency.clone());
+        shown
+    }
+
+    /// Of a host.
+    pub(super) fn of_receive(outcome: &ReceiveOutcome) -> Self {
+        let mut shown = Self::default();
+        shown.add_rate(outcome.answers_per_s);
+        shown.add_latency("", &outcome.latency);
+        let [interrupts, receive, locks, application] = outcome.times;
+        shown.add_all(&[
+            ("goodput_kops", outcome.goodput_per_s / 1e3),
+            ("mean_us", outcome.mean_ns / 1e3),
+            ("ring_drops", outcome.ring_drops),
+            ("queue_drops", outcome.queue_drops),
+            ("shed", outcome.shed),
+            ("interrupts_per_op", outcome.interrupts_per_op),
+            ("llc_misses", outcome.llc_misses),
+            ("imbalance", outcome.imbalance),
+            ("time_interrupts", interrupts),
+            ("time_receive", receive),
+            ("time_locks", locks),
+            ("time_application", application),
+            ("time_idle", (1.0 - outcome.times.iter().sum::<f64>()).max(0.0)),
+            ("simulated_ms", outcome.simulated_ns / 1e6),
+            ("events", outcome.events as f64),
+            ("violations", outcome.vanished as f64),
+        ]);
+        shown.histograms.insert("all".to_owned(), outcome.latency.clone());
         shown
     }
 

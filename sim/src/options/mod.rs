@@ -2,6 +2,7 @@
 
 pub(crate) mod file;
 pub(crate) mod policy;
+mod receive;
 mod store;
 mod verbs;
 
@@ -18,6 +19,7 @@ use clap::{ArgMatches, Command};
 
 use self::file::Given;
 use self::policy::{PolicyArgs, SwitchArg, parse_fraction};
+use self::receive::ReceiveArgs;
 use self::store::StoreArgs;
 use self::verbs::{Common, VerbsArgs, settings};
 use crate::apps::{
@@ -44,8 +46,9 @@ pub(crate) struct RunOptions {
     /// Operations of Clover: A (half updates), B (5 % updates), C (reads) or W (updates), and on
     /// adapters that cost something also D, E and F as YCSB has them. Or a raw verb, through
     /// adapters that cost something: read, write, cas, faa, or lock, which takes a
-    /// lock by compare-and-swap and gives it back by a WRITE.
-    #[arg(long, default_value = "A", value_name = "A..F|W|read|write|cas|faa|lock")]
+    /// lock by compare-and-swap and gives it back by a WRITE. Or receive: packets on their way
+    /// through a host.
+    #[arg(long, default_value = "A", value_name = "A..F|W|read|write|cas|faa|lock|receive")]
     workload: Workload,
     /// Client threads, on all machines together.
     #[arg(long, default_value_t = 8, value_name = "N")]
@@ -129,6 +132,8 @@ pub(crate) struct RunOptions {
     store: StoreArgs,
     #[command(flatten)]
     verbs: VerbsArgs,
+    #[command(flatten)]
+    receive: ReceiveArgs,
 }
 
 /// What is run.
@@ -136,6 +141,7 @@ pub(crate) struct RunOptions {
 enum Workload {
     Ycsb(Ycsb),
     Raw(RawOp),
+    Receive,
 }
 
 impl FromStr for Workload {
@@ -148,8 +154,9 @@ impl FromStr for Workload {
             "cas" => Self::Raw(RawOp::Cas),
             "faa" => Self::Raw(RawOp::Faa),
             "lock" => Self::Raw(RawOp::Lock),
+            "receive" => Self::Receive,
             ycsb => Self::Ycsb(ycsb.parse().map_err(|_| {
-                "there are A to F and W, and the raw verbs read, write, cas, faa and lock"
+                "there are A to F and W, the raw verbs read, write, cas, faa and lock, and receive"
                     .to_owned()
             })?),
         })
@@ -200,7 +207,7 @@ impl RunOptions {
         let by_default = match (&self.verbs.trace, self.workload) {
             (Some(_), _) => "kv",
             (None, Workload::Ycsb(_)) => "clover",
-            (None, Workload::Raw(_)) => "lock-table",
+            (None, _) => "lock-table",
         };
         let profile = load_profile(self.profile.as_deref().unwrap_or(by_default))?;
         let mut costs = BoxParams::load(name)?;
@@ -229,6 +236,10 @@ impl RunOptions {
             Workload::Raw(op) => {
                 Ok(Job::Verbs(Box::new(self.verbs.plan(op, self.ops, &self.common()?)?)))
             }
+            Workload::Receive => {
+                let plan = self.receive.plan(self.ops, self.distribution(None))?;
+                Ok(Job::Receive(Box::new(plan)))
+            }
             Workload::Ycsb(workload) if self.costs_something() => self.store_job(workload),
             Workload::Ycsb(workload) => Ok(Job::App(Box::new(self.plan(workload)?))),
         }
@@ -253,6 +264,7 @@ impl RunOptions {
     fn ops(&self) -> u64 {
         match self.workload {
             Workload::Raw(_) => self.verbs.ops(self.ops, usize::from(self.threads)),
+            Workload::Receive => ReceiveArgs::ops(self.ops),
             Workload::Ycsb(_) => self.ops.unwrap_or(OPS),
         }
     }
@@ -267,6 +279,7 @@ impl RunOptions {
                 self.plan(workload)?;
                 Vec::new()
             }
+            (None, Workload::Receive) => self.receive.numbers()?,
             _ => self.numbers()?,
         };
         resolved.push(("ops".to_owned(), vec![self.ops().to_string()]));

@@ -27,7 +27,20 @@ pub struct Scenario {
 pub const ALL: &[Scenario] = &[Scenario {
     name: "receive-path",
     title: "The host receive path",
-    plans: plans!["scenarios/receive-path/"; "livelock"],
+    plans: plans![
+        "scenarios/receive-path/";
+        "livelock",
+        "time",
+        "bypass",
+        "sockets",
+        "rings",
+        "flows",
+        "ddio",
+        "numa",
+        "overload",
+        "queue-limit",
+        "sensitivity",
+    ],
     claims: claims::receive_path::claims,
 }];
 
