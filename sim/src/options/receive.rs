@@ -22,7 +22,7 @@ pub(super) struct ReceiveArgs {
     /// Who takes packets from the adapter's rings.
     #[arg(long, value_enum, default_value_t = Stack::Napi)]
     stack: Stack,
-    /// The kernel takes nothing from a ring whose socket is full.
+    /// Nothing is taken from a ring whose socket, or queue, is full.
     #[arg(long)]
     feedback: bool,
     /// Cores, each with an application thread.

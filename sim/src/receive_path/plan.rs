@@ -43,7 +43,7 @@ pub enum Overload {
 pub struct ReceivePlan {
     /// Who takes packets from the rings.
     pub stack: Stack,
-    /// The kernel takes nothing from a ring whose socket is full.
+    /// Nothing is taken from a ring whose socket, or queue, is full.
     pub feedback: bool,
     /// Cores, each with an application thread.
     pub cores: usize,
@@ -125,10 +125,9 @@ impl ReceivePlan {
                 "--rings: with --stack bypass each core polls a ring: as many as --cores",
             ));
         }
-        if self.stack == Stack::Bypass && (self.sockets != Sockets::Local || self.feedback) {
+        if self.stack == Stack::Bypass && self.sockets != Sockets::Local {
             return Err(ReceiveError::Together(
-                "--sockets, --feedback: with --stack bypass each core has a queue of its own, and \
-                 takes what there is",
+                "--sockets: with --stack bypass each core has a queue of its own, local",
             ));
         }
         if self.host.ddio_ways_count > self.host.llc_ways_count {

@@ -56,6 +56,7 @@ fn waiting_is_what_pollaczek_and_khinchine_say() {
         let expected = 1_000.0 * (1.0 + load / (1.0 - load) * (1.0 + random) / 2.0);
         assert_near(outcome.mean_ns, expected, 0.03);
         assert_near(outcome.answers_per_s, load * 1e6, 0.01);
+        assert_near(outcome.latency.mean(), outcome.mean_ns, 0.01);
         // Little's law: what is in the system is rate times latency; here, of the time in service.
         assert_near(outcome.times[3], load, 0.01);
     }
@@ -95,8 +96,8 @@ fn packets_of_a_ring_that_is_larger_than_its_part_of_the_cache_come_from_memory(
         plan.host.ddio_ways_count = ddio_ways_count;
         plan.host.llc_bytes = 1_100_000.0;
         plan.packet_bytes = 1_000;
-        plan.queue_limit = 1;
-        plan.host.burst_count = 1.0;
+        plan.queue_limit = 4;
+        plan.feedback = true;
         outcome(&plan).llc_misses
     };
     // 1,024 bytes a packet: room for 195 in two ways of eleven.
@@ -141,7 +142,7 @@ proptest! {
         };
         plan.host.moderation_ns = moderation_ns;
         if stack == Stack::Bypass {
-            (plan.sockets, plan.feedback) = (Sockets::Local, false);
+            plan.sockets = Sockets::Local;
         } else {
             plan.rings = 1 + queue_limit % cores;
         }

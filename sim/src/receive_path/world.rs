@@ -309,7 +309,10 @@ impl<'a> World<'a> {
     /// The application takes packets from its ring.
     fn poll(&mut self, core: usize, ring: usize) {
         let host = &self.plan.host;
-        let count = self.rings[ring].packets.len().min(host.burst_count as usize);
+        let mut count = self.rings[ring].packets.len().min(host.burst_count as usize);
+        if self.plan.feedback {
+            count = count.min(self.plan.queue_limit.saturating_sub(self.sockets[core].len()));
+        }
         let (each, reject) = (ps(host.bypass_driver_ns), ps(host.reject_ns));
         let mut time = ps(host.poll_ns);
         for _ in 0..count {

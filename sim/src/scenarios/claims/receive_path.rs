@@ -57,7 +57,7 @@ const OLDEST: Known = Known {
 
 /// Mean load of the fullest of 8 bins that 8 balls are thrown into, over the mean load: the sum of
 /// k times the share of throws whose fullest bin has k, counted over all 8^8 throws.
-const FULLEST_OF_8: f64 = 2.5667;
+const FULLEST_OF_8: f64 = 2.5972;
 
 /// What has to come out.
 pub(in crate::scenarios) fn claims(evidence: &Evidence<'_>) -> Vec<Claim> {
@@ -153,7 +153,7 @@ fn caches(evidence: &Evidence<'_>) -> Vec<Claim> {
     let misses = |series: &str, x| evidence.at("ddio-llc_misses", series, x);
     // 25 MB * 2 / 11 of 1,536 bytes: 2,959 packets, so 739 descriptors of each of four rings.
     let edge = misses("2 ways", 1024.0).zip(misses("2 ways", 512.0)).map(|(out, fits)| out - fits);
-    let node = |series: &str| evidence.at("numa-kops", series, 1500.0);
+    let node = |series: &str| evidence.at("numa", series, 1500.0);
     vec![
         IMBALANCE
             .claim(
