@@ -26,6 +26,7 @@ pub mod paper;
 pub mod plan;
 pub mod rc;
 pub mod receive_path;
+pub mod recovery;
 pub mod replay;
 pub mod scenarios;
 mod statistics;

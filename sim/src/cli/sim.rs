@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args, matches: Option<&ArgMatches>) -> anyhow::Result<O
     }
     match args.options.job(&mut read_capture)? {
         Job::Store(plan) => run_store(args, &plan),
-        job @ Job::Receive(_) => run_model(args, &job),
+        job @ (Job::Receive(_) | Job::Recovery(_)) => run_model(args, &job),
         Job::App(plan) => run_app(args, Plan { seed: args.seed, ..*plan }),
         Job::Verbs(plan) => run_verbs(args, plan.threads, plan.ops, &mut |seed, progress| {
             verbs::run(&plan, seed, progress)

@@ -19,7 +19,7 @@ pub struct Metric {
 pub struct MetricError(String);
 
 /// Name, title and unit. Those with a kind may be asked for by kind of operation, as `p99_us.read`.
-const ALL: [(&str, &str, &str); 41] = [
+const ALL: [(&str, &str, &str); 53] = [
     ("kops", "throughput", "kops/s"),
     ("mops", "throughput", "Mops/s"),
     ("mean_us", "mean latency", "us"),
@@ -58,6 +58,18 @@ const ALL: [(&str, &str, &str); 41] = [
     ("time_locks", "share of time at locks", ""),
     ("time_application", "share of time in the application", ""),
     ("time_idle", "share of time idle", ""),
+    ("records_per_frame", "records per frame", ""),
+    ("record_bytes_per_frame", "bytes of records per frame", "bytes"),
+    ("record_kbytes", "log", "KB"),
+    ("state_kbytes", "state, as a checkpoint", "KB"),
+    ("log_mbytes_per_s", "log", "MB/s"),
+    ("lost_records", "records that a crash loses", ""),
+    ("lost_connections", "connections that a crash leaves wrong", ""),
+    ("recovery_ms", "recovery", "ms"),
+    ("wasted", "share of time in checkpoints and replay", ""),
+    ("wasted_over_young", "the same, over Young's formula", ""),
+    ("interval_over_young", "interval over Young's optimum", ""),
+    ("unavailable", "share of time without service", ""),
     ("simulated_ms", "simulated time", "ms"),
     ("events", "events", ""),
     ("violations", "broken rules", ""),

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::apps::{self, Plan, PlanError};
 use crate::receive_path::{self, ReceiveError, ReceivePlan};
+use crate::recovery::{self, RecoveryError, RecoveryPlan};
 use crate::store::{self, StoreError, StorePlan};
 use crate::text::hex;
 use crate::verbs::{self, TracePlan, VerbsError, VerbsPlan};
@@ -33,6 +34,8 @@ pub enum Job {
     App(Box<Plan>),
     /// Packets on their way through a host.
     Receive(Box<ReceivePlan>),
+    /// A middlebox that keeps its state, and fails.
+    Recovery(Box<RecoveryPlan>),
 }
 
 /// Why a run was not made.
@@ -50,6 +53,9 @@ pub enum JobError {
     /// Of a host.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
+    /// Of a middlebox that fails.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
 }
 
 impl Job {
@@ -69,6 +75,7 @@ impl Job {
                 Shown::of_app(&apps::run(&plan, progress)?)
             }
             Job::Receive(plan) => Shown::of_receive(&receive_path::run(plan, seed, progress)?),
+            Job::Recovery(plan) => Shown::of_recovery(&recovery::run(plan, seed, progress)?),
         })
     }
 
@@ -81,6 +88,7 @@ impl Job {
             Job::Store(plan) => plan.check()?,
             Job::Verbs(plan) => plan.check()?,
             Job::Receive(plan) => plan.check()?,
+            Job::Recovery(plan) => plan.check()?,
             Job::Trace(..) | Job::App(_) => {}
         }
         Ok(())
@@ -105,6 +113,7 @@ impl Job {
             Job::App(plan) => plan.load.operations * 8,
             // An event of a host takes a tenth of the time that a packet takes here.
             Job::Receive(plan) => plan.ops.div_ceil(4),
+            Job::Recovery(plan) => plan.ops.div_ceil(16),
         }
     }
 
@@ -121,6 +130,7 @@ impl Job {
             Job::Trace(..) => {}
             Job::App(plan) => plan.load.operations = plan.load.operations.min(ops).max(1),
             Job::Receive(plan) => plan.ops = plan.ops.min(ops).max(1),
+            Job::Recovery(plan) => plan.ops = plan.ops.min(ops).max(1),
         }
         short
     }

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::apps;
 use crate::receive_path::ReceiveOutcome;
+use crate::recovery::RecoveryOutcome;
 use crate::store::{KindOutcome, StoreOutcome};
 use crate::verbs::VerbsOutcome;
 
@@ -83,6 +84,15 @@ impl Shown {
             ("events", outcome.events as f64),
             ("violations", outcome.violations as f64),
         ]);
+        if let Some((counts, frames)) = &outcome.recorded {
+            let frames = (*frames).max(1) as f64;
+            shown.add_all(&[
+                ("records_per_frame", counts.records as f64 / frames),
+                ("record_bytes_per_frame", counts.bytes as f64 / frames),
+                ("record_kbytes", counts.bytes as f64 / 1e3),
+                ("state_kbytes", counts.state_bytes as f64 / 1e3),
+            ]);
+        }
         for KindOutcome { kind, latency, again } in &outcome.kinds {
             let dotted = format!(".{kind}");
             shown.add_latency(&dotted, latency);
@@ -154,6 +164,31 @@ impl Shown {
             ("violations", outcome.vanished as f64),
         ]);
         shown.histograms.insert("all".to_owned(), outcome.latency.clone());
+        shown
+    }
+
+    /// Of a middlebox that fails.
+    pub(super) fn of_recovery(outcome: &RecoveryOutcome) -> Self {
+        let mut shown = Self::default();
+        let (stream, life) = (&outcome.stream, &outcome.life);
+        shown.add_rate(stream.frames_per_s);
+        shown.add_latency("", &stream.latency);
+        shown.add_all(&[
+            ("mean_us", stream.mean_ns / 1e3),
+            ("box_dropped", stream.dropped as f64),
+            ("log_mbytes_per_s", stream.log_bytes_per_s / 1e6),
+            ("lost_records", stream.lost_records),
+            ("lost_connections", stream.lost_connections),
+            ("recovery_ms", life.recovery_ns / 1e6),
+            ("wasted", life.wasted),
+            ("wasted_over_young", life.wasted_over_young),
+            ("interval_over_young", life.interval_over_young),
+            ("unavailable", life.unavailable),
+            ("simulated_ms", stream.simulated_ns / 1e6),
+            ("events", (stream.frames + life.crashes) as f64),
+            ("violations", stream.vanished as f64),
+        ]);
+        shown.histograms.insert("all".to_owned(), stream.latency.clone());
         shown
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod file;
 pub(crate) mod policy;
 mod receive;
+mod recovery;
 mod store;
 mod verbs;
 
@@ -20,6 +21,7 @@ use clap::{ArgMatches, Command};
 use self::file::Given;
 use self::policy::{PolicyArgs, SwitchArg, parse_fraction};
 use self::receive::ReceiveArgs;
+use self::recovery::RecoveryArgs;
 use self::store::StoreArgs;
 use self::verbs::{Common, VerbsArgs, settings};
 use crate::apps::{
@@ -47,8 +49,12 @@ pub(crate) struct RunOptions {
     /// adapters that cost something also D, E and F as YCSB has them. Or a raw verb, through
     /// adapters that cost something: read, write, cas, faa, or lock, which takes a
     /// lock by compare-and-swap and gives it back by a WRITE. Or receive: packets on their way
-    /// through a host.
-    #[arg(long, default_value = "A", value_name = "A..F|W|read|write|cas|faa|lock|receive")]
+    /// through a host. Or recovery: a middlebox that keeps its state, and fails.
+    #[arg(
+        long,
+        default_value = "A",
+        value_name = "A..F|W|read|write|cas|faa|lock|receive|recovery"
+    )]
     workload: Workload,
     /// Client threads, on all machines together.
     #[arg(long, default_value_t = 8, value_name = "N")]
@@ -134,6 +140,8 @@ pub(crate) struct RunOptions {
     verbs: VerbsArgs,
     #[command(flatten)]
     receive: ReceiveArgs,
+    #[command(flatten)]
+    recovery: RecoveryArgs,
 }
 
 /// What is run.
@@ -142,6 +150,7 @@ enum Workload {
     Ycsb(Ycsb),
     Raw(RawOp),
     Receive,
+    Recovery,
 }
 
 impl FromStr for Workload {
@@ -155,8 +164,9 @@ impl FromStr for Workload {
             "faa" => Self::Raw(RawOp::Faa),
             "lock" => Self::Raw(RawOp::Lock),
             "receive" => Self::Receive,
+            "recovery" => Self::Recovery,
             ycsb => Self::Ycsb(ycsb.parse().map_err(|_| {
-                "there are A to F and W, the raw verbs read, write, cas, faa and lock, and receive"
+                "there are A to F and W, the raw verbs read, write, cas, faa and lock, receive and recovery"
                     .to_owned()
             })?),
         })
@@ -240,6 +250,10 @@ impl RunOptions {
                 let plan = self.receive.plan(self.ops, self.distribution(None))?;
                 Ok(Job::Receive(Box::new(plan)))
             }
+            Workload::Recovery => {
+                let plan = self.recovery.plan(self.ops, self.receive.offered_per_s())?;
+                Ok(Job::Recovery(Box::new(plan)))
+            }
             Workload::Ycsb(workload) if self.costs_something() => self.store_job(workload),
             Workload::Ycsb(workload) => Ok(Job::App(Box::new(self.plan(workload)?))),
         }
@@ -265,6 +279,7 @@ impl RunOptions {
         match self.workload {
             Workload::Raw(_) => self.verbs.ops(self.ops, usize::from(self.threads)),
             Workload::Receive => ReceiveArgs::ops(self.ops),
+            Workload::Recovery => RecoveryArgs::ops(self.ops),
             Workload::Ycsb(_) => self.ops.unwrap_or(OPS),
         }
     }
@@ -280,6 +295,7 @@ impl RunOptions {
                 Vec::new()
             }
             (None, Workload::Receive) => self.receive.numbers()?,
+            (None, Workload::Recovery) => self.recovery.numbers()?,
             _ => self.numbers()?,
         };
         resolved.push(("ops".to_owned(), vec![self.ops().to_string()]));
@@ -303,6 +319,7 @@ impl RunOptions {
         EngineSetup {
             policy,
             config: Config {
+                records: self.store.records,
                 lists_max: self.lists.unwrap_or(usual.lists_max),
                 connections_max: self.verbs.queue_pairs(self.threads).max(usual.connections_max),
                 ..usual

@@ -72,6 +72,11 @@ impl ReceiveArgs {
         Ok(vec![("set-host".to_owned(), settings(HostParams::SPECS, |name| host.get(name)))])
     }
 
+    /// Requests, or frames, that come per second.
+    pub(super) fn offered_per_s(&self) -> f64 {
+        self.offered_kops * 1e3
+    }
+
     /// Requests of a run.
     pub(super) fn ops(wanted: Option<u64>) -> u64 {
         wanted.unwrap_or(OPS)
@@ -90,7 +95,7 @@ impl ReceiveArgs {
             sockets: self.sockets,
             flows: self.flows,
             popularity,
-            offered_per_s: self.offered_kops * 1e3,
+            offered_per_s: self.offered_per_s(),
             packet_bytes: self.packet_bytes,
             overload: self.overload,
             queue_limit: self.queue_limit,
