@@ -24,25 +24,36 @@ pub struct Scenario {
 }
 
 /// All scenarios, in the order in which they are taught.
-pub const ALL: &[Scenario] = &[Scenario {
-    name: "receive-path",
-    title: "The host receive path",
-    plans: plans![
-        "scenarios/receive-path/";
-        "livelock",
-        "time",
-        "bypass",
-        "sockets",
-        "rings",
-        "flows",
-        "ddio",
-        "numa",
-        "overload",
-        "queue-limit",
-        "sensitivity",
-    ],
-    claims: claims::receive_path::claims,
-}];
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "receive-path",
+        title: "The host receive path",
+        plans: plans![
+            "scenarios/receive-path/";
+            "livelock",
+            "time",
+            "bypass",
+            "sockets",
+            "rings",
+            "flows",
+            "ddio",
+            "numa",
+            "overload",
+            "queue-limit",
+            "sensitivity",
+        ],
+        claims: claims::receive_path::claims,
+    },
+    Scenario {
+        name: "state-survives",
+        title: "State that survives",
+        plans: plans![
+            "scenarios/state-survives/";
+            "stream", "keep", "burst", "group-rate", "group", "lag", "interval", "recovery", "sensitivity",
+        ],
+        claims: claims::state_survives::claims,
+    },
+];
 
 impl Scenario {
     /// What its literature is known for, with what came out.

@@ -4,6 +4,7 @@
 //! hold stays here, with its reason.
 
 pub(super) mod receive_path;
+pub(super) mod state_survives;
 
 use std::fmt::Write;
 
