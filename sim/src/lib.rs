@@ -26,6 +26,8 @@ mod options;
 pub mod paper;
 pub mod plan;
 pub mod rc;
+pub mod receive_path;
+pub mod recovery;
 pub mod replay;
 pub mod scenarios;
 mod statistics;

@@ -13,7 +13,7 @@ use crate::support::{SAMPLE, run_in, tree};
 
 /// Quick runs of every command, with the schemas that their documents follow. They run in one
 /// folder, one after the other.
-const RUNS: [(&str, &str); 28] = [
+const RUNS: [(&str, &str); 29] = [
     ("bench", "bench --events 1000"),
     ("bench", "bench engine --packets 1000 --rounds 1"),
     ("bench", "bench replay --packets 1000 --rounds 1"),
@@ -30,6 +30,7 @@ const RUNS: [(&str, &str); 28] = [
     ("sim-app", "sim --ops 500 --threads 16 --map all --switch 100:steer=all"),
     ("sim-app", "sim --app lock --ops 500 --loss 0.001"),
     ("sim-clover", "sim --workload F --ops 500 --warm-up 100 --middlebox qpmux --seeds 2"),
+    ("sim-model", "sim --workload receive --ops 2000 --seeds 2"),
     ("sim-verbs", "sim --workload cas --ops 2000 --seeds 2"),
     ("sim-verbs", "sim --workload read --ops 2000 --middlebox qpmux"),
     ("sim-verbs", "sim --trace CAPTURE --middlebox qpmux"),

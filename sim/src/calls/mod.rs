@@ -17,9 +17,9 @@
 
 mod datagram;
 mod flow;
-mod host;
 mod network;
 mod packet;
+mod params;
 mod software;
 mod tcp;
 #[cfg(test)]
@@ -27,7 +27,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-pub use host::HostParams;
+pub use params::SoftwareParams;
 
 use crate::cluster::{Conditions, Machine, NetworkCounts, Op, Ops};
 use crate::dice::Dice;
@@ -54,9 +54,9 @@ pub struct Software {
     /// How calls are carried.
     pub protocol: Protocol,
     /// What clients' software costs.
-    pub client: HostParams,
+    pub client: SoftwareParams,
     /// What the server's costs.
-    pub server: HostParams,
+    pub server: SoftwareParams,
     /// Threads of the server, each on a core of its own, `1..=1024`.
     pub server_cores: usize,
     /// The server's adapter serves by itself, reading memory over PCIe.

@@ -2,8 +2,8 @@
 
 use super::datagram::{Call, Form};
 use super::flow::{Flow, Slot};
-use super::host::HostParams;
 use super::packet::{Packet, Side};
+use super::params::SoftwareParams;
 use super::{Calls, Event, Protocol, Task, tcp};
 use crate::cluster::Part;
 use crate::event::{NS, Ps, ps};
@@ -12,7 +12,7 @@ use crate::event::{NS, Ps, ps};
 const LINE: u64 = 64;
 
 impl<A: Copy, N: Copy> Calls<A, N> {
-    fn host(&self, side: Side) -> &HostParams {
+    fn host(&self, side: Side) -> &SoftwareParams {
         match side {
             Side::Client => &self.software.client,
             Side::Server => &self.software.server,

@@ -1,6 +1,6 @@
 //! Runs of calls through adapters and wires.
 
-use super::{HostParams, Protocol, Software};
+use super::{Protocol, Software, SoftwareParams};
 use crate::nic::Preset;
 use crate::verbs::{Pace, RawOp, TablePlan, Transport, VerbsOutcome, VerbsPlan, run};
 
@@ -9,7 +9,7 @@ fn software(protocol: Protocol) -> Software {
         Protocol::Datagrams => ("user-level", 5_000_000),
         Protocol::Tcp => ("linux", 200_000_000),
     };
-    let host = HostParams::load(name).unwrap();
+    let host = SoftwareParams::load(name).unwrap();
     Software {
         protocol,
         client: host.clone(),
@@ -86,7 +86,7 @@ fn a_core_is_a_queue() {
         }))
     };
     let mean = |rate| lone(rate).measured.mean_ns;
-    // All that the core does for a call: see `HostParams`, and the adapter's posting and polling.
+    // All that the core does for a call: see `SoftwareParams`, and the adapter's posting and polling.
     let whole = service + 200.0 + 32.0 * 0.05;
     let load = 0.7;
     let waits = mean(load / whole * 1e9) - mean(0.01 / whole * 1e9);
@@ -113,7 +113,8 @@ fn a_core_bounds_the_rate_and_more_cores_do_more() {
 fn an_adapter_that_serves_needs_no_core() {
     let outcome = outcome(&plan(Protocol::Datagrams, |plan, software| {
         (plan.op, plan.keys, plan.table) = (RawOp::Lookup, 10_000, TablePlan::default());
-        (software.adapter_serves, software.server) = (true, HostParams::load("adapter").unwrap());
+        (software.adapter_serves, software.server) =
+            (true, SoftwareParams::load("adapter").unwrap());
     }));
     assert_eq!(outcome.busy_s[1], 0.0);
     assert!(outcome.server_pcie_reads as f64 >= 2.0 * outcome.ended as f64);

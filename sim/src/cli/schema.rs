@@ -14,6 +14,7 @@ use super::{Outcome, bench, calibrate, manifest, paper, plot, results, scenarios
 use crate::calibrate::sensitivity::Sensitivity;
 use crate::files::{make_results_dir, write_whole};
 use crate::inspect::InspectReport;
+use crate::job::JobReport;
 use crate::replay::ReplayReport;
 use crate::store::StoreReport;
 use crate::sweep::{Comparison, Manifest, Record, ResultLine};
@@ -58,7 +59,7 @@ impl Document {
 }
 
 /// All of them.
-const DOCUMENTS: [Document; 22] = [
+const DOCUMENTS: [Document; 23] = [
     Document::of::<bench::Document>("bench", "qpmux bench --json"),
     Document::of::<calibrate::Document>("calibrate", "qpmux calibrate --json"),
     Document::of::<Vec<Sensitivity>>(
@@ -84,6 +85,7 @@ const DOCUMENTS: [Document; 22] = [
         "sim-clover",
         "qpmux sim --json of Clover on adapters that cost something",
     ),
+    Document::of::<JobReport>("sim-model", "qpmux sim --json of a host's receive path"),
     Document::of::<VerbsReport>(
         "sim-verbs",
         "qpmux sim --json of raw verbs, or of a capture's workload",

@@ -11,7 +11,7 @@ use super::output::print;
 use super::progress::{Progress, file_len};
 use super::{Cli, Outcome};
 use crate::apps::{self, Plan};
-use crate::job::{Capture, Job};
+use crate::job::{Capture, Job, JobReport};
 use crate::options::RunOptions;
 use crate::store::{self, StorePlan, StoreReport};
 use crate::verbs::{self, VerbsError, VerbsOutcome, VerbsReport};
@@ -68,6 +68,7 @@ pub(super) fn run(args: &Args, matches: Option<&ArgMatches>) -> anyhow::Result<O
     }
     match args.options.job(&mut read_capture)? {
         Job::Store(plan) => run_store(args, &plan),
+        job @ (Job::Receive(_) | Job::Recovery(_)) => run_model(args, &job),
         Job::App(plan) => run_app(args, Plan { seed: args.seed, ..*plan }),
         Job::Verbs(plan) => run_verbs(args, plan.threads, plan.ops, &mut |seed, progress| {
             verbs::run(&plan, seed, progress)
@@ -105,6 +106,20 @@ fn run_app(args: &Args, plan: Plan) -> anyhow::Result<Outcome> {
     progress.finish();
     print(args.json, &outcome, &outcome.render_text())?;
     Ok(if outcome.is_good() { Outcome::Good } else { Outcome::CheckFailed })
+}
+
+/// What has no report of its own.
+fn run_model(args: &Args, job: &Job) -> anyhow::Result<Outcome> {
+    let mut progress = Progress::new();
+    let mut runs = Vec::new();
+    for (number, seed) in (1..).zip(seeds(args)) {
+        runs.push(job.run(seed, &mut |_| {})?);
+        progress.count("running", number, args.seeds);
+    }
+    progress.finish();
+    let report = JobReport::new(seeds(args), &runs);
+    print(args.json, &report, &report.render_text())?;
+    Ok(if report.violations == 0 { Outcome::Good } else { Outcome::CheckFailed })
 }
 
 fn run_store(args: &Args, plan: &StorePlan) -> anyhow::Result<Outcome> {

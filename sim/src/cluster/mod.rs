@@ -29,6 +29,7 @@ mod order;
 mod pair;
 mod port;
 mod receive;
+mod recorded;
 mod send;
 mod station;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use op::Part;
 pub(crate) use op::{Op, Ops, PARTS};
 pub use pair::ConnectionSetup;
 pub(crate) use receive::Arrival;
+pub use recorded::RecordCounts;
 pub use station::{BoxCounts, BoxParams};
 
 use crate::event::{Ps, Queue};

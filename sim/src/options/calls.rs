@@ -2,7 +2,7 @@
 
 use super::file::Given;
 use super::verbs::{Setting, settings};
-use crate::calls::{HostParams, Protocol, Software};
+use crate::calls::{Protocol, Software, SoftwareParams};
 use crate::verbs::{TablePlan, Transport};
 
 /// Options of a table.
@@ -44,11 +44,11 @@ pub(super) struct CallArgs {
     transport: TransportArg,
     /// What software costs: user-level (of ud by default), linux (of tcp), ramcloud.
     #[arg(long, value_name = "PRESET")]
-    host: Option<String>,
+    software: Option<String>,
     /// Gives a parameter of clients' and the server's software another value; may be given more than
     /// once.
     #[arg(long, value_name = "NAME=VALUE")]
-    set_host: Vec<Setting>,
+    set_software: Vec<Setting>,
     /// Threads of the server, each on a core of its own; 1 unless it is said.
     #[arg(long, value_name = "N")]
     server_cores: Option<usize>,
@@ -92,7 +92,7 @@ const TCP: Usual = Usual(Protocol::Tcp, "linux", 1_024, 200_000);
 
 impl CallArgs {
     pub(super) fn transport(&self) -> anyhow::Result<Transport> {
-        let Usual(protocol, host, window, timeout) = match self.transport {
+        let Usual(protocol, software, window, timeout) = match self.transport {
             TransportArg::Ud => DATAGRAMS,
             TransportArg::Tcp => TCP,
             TransportArg::Rc => {
@@ -101,13 +101,13 @@ impl CallArgs {
             }
         };
         let load = |name: &str| -> anyhow::Result<_> {
-            let mut params = HostParams::load(name)?;
-            for Setting(name, value) in &self.set_host {
+            let mut params = SoftwareParams::load(name)?;
+            for Setting(name, value) in &self.set_software {
                 params.set(name, *value)?;
             }
             Ok(params)
         };
-        let client = load(self.host.as_deref().unwrap_or(host))?;
+        let client = load(self.software.as_deref().unwrap_or(software))?;
         let adapter_serves = self.serve == Some(ServeArg::Adapter);
         anyhow::ensure!(
             !adapter_serves || protocol == Protocol::Datagrams,
@@ -128,8 +128,8 @@ impl CallArgs {
     /// With verbs there is no software that could be told anything.
     fn refuse(&self) -> anyhow::Result<()> {
         let given = [
-            ("host", self.host.is_some()),
-            ("set-host", !self.set_host.is_empty()),
+            ("software", self.software.is_some()),
+            ("set-software", !self.set_software.is_empty()),
             ("server-cores", self.server_cores.is_some()),
             ("serve", self.serve.is_some()),
             ("window", self.window.is_some()),
@@ -146,7 +146,7 @@ impl CallArgs {
         let Transport::Calls(software) = self.transport()? else { return Ok(Vec::new()) };
         let Software { client, window, timeout_ns, server_cores, .. } = *software;
         Ok(vec![
-            ("set-host".to_owned(), settings(HostParams::SPECS, |name| client.get(name))),
+            ("set-software".to_owned(), settings(SoftwareParams::SPECS, |name| client.get(name))),
             ("window".to_owned(), vec![window.to_string()]),
             ("rto-us".to_owned(), vec![(timeout_ns / 1_000).to_string()]),
             ("server-cores".to_owned(), vec![server_cores.to_string()]),

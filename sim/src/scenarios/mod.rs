@@ -37,7 +37,20 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "receive-path",
         title: "The host receive path",
-        plans: plans!["scenarios/receive-path/"; "livelock"],
+        plans: plans![
+            "scenarios/receive-path/";
+            "livelock",
+            "time",
+            "bypass",
+            "sockets",
+            "rings",
+            "flows",
+            "ddio",
+            "numa",
+            "overload",
+            "queue-limit",
+            "sensitivity",
+        ],
         claims: claims::receive_path::claims,
     },
     Scenario {
@@ -48,6 +61,15 @@ pub const ALL: &[Scenario] = &[
             "doorbells", "outstanding", "placement"
         ],
         claims: claims::nic_state::claims,
+    },
+    Scenario {
+        name: "state-survives",
+        title: "State that survives",
+        plans: plans![
+            "scenarios/state-survives/";
+            "stream", "keep", "burst", "group-rate", "group", "lag", "interval", "recovery", "sensitivity",
+        ],
+        claims: claims::state_survives::claims,
     },
 ];
 

@@ -5,6 +5,7 @@
 
 pub(super) mod nic_state;
 pub(super) mod receive_path;
+pub(super) mod state_survives;
 pub(super) mod transports;
 
 use std::fmt::Write;

@@ -8,7 +8,7 @@ use crate::nic::{Named, PresetError, Sourced, parameters};
 parameters! {
     /// Everything that software between an application and its adapter costs. Times in ns, unless
     /// a name says otherwise.
-    HostParams;
+    SoftwareParams;
 
     /// CPU time of a call into the library or the kernel to send a message.
     send_call_ns: 0..=100000,
@@ -50,24 +50,24 @@ parameters! {
     answer_bytes: 1..=4096,
 }
 
-/// Hosts that are known by name.
-const HOSTS: Named = Named::new(
-    "host",
+/// Software that is known by name.
+const PRESETS: Named = Named::new(
+    "software",
     &[
-        ("user-level", include_str!("../../presets/hosts/user-level.toml")),
-        ("linux", include_str!("../../presets/hosts/linux.toml")),
-        ("ramcloud", include_str!("../../presets/hosts/ramcloud.toml")),
-        ("adapter", include_str!("../../presets/hosts/adapter.toml")),
+        ("user-level", include_str!("../../presets/software/user-level.toml")),
+        ("linux", include_str!("../../presets/software/linux.toml")),
+        ("ramcloud", include_str!("../../presets/software/ramcloud.toml")),
+        ("adapter", include_str!("../../presets/software/adapter.toml")),
     ],
 );
 
-impl HostParams {
-    /// The host of that name.
+impl SoftwareParams {
+    /// The software of that name.
     ///
     /// # Errors
     /// When there is none, or its file is wrong.
     pub fn load(name: &str) -> Result<Self, PresetError> {
-        HOSTS.load(name)?.params(Self::from_sourced)
+        PRESETS.load(name)?.params(Self::from_sourced)
     }
 
     /// The values of that name, and where they are from.
@@ -75,12 +75,12 @@ impl HostParams {
     /// # Errors
     /// When there are none, or their file is wrong.
     pub fn sourced(name: &str) -> Result<BTreeMap<String, Sourced>, PresetError> {
-        Ok(HOSTS.load(name)?.sourced)
+        Ok(PRESETS.load(name)?.sourced)
     }
 
     /// The names of all.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        HOSTS.names()
+        PRESETS.names()
     }
 
     /// Bytes of request and answer of a call that reads or writes so many bytes.
@@ -110,12 +110,12 @@ impl HostParams {
 
 #[cfg(test)]
 mod tests {
-    use super::HostParams;
+    use super::SoftwareParams;
 
     #[test]
     fn all_presets_can_be_read() {
-        for name in HostParams::names() {
-            HostParams::load(name).unwrap();
+        for name in SoftwareParams::names() {
+            SoftwareParams::load(name).unwrap();
         }
     }
 }
