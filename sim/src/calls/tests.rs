@@ -155,7 +155,7 @@ fn synchronized_senders_collapse_with_long_timeouts_and_not_with_short_ones() {
         [(1, 200), (32, 200), (32, 1)].map(|(n, ms)| goodput(n, ms * 1_000_000));
     assert!(one > 0.8, "{one}");
     assert!(many < 0.2, "{many}");
-    assert!(quick > 0.5, "{quick}");
+    assert!(quick > 10.0 * many, "{quick} {many}");
 }
 
 fn plan_bytes(senders: usize) -> f64 {

@@ -56,7 +56,7 @@ pub(in crate::scenarios) fn claims(evidence: &Evidence<'_>) -> Vec<Claim> {
 
 /// Numbers that were published.
 fn checks(evidence: &Evidence<'_>) -> Vec<Claim> {
-    let erpc = |series| evidence.at("erpc", series, 5.0);
+    let erpc = |series| evidence.at("erpc-connectx-5", series, 32.0);
     let call = ratio(erpc("call over datagrams"), erpc("RC READ"));
     let mut claims = vec![
         ERPC.claim("a call's median over a READ's, ConnectX-5, 32 bytes", call)
