@@ -5,15 +5,15 @@
 //!
 //! | where | what it meets | file |
 //! |---|---|---|
-//! | thread | its core, the library or a system call, a copy, the protocol for each packet | `software.rs` |
+//! | thread | its core, a call into library or kernel, a copy, each packet | `software.rs` |
 //! | protocol | windows, acknowledgements, timeouts | `datagram.rs`, `tcp.rs` |
 //! | adapter | doorbell, context, pipeline, payload, message rate, port | `network.rs` |
 //! | wire | one way, losses, the switch's port | `network.rs` |
 //! | other adapter | its message rate and context | `network.rs` |
-//! | other thread | a free descriptor, an interrupt or a poll, its core, a copy, its own work | `software.rs` |
+//! | other thread | a descriptor, an interrupt or a poll, its core, its own work | `software.rs` |
 //!
-//! Packets have lengths and no bytes: nothing here depends on contents. Adapters, ports and accounts
-//! of time are those of [`crate::cluster`].
+//! Packets have lengths and no bytes: nothing here depends on contents. Adapters, ports and
+//! accounts of time are those of [`crate::cluster`].
 
 mod datagram;
 mod flow;

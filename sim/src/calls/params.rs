@@ -1,4 +1,4 @@
-//! What software costs on a host that sends, receives and serves calls, as numbers with their source.
+//! What software costs that sends, receives and serves calls, as numbers with their source.
 
 use std::collections::BTreeMap;
 

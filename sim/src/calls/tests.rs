@@ -86,7 +86,7 @@ fn a_core_is_a_queue() {
         }))
     };
     let mean = |rate| lone(rate).measured.mean_ns;
-    // All that the core does for a call: see `SoftwareParams`, and the adapter's posting and polling.
+    // All that the core does for a call, the adapter's posting and polling included.
     let whole = service + 200.0 + 32.0 * 0.05;
     let load = 0.7;
     let waits = mean(load / whole * 1e9) - mean(0.01 / whole * 1e9);

@@ -45,8 +45,8 @@ pub(super) struct CallArgs {
     /// What software costs: user-level (of ud by default), linux (of tcp), ramcloud.
     #[arg(long, value_name = "PRESET")]
     software: Option<String>,
-    /// Gives a parameter of clients' and the server's software another value; may be given more than
-    /// once.
+    /// Gives a parameter of clients' and the server's software another value; may be given more
+    /// than once.
     #[arg(long, value_name = "NAME=VALUE")]
     set_software: Vec<Setting>,
     /// Threads of the server, each on a core of its own; 1 unless it is said.

@@ -41,8 +41,8 @@ pub(super) struct VerbsArgs {
     /// Bytes of a READ, a WRITE, or a value that is looked up.
     #[arg(long, default_value_t = 8, value_name = "BYTES")]
     size: usize,
-    /// A thread posts one operation for each that has ended, or waits for all of them, or for all of
-    /// all threads.
+    /// A thread posts one operation for each that has ended, or waits for all of them, or for all
+    /// of all threads.
     #[arg(long, value_enum, default_value_t = PaceArg::Sliding)]
     pace: PaceArg,
     /// Operations per second that each thread begins at random times, whatever has ended.

@@ -4,8 +4,8 @@
 //! A key belongs to a bucket, and is in it or in the next one: a neighbourhood of H slots, half of
 //! them in each, which one READ brings. Where both are full, the nearest free slot is brought
 //! closer by moving keys that may move; where none may, the key goes into a block of H/2 slots that
-//! is chained to its bucket, and costs a READ more. The table is filled key by key, and where each key
-//! has come to lie is what its lookups cost.
+//! is chained to its bucket, and costs a READ more. The table is filled key by key, and where each
+//! key has come to lie is what its lookups cost.
 
 use crate::dice::Dice;
 
@@ -39,8 +39,8 @@ impl Default for TablePlan {
 pub(super) struct Table {
     plan: TablePlan,
     buckets: usize,
-    /// By key, its bucket and how many blocks of its chain come before the one it is in; 0: none, it
-    /// is in its neighbourhood.
+    /// By key, its bucket, and which block of its chain it is in; 0: none, it is in its
+    /// neighbourhood.
     keys: Vec<(u32, u32)>,
     /// By bucket, where its chain begins among all blocks, and keys in it.
     chains: Vec<u32>,

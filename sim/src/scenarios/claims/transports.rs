@@ -50,7 +50,8 @@ const ECHO: [(f64, f64); 5] = [(100.0, 3.9), (1e3, 5.1), (1e4, 9.4), (1e5, 38.9)
 pub(in crate::scenarios) fn claims(evidence: &Evidence<'_>) -> Vec<Claim> {
     let mut claims = checks(evidence);
     claims.extend(incast(evidence));
-    claims.extend(relations(evidence));
+    claims.extend(software(evidence));
+    claims.extend(protocols(evidence));
     claims
 }
 
@@ -89,17 +90,10 @@ fn incast(evidence: &Evidence<'_>) -> Vec<Claim> {
     vec![collapsed, whole]
 }
 
-/// Relations between curves.
-fn relations(evidence: &Evidence<'_>) -> Vec<Claim> {
+/// Software and locks.
+fn software(evidence: &Evidence<'_>) -> Vec<Claim> {
     let lock = |series, threads| evidence.at("locks", series, threads);
     let time = |series, size| evidence.at("latency", series, size);
-    let window = |wire, packets| evidence.at("window", wire, packets);
-    let hall = "a hall: 10 us one way";
-    let rack = "one switch: 0.32 us one way";
-    let tail = |us| evidence.at("timeout-p999", "1 of 1,000 lost", us);
-    let lossless = |us| evidence.at("timeout-goodput", "nothing lost", us);
-    let queue = |series| evidence.at("congestion-queue", series, 16.0);
-    let full = |series| evidence.at("congestion-goodput", series, 16.0);
     let rate = |series| evidence.at("clients-rate", series, 256.0);
     vec![
         LOCK.claim(
@@ -126,6 +120,19 @@ fn relations(evidence: &Evidence<'_>) -> Vec<Claim> {
                 ratio(time("kernel TCP", 1_048_576.0), time("RC READ", 1_048_576.0)),
             )
             .at_least(1.1),
+    ]
+}
+
+/// Windows, timeouts and queues.
+fn protocols(evidence: &Evidence<'_>) -> Vec<Claim> {
+    let window = |wire, packets| evidence.at("window", wire, packets);
+    let hall = "a hall: 10 us one way";
+    let rack = "one switch: 0.32 us one way";
+    let tail = |us| evidence.at("timeout-p999", "1 of 1,000 lost", us);
+    let lossless = |us| evidence.at("timeout-goodput", "nothing lost", us);
+    let queue = |series| evidence.at("congestion-queue", series, 16.0);
+    let full = |series| evidence.at("congestion-goodput", series, 16.0);
+    vec![
         BANDWIDTH_DELAY
             .claim(
                 "goodput with a window of 32 over 16, 10 us one way",
