@@ -158,8 +158,8 @@ fn lookups(evidence: &Evidence<'_>) -> Vec<Claim> {
                 "calls to 16 cores, ConnectX-3, millions per second",
                 rate("connectx-3", host, 16.0),
             )
-            .at_least(0.7 * 26.0)
-            .at_most(1.3 * 26.0)
+            .at_least(18.2)
+            .at_most(33.8)
             .published(26.0)
             .because(
                 "the preset's message rate was fitted to READs between machines that all ask and \
@@ -196,8 +196,8 @@ fn software(evidence: &Evidence<'_>) -> Vec<Claim> {
                 "READs with 32 outstanding, one thread, Connect-IB, millions per second",
                 thread("connect-ib", 32.0),
             )
-            .at_least(0.8 * 10.9)
-            .at_most(1.2 * 10.9)
+            .at_least(8.72)
+            .at_most(13.08)
             .published(10.9),
         OFF_PATH
             .claim(

@@ -7,7 +7,7 @@ const ERPC: Known = Known {
     source: "Kalia, Kaminsky, Andersen, NSDI 2019, table 2: READ 2.0 us, call 2.3 us",
 };
 const RAMCLOUD: Known = Known {
-    result: "the median time of an echo by size of its answer",
+    result: "the median time and the rate of an echo by size of its answer",
     source: "RAMCloud wiki, clusterperf, November 2018, basic transport over datagrams",
 };
 const INCAST: Known = Known {
@@ -46,6 +46,9 @@ const DCQCN: Known = Known {
 /// The published medians, bytes and us.
 const ECHO: [(f64, f64); 5] = [(100.0, 3.9), (1e3, 5.1), (1e4, 9.4), (1e5, 38.9), (1e6, 338.6)];
 
+/// The published rates, bytes and MB/s.
+const RATES: [(f64, f64); 4] = [(100.0, 22.6), (1e3, 183.8), (1e4, 997.6), (1e5, 2_418.0)];
+
 /// What has to come out.
 pub(in crate::scenarios) fn claims(evidence: &Evidence<'_>) -> Vec<Claim> {
     let mut claims = checks(evidence);
@@ -65,17 +68,29 @@ fn checks(evidence: &Evidence<'_>) -> Vec<Claim> {
             .at_most(1.3)
             .published(1.15),
         ERPC.claim("a call's median, ConnectX-5, 32 bytes, us", erpc("call over datagrams"))
-            .at_least(0.8 * 2.3)
-            .at_most(1.2 * 2.3)
+            .at_least(1.84)
+            .at_most(2.76)
             .published(2.3),
     ];
     for (size, published) in ECHO {
         let value = evidence.at("ramcloud-p50", "costs as stated", size);
         let what = format!("median of an echo of {size} bytes, us (within 30 %)");
-        let claim = RAMCLOUD.claim(&what, value).published(published);
-        claims.push(claim.at_least(0.7 * published).at_most(1.3 * published));
+        claims.push(within(RAMCLOUD.claim(&what, value), published, 0.3));
+    }
+    for (size, published) in RATES {
+        let value = evidence.at("ramcloud-goodput", "costs as stated", size);
+        let what = format!("rate of echoes of {size} bytes, MB/s (within 30 %)");
+        let value = value.map(|gbps| gbps * 1e3 / 8.0);
+        claims.push(within(RAMCLOUD.claim(&what, value), published, 0.3));
     }
     claims
+}
+
+/// A claim that a value is as published, but for this share.
+fn within(claim: Claim, published: f64, share: f64) -> Claim {
+    let rounded = |limit: f64| (limit * 100.0).round() / 100.0;
+    let (least, most) = ((1.0 - share) * published, (1.0 + share) * published);
+    claim.published(published).at_least(rounded(least)).at_most(rounded(most))
 }
 
 fn incast(evidence: &Evidence<'_>) -> Vec<Claim> {
