@@ -22,7 +22,9 @@ use crate::verbs::{self, VerbsError, VerbsOutcome, VerbsReport};
 #[command(after_help = "Example:\n  qpmux sim --workload A --threads 32 --keys 64 --map all\n  \
     qpmux sim --app lock --threads 64 --keys 128 --loss 0.001\n  \
     qpmux sim --threads 32 --keys 64 --map all --switch 5000:steer=all,atomics=replace\n  \
-    qpmux sim --workload cas --nic connectx-6 --print-config\n\n\
+    qpmux sim --workload cas --nic connectx-6 --print-config\n  \
+    qpmux sim --workload receive --stack bypass --offered-kops 500\n  \
+    qpmux sim --workload recovery --keep standby --offered-kops 1000\n\n\
     Clients, adapters and servers are modelled, with real frames and real memory; network and\n\
     adapters are ideal, so throughput counts round trips and nothing else. The exit status is\n\
     1 if a rule of the transport was broken, a read was stale, a commit or a lock was lost, or\n\

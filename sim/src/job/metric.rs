@@ -74,7 +74,7 @@ const ALL: [(&str, &str, &str); 60] = [
     ("lost_connections", "connections that a crash leaves wrong", ""),
     ("recovery_ms", "recovery", "ms"),
     ("wasted", "share of time in checkpoints and replay", ""),
-    ("wasted_over_young", "the same, over Young's formula", ""),
+    ("wasted_over_young", "waste over Young's formula", ""),
     ("interval_over_young", "interval over Young's optimum", ""),
     ("unavailable", "share of time without service", ""),
     ("simulated_ms", "simulated time", "ms"),

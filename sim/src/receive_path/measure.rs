@@ -114,6 +114,11 @@ impl Tally {
         self.came >= self.last
     }
 
+    /// Whether what happens counts.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
     /// A request has left.
     pub(super) fn on_left(&mut self, how: Left) {
         self.left_ever += 1;

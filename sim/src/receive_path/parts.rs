@@ -70,11 +70,12 @@ impl Landing {
         self.written
     }
 
-    /// More time for the headers of a packet than if they were in the cache of its core's node.
-    pub(super) fn headers(&mut self, written: u64) -> Ps {
+    /// More time for the headers of a packet than if they were in the cache of its core's node. It
+    /// is counted, if `counts`.
+    pub(super) fn headers(&mut self, written: u64, counts: bool) -> Ps {
         let has_left = self.has_left(written);
-        self.reads += 1;
-        self.misses += u64::from(has_left);
+        self.reads += u64::from(counts);
+        self.misses += u64::from(counts && has_left);
         HEADER_LINES.min(self.lines) * self.line(has_left)
     }
 

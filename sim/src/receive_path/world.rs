@@ -292,7 +292,7 @@ impl<'a> World<'a> {
         let Some(packet) = self.rings[ring].packets.pop_front() else { return };
         self.cores[core].polled += 1;
         let (host, now) = (&self.plan.host, self.events.now());
-        let headers = self.landing.headers(packet.written);
+        let headers = self.landing.headers(packet.written, self.tally.has_begun());
         let socket = self.socket_of(core, packet.flow);
         if self.sheds(socket) {
             self.tally.on_left(Left::Shed);
@@ -317,7 +317,7 @@ impl<'a> World<'a> {
         let mut time = ps(host.poll_ns);
         for _ in 0..count {
             let Some(packet) = self.rings[ring].packets.pop_front() else { break };
-            time += each + self.landing.headers(packet.written);
+            time += each + self.landing.headers(packet.written, self.tally.has_begun());
             if self.sheds(core) {
                 self.tally.on_left(Left::Shed);
                 time += reject;

@@ -108,9 +108,9 @@ impl Claim {
     #[must_use]
     pub fn limits(&self) -> String {
         match (self.least, self.most) {
-            (Some(least), Some(most)) => format!("{least} to {most}"),
-            (Some(least), None) => format!("at least {least}"),
-            (None, Some(most)) => format!("at most {most}"),
+            (Some(least), Some(most)) => format!("{} to {}", rounded(least), rounded(most)),
+            (Some(least), None) => format!("at least {}", rounded(least)),
+            (None, Some(most)) => format!("at most {}", rounded(most)),
             (None, None) => "none".to_owned(),
         }
     }

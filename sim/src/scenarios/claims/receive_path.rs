@@ -5,12 +5,12 @@ use super::{Claim, Evidence, Known, ratio};
 const LIVELOCK: Known = Known {
     result: "a kernel driven by interrupts answers less the more comes, down to nothing",
     source: "Mogul and Ramakrishnan, Eliminating Receive Livelock in an Interrupt-driven Kernel, \
-             TOCS 15(3), 1997, Fig. 6-1",
+             USENIX 1996, Fig. 6-1, and TOCS 15(3), 1997",
 };
 const POLLING: Known = Known {
     result: "polling with a quota and feedback from full queues keeps the best rate under any load; \
              without feedback, what is dropped behind the protocols is received in vain",
-    source: "Mogul and Ramakrishnan, TOCS 15(3), 1997, Fig. 6-3 and 6-4",
+    source: "Mogul and Ramakrishnan, USENIX 1996, Fig. 6-3 and 6-4, and TOCS 15(3), 1997",
 };
 const BYPASS: Known = Known {
     result: "a stack without interrupts and calls has up to 6.4 times the throughput of Linux's for \
@@ -20,7 +20,7 @@ const BYPASS: Known = Known {
 const SHARED_SOCKET: Known = Known {
     result: "one listening socket does not scale; one for each core does, and short connections \
              gain up to 582 % on 8 cores together with lighter sockets and batching",
-    source: "Han et al., MegaPipe, OSDI 2012, abstract and Fig. 4",
+    source: "Han et al., MegaPipe, OSDI 2012, abstract",
 };
 const LOCALITY: Known = Known {
     result: "receiving a connection's packets where its application runs brings 24 %",
@@ -37,12 +37,12 @@ const LEAKY_DMA: Known = Known {
     result: "packets are evicted before they are read once rings are larger than the ways that \
              adapters write to, and throughput falls; fewer descriptors or more ways cure it",
     source: "Tootoonchian et al., ResQ, NSDI 2018; Farshin et al., Reexamining Direct Cache Access, \
-             ATC 2020, Sec. 4",
+             ATC 2020, Sec. 4.4",
 };
 const REMOTE: Known = Known {
     result: "packets that land at another node cost more for each line",
-    source: "Neugebauer et al., Understanding PCIe Performance, SIGCOMM 2018, Sec. 6 (100 ns more \
-             for a read from the other socket)",
+    source: "Neugebauer et al., Understanding PCIe Performance, SIGCOMM 2018 (100 ns more for a \
+             read from the other socket)",
 };
 const OVERLOAD: Known = Known {
     result: "without control of overload a server that is full answers too late, and its goodput \
