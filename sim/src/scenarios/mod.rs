@@ -33,6 +33,7 @@ pub const ALL: &[Scenario] = &[
             "livelock",
             "time",
             "bypass",
+            "moderation",
             "sockets",
             "rings",
             "flows",
