@@ -42,6 +42,7 @@ pub const ALL: &[Scenario] = &[
             "livelock",
             "time",
             "bypass",
+            "moderation",
             "sockets",
             "rings",
             "flows",

@@ -68,7 +68,7 @@ fn without_figures_no_claim_holds_and_each_names_its_source_and_has_limits() {
 #[test]
 fn a_table_says_why_a_claim_does_not_hold() {
     let claim = KNOWN.claim("ratio", Some(0.5)).at_least(1.0).published(2.0).because("of that");
-    let text = table(&[claim.clone()]);
+    let text = table(std::slice::from_ref(&claim));
     assert!(text.contains("| **does not hold** | 0.5 | at least 1 | 2 | ratio. Why not: of that"));
     let held = Claim { value: Some(1.0), ..claim };
     assert!(!table(&[held]).contains("of that"));

@@ -36,8 +36,8 @@ const IMBALANCE: Known = Known {
 const LEAKY_DMA: Known = Known {
     result: "packets are evicted before they are read once rings are larger than the ways that \
              adapters write to, and throughput falls; fewer descriptors or more ways cure it",
-    source: "Tootoonchian et al., ResQ, NSDI 2018; Farshin et al., Reexamining Direct Cache Access, \
-             ATC 2020, Sec. 4.4",
+    source: "Song et al., OSDI 2026, abstract (the leaky DMA problem); Farshin et al., Reexamining \
+             Direct Cache Access, ATC 2020, Sec. 4.4 (ways)",
 };
 const REMOTE: Known = Known {
     result: "packets that land at another node cost more for each line",
@@ -47,8 +47,7 @@ const REMOTE: Known = Known {
 const OVERLOAD: Known = Known {
     result: "without control of overload a server that is full answers too late, and its goodput \
              collapses; shedding by queueing delay keeps it",
-    source: "Cho et al., Breakwater, OSDI 2020; Welsh and Culler, SEDA's adaptive overload control, \
-             USITS 2003",
+    source: "Cho et al., Overload Control for us-scale RPCs with Breakwater, OSDI 2020, abstract",
 };
 const OLDEST: Known = Known {
     result: "under overload the newest requests are the ones whose clients still wait",

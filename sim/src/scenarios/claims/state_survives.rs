@@ -11,8 +11,8 @@ const INTERVAL: Known = Known {
 const GROUP: Known = Known {
     result: "flushing the log for many at once lifts the bound of one flush each, and everybody \
              waits half an interval and the flush",
-    source: "DeWitt et al., Implementation Techniques for Main Memory Database Systems, SIGMOD 1984 \
-             (group commit, after IMS Fast Path)",
+    source: "Spiro, Joshi and Rengarajan, Designing an Optimized Transaction Commit Protocol, \
+             Digital Technical Journal 3(1), 1991",
 };
 const MIDDLEBOX: Known = Known {
     result: "logging what a middlebox decides, and releasing packets when it is safe elsewhere, adds \
