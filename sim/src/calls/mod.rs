@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 
 pub use params::SoftwareParams;
 
-use crate::cluster::{Conditions, Machine, NetworkCounts, Op, Ops};
+use crate::cluster::{Conditions, Happening, Machine, NetworkCounts, Op, Ops};
 use crate::dice::Dice;
 use crate::event::{Ps, Queue};
 use crate::nic::{Params, Server};
@@ -113,14 +113,6 @@ enum Task {
     Serve(u32),
     /// The client's thread takes an answer.
     Take(u32),
-}
-
-/// What an application is told.
-pub(crate) enum Told<A, N> {
-    /// A thread has the answer to an operation.
-    Completed(Op<A>),
-    /// The time of this has come.
-    Due(N),
 }
 
 /// A thread with its core, its queue pair or ring, and what waits there.
@@ -310,10 +302,10 @@ impl<A: Copy, N: Copy> Calls<A, N> {
     }
 
     /// The next thing that the application has to know; `None` if nothing is left to happen.
-    pub(crate) fn next(&mut self) -> Option<Told<A, N>> {
+    pub(crate) fn next(&mut self) -> Option<Happening<A, N>> {
         loop {
             if let Some(op) = self.happened.pop_front() {
-                return self.ops.remove(op).map(Told::Completed);
+                return self.ops.remove(op).map(Happening::Completed);
             }
             match self.queue.pop()? {
                 Event::Done(endpoint, task) => self.on_done(endpoint, task),
@@ -328,7 +320,7 @@ impl<A: Copy, N: Copy> Calls<A, N> {
                 Event::Accepted(packet) => self.on_received(packet),
                 Event::Touched(op, left) => self.touch(op, left),
                 Event::Timer(flow, side) => self.on_timer(flow, side),
-                Event::Due(notice) => return Some(Told::Due(notice)),
+                Event::Due(notice) => return Some(Happening::Due(notice)),
             }
         }
     }

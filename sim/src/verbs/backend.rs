@@ -2,8 +2,8 @@
 
 use super::VerbsOutcome;
 use super::world::Asker;
-use crate::calls::{Calls, Told};
-use crate::cluster::{Cluster, ConnectionSetup, Happening, Machine, Op};
+use crate::calls::Calls;
+use crate::cluster::{Cluster, ConnectionSetup, Happening, Machine};
 use crate::event::Ps;
 use crate::rc::{Region, Verb, Violations};
 
@@ -21,12 +21,6 @@ pub(super) struct Order {
     pub(super) touches: u32,
 }
 
-/// What happens.
-pub(super) enum Event {
-    Due(u32),
-    Completed(Op<Asker>),
-}
-
 impl Backend {
     pub(super) fn now(&self) -> Ps {
         match self {
@@ -42,20 +36,10 @@ impl Backend {
         }
     }
 
-    pub(super) fn next(&mut self) -> Option<Event> {
+    pub(super) fn next(&mut self) -> Option<Happening<Asker, u32>> {
         match self {
-            Backend::Verbs(cluster) => loop {
-                match cluster.next()? {
-                    Happening::Due(worker) => return Some(Event::Due(worker)),
-                    Happening::Completed(op) => return Some(Event::Completed(op)),
-                    // Nobody listens.
-                    Happening::Arrived(..) => {}
-                }
-            },
-            Backend::Calls(calls) => Some(match calls.next()? {
-                Told::Due(worker) => Event::Due(worker),
-                Told::Completed(op) => Event::Completed(op),
-            }),
+            Backend::Verbs(cluster) => cluster.next(),
+            Backend::Calls(calls) => calls.next(),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use qpmux_workloads::keys::KeyChooser;
 
-use super::backend::{Backend, Event, Order};
+use super::backend::{Backend, Order};
 use super::lookup::Table;
 use super::measure::Samples;
 use super::plan::{Middlebox, Pace, RawOp, Sharing, Transport, VerbsError, VerbsPlan, WINDOW};
 use crate::calls::{Calls, Sizes};
-use crate::cluster::{Cluster, ConnectionSetup, Op};
+use crate::cluster::{Cluster, ConnectionSetup, Happening, Op};
 use crate::dice::Dice;
 use crate::event::{NS, Ps};
 use crate::nic::Params;
@@ -114,10 +114,12 @@ impl<'a> World<'a> {
             };
             self.backend.at(offset, worker as u32);
         }
-        while let Some(event) = self.backend.next() {
-            match event {
-                Event::Due(worker) => self.on_due(worker),
-                Event::Completed(op) => self.on_completed(&op),
+        while let Some(happening) = self.backend.next() {
+            match happening {
+                Happening::Due(worker) => self.on_due(worker),
+                Happening::Completed(op) => self.on_completed(&op),
+                // Nobody listens.
+                Happening::Arrived(..) => {}
             }
             if self.samples.len().is_multiple_of(1_024) {
                 progress(self.samples.len());
