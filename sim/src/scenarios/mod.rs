@@ -29,8 +29,8 @@ pub const ALL: &[Scenario] = &[
         name: "transports",
         title: "Transports by object size",
         plans: plans![
-            "scenarios/transports/"; "latency", "throughput", "parts", "clients", "incast", "window",
-            "timeout", "congestion", "interrupts", "locks", "erpc", "ramcloud"
+            "scenarios/transports/";
+            "latency", "throughput", "parts", "clients", "incast", "window", "timeout", "congestion", "interrupts", "locks", "erpc", "ramcloud"
         ],
         claims: claims::transports::claims,
     },
@@ -58,8 +58,8 @@ pub const ALL: &[Scenario] = &[
         name: "nic-state",
         title: "State in adapters",
         plans: plans![
-            "scenarios/nic-state/"; "connections", "cache", "pages", "regions", "hopscotch", "lookup",
-            "doorbells", "outstanding", "placement"
+            "scenarios/nic-state/";
+            "connections", "cache", "pages", "regions", "hopscotch", "lookup", "doorbells", "outstanding", "placement"
         ],
         claims: claims::nic_state::claims,
     },
