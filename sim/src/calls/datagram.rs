@@ -4,9 +4,9 @@
 //! receiver tells every half window how far it is, the answer's first packet acknowledges the
 //! whole request, and the last packet of an answer needs no acknowledgement. The client alone has
 //! a timer: when nothing has moved for that long, it sends what is not acknowledged again, or asks
-//! the server to do so. What comes out of order is thrown away (go-back-N). This is what eRPC does (Kalia et
-//! al., NSDI 2019, section 5), but for its congestion control and for acknowledgements of each
-//! packet.
+//! the server to do so. What comes out of order is thrown away (go-back-N). This is what eRPC does
+//! (Kalia et al., NSDI 2019, section 5), but for its congestion control and for acknowledgements
+//! of each packet.
 
 use super::packet::{Body, Packet, Side, packets, part_bytes};
 use crate::event::Ps;

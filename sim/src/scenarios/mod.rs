@@ -30,7 +30,18 @@ pub const ALL: &[Scenario] = &[
         title: "Transports by object size",
         plans: plans![
             "scenarios/transports/";
-            "latency", "throughput", "parts", "clients", "incast", "window", "timeout", "congestion", "interrupts", "locks", "erpc", "ramcloud"
+            "latency",
+            "throughput",
+            "parts",
+            "clients",
+            "incast",
+            "window",
+            "timeout",
+            "congestion",
+            "interrupts",
+            "locks",
+            "erpc",
+            "ramcloud",
         ],
         claims: claims::transports::claims,
     },
@@ -59,7 +70,15 @@ pub const ALL: &[Scenario] = &[
         title: "State in adapters",
         plans: plans![
             "scenarios/nic-state/";
-            "connections", "cache", "pages", "regions", "hopscotch", "lookup", "doorbells", "outstanding", "placement"
+            "connections",
+            "cache",
+            "pages",
+            "regions",
+            "hopscotch",
+            "lookup",
+            "doorbells",
+            "outstanding",
+            "placement",
         ],
         claims: claims::nic_state::claims,
     },
@@ -68,7 +87,15 @@ pub const ALL: &[Scenario] = &[
         title: "State that survives",
         plans: plans![
             "scenarios/state-survives/";
-            "stream", "keep", "burst", "group-rate", "group", "lag", "interval", "recovery", "sensitivity",
+            "stream",
+            "keep",
+            "burst",
+            "group-rate",
+            "group",
+            "lag",
+            "interval",
+            "recovery",
+            "sensitivity",
         ],
         claims: claims::state_survives::claims,
     },
