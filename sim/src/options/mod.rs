@@ -166,7 +166,8 @@ impl FromStr for Workload {
             "receive" => Self::Receive,
             "recovery" => Self::Recovery,
             ycsb => Self::Ycsb(ycsb.parse().map_err(|_| {
-                "there are A to F and W, the raw verbs read, write, cas, faa and lock, receive and recovery"
+                "there are A to F and W, the raw verbs read, write, cas, faa and lock, receive and \
+                 recovery"
                     .to_owned()
             })?),
         })

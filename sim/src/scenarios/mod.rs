@@ -50,7 +50,15 @@ pub const ALL: &[Scenario] = &[
         title: "State that survives",
         plans: plans![
             "scenarios/state-survives/";
-            "stream", "keep", "burst", "group-rate", "group", "lag", "interval", "recovery", "sensitivity",
+            "stream",
+            "keep",
+            "burst",
+            "group-rate",
+            "group",
+            "lag",
+            "interval",
+            "recovery",
+            "sensitivity",
         ],
         claims: claims::state_survives::claims,
     },
