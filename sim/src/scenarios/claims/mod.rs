@@ -122,8 +122,8 @@ impl<'a> Evidence<'a> {
     }
 
     /// All points of a curve, place and mean over seeds, in the order of places; none if there is
-    /// no such curve. A panel's experiment is the name of its figure, with the names of the places on
-    /// the axes that have panels and, where a figure has several metrics, that of the metric.
+    /// no such curve. A panel's experiment is the name of its figure, with the names of the places
+    /// on the axes that have panels and, where a figure has several metrics, that of the metric.
     #[must_use]
     pub fn points(&self, experiment: &str, series: &str) -> Vec<(f64, f64)> {
         let points = self.0.curve(experiment, series).into_iter().flat_map(|curve| &curve.points);
