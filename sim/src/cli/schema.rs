@@ -85,7 +85,10 @@ const DOCUMENTS: [Document; 23] = [
         "sim-clover",
         "qpmux sim --json of Clover on adapters that cost something",
     ),
-    Document::of::<JobReport>("sim-model", "qpmux sim --json of a host's receive path"),
+    Document::of::<JobReport>(
+        "sim-model",
+        "qpmux sim --json of a host's receive path, or of a middlebox that fails",
+    ),
     Document::of::<VerbsReport>(
         "sim-verbs",
         "qpmux sim --json of raw verbs, or of a capture's workload",

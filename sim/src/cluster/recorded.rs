@@ -1,4 +1,4 @@
-//! The log that a middlebox's engine keeps, if it does: how large it grows, and what of it is known.
+//! The log that a middlebox's engine keeps, if it does: its size, and that of what has to be known.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -2,8 +2,9 @@
 //! locks, application threads. Requests come at random times whatever becomes of them.
 //!
 //! A packet goes to the ring of its flow. With a kernel, an interrupt has the ring's core take
-//! packets from it and put them into sockets, from which threads take them; without one, the threads
-//! do all of it. A core does one thing at a time; interrupts put off what an application does.
+//! packets from it and put them into sockets, from which threads take them; without one, the
+//! threads do all of it. A core does one thing at a time; interrupts put off what an
+//! application does.
 
 mod core;
 mod measure;

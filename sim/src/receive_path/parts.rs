@@ -27,8 +27,8 @@ pub(super) struct Packet {
 
 /// The part of the last-level cache that an adapter writes to.
 ///
-/// Buffers are used in turn, so the cache has those that were written last, as many as there is room
-/// for. A packet that waits while more than that are written has to come from memory again.
+/// Buffers are used in turn, so the cache has those that were written last, as many as there is
+/// room for. A packet that waits while more than that are written has to come from memory again.
 #[derive(Debug)]
 pub(super) struct Landing {
     /// Packets that there is room for.

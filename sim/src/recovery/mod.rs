@@ -3,8 +3,8 @@
 //!
 //! Frames pass one core, burst by burst; records of them are kept in one of several ways before or
 //! after they leave. What a frame records is that of the real engine: `qpmux sim --records` counts
-//! it. A second, much longer run has crashes at random times, checkpoints at intervals, and recovery
-//! from the last of them and the log behind it.
+//! it. A second, much longer run has crashes at random times, checkpoints at intervals, and
+//! recovery from the last of them and the log behind it.
 
 mod life;
 mod params;

@@ -52,8 +52,8 @@ pub struct Claim {
 pub struct Evidence<'a>(&'a Scores);
 
 impl Known {
-    /// A claim that `value` is within limits, which are to follow. `value` is `None` if a curve or a
-    /// point of it is missing, and then the claim does not hold.
+    /// A claim that `value` is within limits, which are to follow. `value` is `None` if a curve or
+    /// a point of it is missing, and then the claim does not hold.
     #[must_use]
     pub fn claim(&self, what: &str, value: Option<f64>) -> Claim {
         Claim {
@@ -123,9 +123,9 @@ impl<'a> Evidence<'a> {
         Self(scores)
     }
 
-    /// All points of a curve, place and mean over seeds, in the order of places; none if there is no
-    /// such curve. A panel's experiment is the name of its figure, with the names of the places on
-    /// the axes that have panels and, where a figure has several metrics, that of the metric.
+    /// All points of a curve, place and mean over seeds, in the order of places; none if there is
+    /// no such curve. A panel's experiment is the name of its figure, with the names of the places
+    /// on the axes that have panels and, where a figure has several metrics, that of the metric.
     #[must_use]
     pub fn points(&self, experiment: &str, series: &str) -> Vec<(f64, f64)> {
         let points = self.0.curve(experiment, series).into_iter().flat_map(|curve| &curve.points);

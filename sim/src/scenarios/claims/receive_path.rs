@@ -8,13 +8,13 @@ const LIVELOCK: Known = Known {
              USENIX 1996, Fig. 6-1, and TOCS 15(3), 1997",
 };
 const POLLING: Known = Known {
-    result: "polling with a quota and feedback from full queues keeps the best rate under any load; \
-             without feedback, what is dropped behind the protocols is received in vain",
+    result: "polling with a quota and feedback from full queues keeps the best rate under any \
+             load; without feedback, what is dropped behind the protocols is received in vain",
     source: "Mogul and Ramakrishnan, USENIX 1996, Fig. 6-3 and 6-4, and TOCS 15(3), 1997",
 };
 const BYPASS: Known = Known {
-    result: "a stack without interrupts and calls has up to 6.4 times the throughput of Linux's for \
-             a key-value store, and less than half its tail latency",
+    result: "a stack without interrupts and calls has up to 6.4 times the throughput of Linux's \
+             for a key-value store, and less than half its tail latency",
     source: "Belay et al., The IX Operating System, TOCS 34(4), 2016, abstract",
 };
 const SHARED_SOCKET: Known = Known {
@@ -28,10 +28,10 @@ const LOCALITY: Known = Known {
              (Affinity-Accept), EuroSys 2012, abstract",
 };
 const IMBALANCE: Known = Known {
-    result: "a hash loads rings unevenly while flows are few: the fullest has what the fullest of as \
-             many bins gets of as many balls",
-    source: "Barbette et al., RSS++, CoNEXT 2019 (the effect); its expectation for 8 balls in 8 bins \
-             is arithmetic",
+    result: "a hash loads rings unevenly while flows are few: the fullest has what the fullest of \
+             as many bins gets of as many balls",
+    source: "Barbette et al., RSS++, CoNEXT 2019 (the effect); its expectation for 8 balls in 8 \
+             bins is arithmetic",
 };
 const LEAKY_DMA: Known = Known {
     result: "packets are evicted before they are read once rings are larger than the ways that \
@@ -80,10 +80,7 @@ fn livelock(evidence: &Evidence<'_>) -> Vec<Claim> {
             )
             .at_most(0.05),
         LIVELOCK
-            .claim(
-                "interrupts: answers at 600 kops/s over those at 400",
-                ratio(place(600.0), place(400.0)),
-            )
+            .claim("interrupts: answers at 600 kops/s over 400", ratio(place(600.0), place(400.0)))
             .at_most(0.9),
         POLLING
             .claim(
@@ -118,13 +115,13 @@ fn stacks_and_sockets(evidence: &Evidence<'_>) -> Vec<Claim> {
             .published(2.0),
         SHARED_SOCKET
             .claim(
-                "one socket: answers of 16 cores over those of 4",
+                "one socket: answers of 16 cores over 4",
                 ratio(cores(one, 16.0), cores(one, 4.0)),
             )
             .at_most(1.5),
         SHARED_SOCKET
             .claim(
-                "a socket for each core: answers of 16 cores over those of 1",
+                "a socket for each core: answers of 16 cores over 1",
                 ratio(cores(local, 16.0), cores(local, 1.0)),
             )
             .at_least(14.4),
@@ -163,26 +160,23 @@ fn caches(evidence: &Evidence<'_>) -> Vec<Claim> {
             .at_most(1.1 * FULLEST_OF_8)
             .published(FULLEST_OF_8),
         LEAKY_DMA
-            .claim(
-                "2 ways: share of packets from memory with 1,024 descriptors, less that with 512",
-                edge,
-            )
+            .claim("2 ways: packets from memory, 1,024 descriptors less 512", edge)
             .at_least(0.9),
         LEAKY_DMA
             .claim(
-                "2 ways: answers with 4,096 descriptors over those with 256",
+                "2 ways: answers, 4,096 descriptors over 256",
                 ratio(answers("2 ways", 4096.0), answers("2 ways", 256.0)),
             )
             .at_most(0.9),
         LEAKY_DMA
             .claim(
-                "1,024 descriptors: answers with 4 ways over those with 2",
+                "1,024 descriptors: answers, 4 ways over 2",
                 ratio(answers("4 ways", 1024.0), answers("2 ways", 1024.0)),
             )
             .at_least(1.1),
         REMOTE
             .claim(
-                "1,500 bytes: answers of the other node over the own",
+                "1,500 bytes: answers, other node over own",
                 ratio(node("other node"), node("own node")),
             )
             .at_least(0.3)
@@ -203,7 +197,7 @@ fn overload(evidence: &Evidence<'_>) -> Vec<Claim> {
             .at_most(0.05),
         OVERLOAD
             .claim(
-                "shed early, 400 kops/s: goodput over the most answers without",
+                "shed early, 400 kops/s: goodput over most answers without",
                 ratio(good("shed early", 400.0), evidence.greatest("overload-kops", long)),
             )
             .at_least(0.85),
@@ -215,7 +209,7 @@ fn overload(evidence: &Evidence<'_>) -> Vec<Claim> {
             .at_least(0.85),
         OLDEST
             .claim(
-                "128 wait, 400 kops/s: goodput where the oldest are dropped, over all answers",
+                "oldest dropped, 128 wait, 400 kops/s: goodput over answers",
                 ratio(good("oldest, 128 wait", 400.0), all("oldest, 128 wait", 400.0)),
             )
             .at_least(0.8),
