@@ -2,7 +2,9 @@
 
 pub mod apps;
 pub mod bench;
+pub mod builtin;
 pub mod calibrate;
+pub mod calls;
 mod chance;
 pub mod cli;
 mod clover_verbs;
@@ -24,7 +26,10 @@ mod options;
 pub mod paper;
 pub mod plan;
 pub mod rc;
+pub mod receive_path;
+pub mod recovery;
 pub mod replay;
+pub mod scenarios;
 mod statistics;
 pub mod store;
 pub mod sweep;

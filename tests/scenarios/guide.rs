@@ -5,16 +5,16 @@ use tempfile::TempDir;
 
 use crate::support::run_in;
 
-/// Commands of the guide, from its blocks of shell, lines that go on put together.
-fn commands() -> Vec<String> {
-    let text = std::fs::read_to_string(root().join("docs/guide.md")).unwrap();
+/// Commands of a page, from its blocks of shell.
+pub(crate) fn commands(page: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join(page)).unwrap();
     let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let lines = blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("qpmux "));
     lines.map(str::to_owned).collect()
 }
 
 /// Words of a command; those in quotes are one.
-fn words(command: &str) -> Vec<String> {
+pub(crate) fn words(command: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (number, part) in command.split(" \"").enumerate() {
         let (quoted, rest) = match number {
@@ -33,7 +33,7 @@ fn the_commands_of_the_guide_run() {
     for data in ["docs", "traces"] {
         std::os::unix::fs::symlink(root().join(data), folder.path().join(data)).unwrap();
     }
-    let commands = commands();
+    let commands = commands("docs/guide.md");
     assert!(commands.len() > 12, "{commands:?}");
     for command in &commands {
         let run = run_in(folder.path(), words(command));

@@ -16,6 +16,7 @@ mod mutations;
 mod options;
 mod page;
 mod plot;
+mod questions;
 mod schemas;
 mod support;
 mod sweep;

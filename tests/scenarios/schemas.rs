@@ -13,7 +13,7 @@ use crate::support::{SAMPLE, run_in, tree};
 
 /// Quick runs of every command, with the schemas that their documents follow. They run in one
 /// folder, one after the other.
-const RUNS: [(&str, &str); 27] = [
+const RUNS: [(&str, &str); 29] = [
     ("bench", "bench --events 1000"),
     ("bench", "bench engine --packets 1000 --rounds 1"),
     ("bench", "bench replay --packets 1000 --rounds 1"),
@@ -26,9 +26,11 @@ const RUNS: [(&str, &str); 27] = [
     ("replay", "replay CAPTURE --loss 0.01"),
     ("replay", "replay LOSSY-client.pcap --losses-of LOSSY-server.pcap"),
     ("replay", "replay CAPTURE --responses captured --map none"),
+    ("scenarios", "scenarios --quick receive-path --out questions"),
     ("sim-app", "sim --ops 500 --threads 16 --map all --switch 100:steer=all"),
     ("sim-app", "sim --app lock --ops 500 --loss 0.001"),
     ("sim-clover", "sim --workload F --ops 500 --warm-up 100 --middlebox qpmux --seeds 2"),
+    ("sim-model", "sim --workload receive --ops 2000 --seeds 2"),
     ("sim-verbs", "sim --workload cas --ops 2000 --seeds 2"),
     ("sim-verbs", "sim --workload read --ops 2000 --middlebox qpmux"),
     ("sim-verbs", "sim --trace CAPTURE --middlebox qpmux"),
@@ -43,7 +45,7 @@ const RUNS: [(&str, &str); 27] = [
     ("torture", "torture --seeds 16 --out tortured"),
 ];
 /// What commands write, files or whole folders of them, and the schemas that it follows.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("inspect", "inspected/report.json"),
     ("manifest", "inspected/manifest.json"),
     ("replay", "replayed/report.json"),
@@ -51,6 +53,7 @@ const FILES: [(&str, &str); 11] = [
     ("torture", "tortured/report.json"),
     ("manifest", "tortured/manifest.json"),
     ("paper", "paper/summary.json"),
+    ("scenarios", "questions/summary.json"),
     ("sweep-run", "paper/runs"),
     ("sweep-run", "swept/runs"),
     ("sweep-manifest", "swept/manifest.json"),

@@ -17,6 +17,7 @@ mod progress;
 mod replay;
 mod results;
 mod runs;
+mod scenarios;
 mod schema;
 mod sim;
 mod sweep;
@@ -64,6 +65,7 @@ pub(crate) enum Command {
     Paper(paper::Args),
     Plot(plot::Args),
     Replay(replay::Args),
+    Scenarios(scenarios::Args),
     Schema(schema::Args),
     Sim(Box<sim::Args>),
     Sweep(sweep::Args),
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Merge(args) => merge::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Scenarios(args) => scenarios::run(&args),
         Command::Sim(args) => sim::run(&args, matches.subcommand_matches("sim")),
         Command::Sweep(args) => sweep::run(&args),
         Command::Synth(args) => synth::run(&args),

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Outcome;
+use super::figures::{Entry, write_all};
 use super::output::print;
 use super::progress::Progress;
 use super::runs::{self, PoolArgs};
-use super::{Outcome, figures};
-use crate::figure::{Scores, figure_error, paper_page};
+use crate::figure::{Check, Scores, figures_of, paper_page};
 use crate::files;
-use crate::paper::{self, Check, Era, Published, checks};
+use crate::paper::{self, Era, Published, checks};
 use crate::sweep::RunFolder;
 
 /// Predict the published experiments, and draw them over what was published.
@@ -55,19 +56,6 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What is known of a figure.
-#[derive(JsonSchema, Serialize)]
-struct Entry {
-    /// Its name.
-    name: String,
-    /// What it shows.
-    title: String,
-    /// Median absolute relative error of its scored points.
-    error: Option<f64>,
-    /// Its files, in the folder of all; none if nothing is written.
-    files: Vec<String>,
-}
-
 /// What was predicted, and how far off it is.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Summary {
@@ -89,20 +77,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
     let published = Published::load()?;
     let plans = paper::plans(&args.only, args.quick, &args.with)?;
-    let (figures, runs) = paper::figures_of(&plans, &published);
+    let (figures, runs) = figures_of(&plans, &published);
     let folder = args.out.as_deref().map(RunFolder::create).transpose()?;
     let results = runs::make(&runs, folder.as_ref(), &args.pool)?;
     let scores = Scores::of(&figures, &results, &published);
     let checks = if args.quick { Vec::new() } else { checks(&scores) };
-    let mut entries = Vec::new();
-    for figure in &figures {
-        let files = match &args.out {
-            Some(dir) => figures::write(dir, figure, &scores)?,
-            None => Vec::new(),
-        };
-        let (name, title) = (figure.name.clone(), figure.title.clone());
-        entries.push(Entry { name, title, error: figure_error(figure, &scores), files });
-    }
+    let entries = write_all(args.out.as_deref(), &figures, &scores)?;
     let summary = Summary {
         figures: entries,
         checks,

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::sim::read_capture;
+use crate::builtin::{self, BuiltIn};
 use crate::job::Capture;
-use crate::paper;
 use crate::plan::{Plan, Source};
 
 /// Which plan, and what is to be another than it says.
 #[derive(clap::Args)]
 pub(super) struct PlanArgs {
-    /// The plan: a TOML file, or the name of a figure of `qpmux paper`.
+    /// The plan: a TOML file, or the name of a figure of `qpmux paper` or, with
+    /// `scenarios/` in front, of `qpmux scenarios`.
     #[arg(value_name = "PLAN")]
     pub(super) plan: PathBuf,
     /// Gives a key of the plan another value, as in base.zipf=0.75 or axes.threads=[1,2]; may be
@@ -35,13 +36,13 @@ impl PlanArgs {
                 let stem = self.plan.file_stem().unwrap_or_default();
                 (text, stem.to_string_lossy().into_owned())
             }
-            Err(error) => match paper::text(&file) {
-                Some(text) => (text.to_owned(), file.clone()),
+            Err(error) => match builtin::find(&file) {
+                Some(BuiltIn { name, text, .. }) => (text.to_owned(), name.to_owned()),
                 None => {
                     return Err(error).with_context(|| {
                         format!(
-                            "cannot read the plan {file}; figures of `qpmux paper` are {}",
-                            paper::names().join(", ")
+                            "cannot read the plan {file}; those of the program are {}",
+                            builtin::all().map(|plan| plan.path).collect::<Vec<_>>().join(", ")
                         )
                     });
                 }

@@ -10,10 +10,11 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 
 use super::output::{json_text, print_bytes};
-use super::{Outcome, bench, calibrate, manifest, paper, plot, results, sweep};
+use super::{Outcome, bench, calibrate, manifest, paper, plot, results, scenarios, sweep};
 use crate::calibrate::sensitivity::Sensitivity;
 use crate::files::{make_results_dir, write_whole};
 use crate::inspect::InspectReport;
+use crate::job::JobReport;
 use crate::replay::ReplayReport;
 use crate::store::StoreReport;
 use crate::sweep::{Comparison, Manifest, Record, ResultLine};
@@ -58,7 +59,7 @@ impl Document {
 }
 
 /// All of them.
-const DOCUMENTS: [Document; 21] = [
+const DOCUMENTS: [Document; 23] = [
     Document::of::<bench::Document>("bench", "qpmux bench --json"),
     Document::of::<calibrate::Document>("calibrate", "qpmux calibrate --json"),
     Document::of::<Vec<Sensitivity>>(
@@ -75,6 +76,7 @@ const DOCUMENTS: [Document; 21] = [
     Document::of::<Vec<paper::FitReport>>("paper-fit", "qpmux paper --fit --json"),
     Document::of::<plot::Document>("plot", "qpmux plot --json"),
     Document::of::<ReplayReport>("replay", "qpmux replay --json, and its report.json"),
+    Document::of::<scenarios::Summary>("scenarios", "qpmux scenarios --json, and its summary.json"),
     Document::of::<apps::Outcome>(
         "sim-app",
         "qpmux sim --json of an application on adapters that cost nothing",
@@ -82,6 +84,10 @@ const DOCUMENTS: [Document; 21] = [
     Document::of::<StoreReport>(
         "sim-clover",
         "qpmux sim --json of Clover on adapters that cost something",
+    ),
+    Document::of::<JobReport>(
+        "sim-model",
+        "qpmux sim --json of a host's receive path, or of a middlebox that fails",
     ),
     Document::of::<VerbsReport>(
         "sim-verbs",

@@ -11,7 +11,7 @@ use super::output::print;
 use super::progress::{Progress, file_len};
 use super::{Cli, Outcome};
 use crate::apps::{self, Plan};
-use crate::job::{Capture, Job};
+use crate::job::{Capture, Job, JobReport};
 use crate::options::RunOptions;
 use crate::store::{self, StorePlan, StoreReport};
 use crate::verbs::{self, VerbsError, VerbsOutcome, VerbsReport};
@@ -22,7 +22,9 @@ use crate::verbs::{self, VerbsError, VerbsOutcome, VerbsReport};
 #[command(after_help = "Example:\n  qpmux sim --workload A --threads 32 --keys 64 --map all\n  \
     qpmux sim --app lock --threads 64 --keys 128 --loss 0.001\n  \
     qpmux sim --threads 32 --keys 64 --map all --switch 5000:steer=all,atomics=replace\n  \
-    qpmux sim --workload cas --nic connectx-6 --print-config\n\n\
+    qpmux sim --workload cas --nic connectx-6 --print-config\n  \
+    qpmux sim --workload receive --stack bypass --offered-kops 500\n  \
+    qpmux sim --workload recovery --keep standby --offered-kops 1000\n\n\
     Clients, adapters and servers are modelled, with real frames and real memory; network and\n\
     adapters are ideal, so throughput counts round trips and nothing else. The exit status is\n\
     1 if a rule of the transport was broken, a read was stale, a commit or a lock was lost, or\n\
@@ -68,6 +70,7 @@ pub(super) fn run(args: &Args, matches: Option<&ArgMatches>) -> anyhow::Result<O
     }
     match args.options.job(&mut read_capture)? {
         Job::Store(plan) => run_store(args, &plan),
+        job @ (Job::Receive(_) | Job::Recovery(_)) => run_model(args, &job),
         Job::App(plan) => run_app(args, Plan { seed: args.seed, ..*plan }),
         Job::Verbs(plan) => run_verbs(args, plan.threads, plan.ops, &mut |seed, progress| {
             verbs::run(&plan, seed, progress)
@@ -105,6 +108,20 @@ fn run_app(args: &Args, plan: Plan) -> anyhow::Result<Outcome> {
     progress.finish();
     print(args.json, &outcome, &outcome.render_text())?;
     Ok(if outcome.is_good() { Outcome::Good } else { Outcome::CheckFailed })
+}
+
+/// What has no report of its own.
+fn run_model(args: &Args, job: &Job) -> anyhow::Result<Outcome> {
+    let mut progress = Progress::new();
+    let mut runs = Vec::new();
+    for (number, seed) in (1..).zip(seeds(args)) {
+        runs.push(job.run(seed, &mut |_| {})?);
+        progress.count("running", number, args.seeds);
+    }
+    progress.finish();
+    let report = JobReport::new(seeds(args), &runs);
+    print(args.json, &report, &report.render_text())?;
+    Ok(if report.violations == 0 { Outcome::Good } else { Outcome::CheckFailed })
 }
 
 fn run_store(args: &Args, plan: &StorePlan) -> anyhow::Result<Outcome> {

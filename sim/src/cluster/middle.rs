@@ -10,6 +10,7 @@ use super::frames::{Frame, FrameId};
 use super::op::Part;
 use super::pair::{FIRST_QPN, START_PSN};
 use super::port::Port;
+use super::recorded::{RecordCounts, Recorder, SharedRecorder};
 use super::station::{BoxParams, Station};
 use super::{Cluster, Event};
 use crate::event::{NS, Ps};
@@ -59,6 +60,7 @@ struct Engine {
     host: Host,
     addresses: Addresses,
     wake: Ps,
+    recorder: Option<SharedRecorder>,
     /// The frame that it is offered.
     bytes: Vec<u8>,
 }
@@ -135,12 +137,20 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         });
         let directory = Directory::new(known, regions.collect(), grants, &setup.policy)?;
         let host = Host::new(&setup.config, &setup.policy, &directory, 1)?;
-        Ok(Engine { host, addresses: Addresses(addresses), wake: Ps::MAX, bytes: Vec::new() })
+        let (host, recorder) = Recorder::of(host, &setup.config);
+        let addresses = Addresses(addresses);
+        Ok(Engine { host, addresses, wake: Ps::MAX, recorder, bytes: Vec::new() })
     }
 
     /// What the engine has counted, if there is one.
     pub(crate) fn engine_counters(&self) -> Option<Counters> {
         Some(self.middle.as_ref()?.engine.host.counters())
+    }
+
+    /// What the engine has recorded, if it keeps a log.
+    pub(crate) fn recorded(&self) -> Option<RecordCounts> {
+        let recorder = self.middle.as_ref()?.engine.recorder.as_ref()?;
+        Some(recorder.borrow().counts())
     }
 
     /// What the middlebox has seen, if there is one.

@@ -29,6 +29,7 @@ mod order;
 mod pair;
 mod port;
 mod receive;
+mod recorded;
 mod send;
 mod station;
 #[cfg(test)]
@@ -38,23 +39,23 @@ mod thread;
 use std::collections::VecDeque;
 
 pub use adapter::CacheCounts;
+pub(crate) use adapter::Machine;
 pub use network::{Conditions, ConditionsError, NetworkCounts};
 pub use op::Part;
-pub(crate) use op::{Op, PARTS};
+pub(crate) use op::{Op, Ops, PARTS};
 pub use pair::ConnectionSetup;
 pub(crate) use receive::Arrival;
+pub use recorded::RecordCounts;
 pub use station::{BoxCounts, BoxParams};
 
 use crate::event::{Ps, Queue};
 use crate::memory::Memory;
 use crate::nic::{Network, Params};
 use crate::rc::{Region, ResponderStats, Verb, Violations};
-use adapter::Machine;
 use cores::CoreStep;
 use frames::{FrameId, Frames};
 use middle::Middle;
 use network::Losses;
-use op::Ops;
 use pair::{FIRST_QPN, Pair};
 use thread::{Step, Thread};
 

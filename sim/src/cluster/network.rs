@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::frames::FrameId;
 use super::op::Part;
+use super::port::PortCounts;
 use super::{Cluster, ConnectionSetup, Event};
 use crate::dice::Dice;
 use crate::event::{Ps, ps};
@@ -114,6 +115,15 @@ impl NetworkCounts {
         self.rnr_naks += other.rnr_naks;
     }
 
+    /// Adds what a port of the switch has seen.
+    pub(crate) fn add_port(&mut self, port: &PortCounts) {
+        self.passed += port.passed;
+        self.dropped += port.dropped;
+        self.marked += port.marked;
+        self.queue_found_bytes += port.queue_found_bytes;
+        self.queue_most_bytes = self.queue_most_bytes.max(port.queue_most_bytes);
+    }
+
     /// Mean over all frames of the queue that each found, bytes.
     #[must_use]
     pub fn queue_mean_bytes(&self) -> f64 {
@@ -143,12 +153,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         all.sent += self.box_counts().map_or(0, |counts| counts.sent);
         let ingress = self.middle.iter().flat_map(|middle| &middle.ingress);
         for port in self.machines.iter().map(|machine| &machine.egress).chain(ingress) {
-            let port = &port.counts;
-            all.passed += port.passed;
-            all.dropped += port.dropped;
-            all.marked += port.marked;
-            all.queue_found_bytes += port.queue_found_bytes;
-            all.queue_most_bytes = all.queue_most_bytes.max(port.queue_most_bytes);
+            all.add_port(&port.counts);
         }
         for pair in &self.pairs {
             let asked = pair.requester.stats();

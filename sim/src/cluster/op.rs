@@ -29,12 +29,16 @@ pub enum Part {
     Word,
     /// The other host's memory is read.
     Memory,
+    /// Software of the server takes a request, works and answers.
+    Server,
+    /// Software has waited for what was lost, until a timeout.
+    Repair,
     /// From the answer's arrival until its thread has seen it.
     Completion,
 }
 
 /// Number of [`Part`]s.
-pub(crate) const PARTS: usize = 11;
+pub(crate) const PARTS: usize = 13;
 
 impl Part {
     /// All, in the order in which an operation meets them.
@@ -49,6 +53,8 @@ impl Part {
         Part::Responder,
         Part::Word,
         Part::Memory,
+        Part::Server,
+        Part::Repair,
         Part::Completion,
     ];
 
@@ -66,6 +72,8 @@ impl Part {
             Part::Responder => "responder",
             Part::Word => "word",
             Part::Memory => "memory",
+            Part::Server => "server",
+            Part::Repair => "repair",
             Part::Completion => "completion",
         }
     }

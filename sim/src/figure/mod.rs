@@ -1,12 +1,14 @@
 //! Figures: what they are made of, how far they are from what was published, and how they become
 //! files.
 
+mod check;
 mod of_plan;
 mod output;
 mod page;
 mod score;
 
-pub use of_plan::figures;
+pub use check::Check;
+pub use of_plan::{figures, figures_of};
 pub use output::{draw, errors, figure_error, rows};
 pub use page::{PageError, paper_page, plan_page};
 pub use score::{Point, Scored, Scores, median};

@@ -13,6 +13,14 @@ pub fn figures(plan: &Plan, published: &Published, runs: &mut Runs) -> Vec<Figur
     plan.plots.iter().map(|plot| figure(plan, plot, &jobs, published)).collect()
 }
 
+/// The figures of plans, and the runs that they need.
+#[must_use]
+pub fn figures_of(plans: &[Plan], published: &Published) -> (Vec<Figure>, Runs) {
+    let mut runs = Runs::default();
+    let all = plans.iter().flat_map(|plan| figures(plan, published, &mut runs)).collect();
+    (all, runs)
+}
+
 fn figure(plan: &Plan, plot: &Plot, jobs: &[usize], published: &Published) -> Figure {
     let mut figure = Figure {
         name: plot.name.clone(),

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use qpmux_plots::PlotError;
 use qpmux_plots::page::{Cell, Column, Page, Section, Table};
 
-use super::{Figure, Scores, draw, figure_error};
+use super::{Check, Figure, Scores, draw, figure_error};
 use crate::nic::{PresetError, Sourced};
-use crate::paper::{Check, Era};
+use crate::paper::Era;
 use crate::plan::Plan;
 use crate::sweep::{Identity, ResultTable};
 
@@ -254,12 +254,31 @@ fn parameters(plans: &[Plan]) -> Result<Vec<Table>, PageError> {
         let sourced = crate::cluster::BoxParams::sourced(name)?;
         tables.push(preset(&format!("Middlebox {name}"), &sourced));
     }
+    for name in software(&named) {
+        let sourced = crate::calls::SoftwareParams::sourced(&name)?;
+        tables.push(preset(&format!("Software {name}"), &sourced));
+    }
     let eras = named("era");
     for era in Era::ALL.into_iter().filter(|era| eras.contains(era.name())) {
         let sourced = era.sourced()?;
         tables.push(preset(&format!("Library and box of {}", era.name()), &sourced));
     }
     Ok(tables)
+}
+
+/// Software that runs name, or have because they do not say one.
+fn software(named: &dyn Fn(&str) -> BTreeSet<String>) -> BTreeSet<String> {
+    let mut all = named("software");
+    for (option, value, usual) in [
+        ("transport", "ud", "user-level"),
+        ("transport", "tcp", "linux"),
+        ("serve", "adapter", "adapter"),
+    ] {
+        if named(option).contains(value) {
+            all.insert(usual.to_owned());
+        }
+    }
+    all
 }
 
 fn axes(plan: &Plan) -> Table {

@@ -19,7 +19,7 @@ pub struct Metric {
 pub struct MetricError(String);
 
 /// Name, title and unit. Those with a kind may be asked for by kind of operation, as `p99_us.read`.
-const ALL: [(&str, &str, &str); 29] = [
+const ALL: [(&str, &str, &str); 60] = [
     ("kops", "throughput", "kops/s"),
     ("mops", "throughput", "Mops/s"),
     ("mean_us", "mean latency", "us"),
@@ -42,10 +42,41 @@ const ALL: [(&str, &str, &str); 29] = [
     ("pcie_reads_per_op", "PCIe reads per operation", ""),
     ("word_wait_ns", "wait for a word", "ns"),
     ("lost_swaps", "share of failed compare-and-swaps", ""),
+    ("time_us", "share of the mean latency", "us"),
+    ("goodput_gbps", "goodput", "Gbit/s"),
+    ("client_cpu_us", "CPU time of clients per operation", "us"),
+    ("server_cpu_us", "CPU time of the server per operation", "us"),
+    ("verbs_per_op", "verbs or calls per operation", ""),
+    ("timeouts", "timeouts", ""),
+    ("queue_mean_kb", "mean queue that a packet found", "KB"),
     ("failed", "failed operations", ""),
     ("sent_again", "requests sent again", ""),
     ("lost", "packets lost", ""),
     ("box_dropped", "frames dropped by the middlebox", ""),
+    ("goodput_kops", "goodput", "kops/s"),
+    ("ring_drops", "share dropped by the adapter", ""),
+    ("queue_drops", "share dropped by the queue", ""),
+    ("shed", "share shed", ""),
+    ("interrupts_per_op", "interrupts per request", ""),
+    ("llc_misses", "share of packets from memory", ""),
+    ("imbalance", "fullest ring over the mean", ""),
+    ("time_interrupts", "share of time in interrupts", ""),
+    ("time_receive", "share of time in drivers and protocols", ""),
+    ("time_locks", "share of time at locks", ""),
+    ("time_application", "share of time in the application", ""),
+    ("time_idle", "share of time idle", ""),
+    ("records_per_frame", "records per frame", ""),
+    ("record_bytes_per_frame", "bytes of records per frame", "bytes"),
+    ("record_kbytes", "log", "KB"),
+    ("state_kbytes", "state, as a checkpoint", "KB"),
+    ("log_mbytes_per_s", "log", "MB/s"),
+    ("lost_records", "records that a crash loses", ""),
+    ("lost_connections", "connections that a crash leaves wrong", ""),
+    ("recovery_ms", "recovery", "ms"),
+    ("wasted", "share of time in checkpoints and replay", ""),
+    ("wasted_over_young", "waste over Young's formula", ""),
+    ("interval_over_young", "interval over Young's optimum", ""),
+    ("unavailable", "share of time without service", ""),
     ("simulated_ms", "simulated time", "ms"),
     ("events", "events", ""),
     ("violations", "broken rules", ""),
@@ -68,7 +99,7 @@ impl Metric {
     #[must_use]
     pub fn more_is_better(name: &str) -> bool {
         let base = name.split_once('.').map_or(name, |(base, _)| base);
-        ["kops", "mops", "first_try", "in_sequence"].contains(&base)
+        ["kops", "mops", "goodput_kops", "goodput_gbps", "first_try", "in_sequence"].contains(&base)
     }
 
     /// Names of all.

@@ -2,10 +2,12 @@
 
 mod capture;
 mod metric;
+mod report;
 mod shown;
 
 pub use capture::Capture;
 pub use metric::{Metric, MetricError};
+pub use report::JobReport;
 pub use shown::Shown;
 
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::apps::{self, Plan, PlanError};
+use crate::receive_path::{self, ReceiveError, ReceivePlan};
+use crate::recovery::{self, RecoveryError, RecoveryPlan};
 use crate::store::{self, StoreError, StorePlan};
 use crate::text::hex;
 use crate::verbs::{self, TracePlan, VerbsError, VerbsPlan};
@@ -28,6 +32,10 @@ pub enum Job {
     Trace(Arc<Capture>, Box<TracePlan>),
     /// An application on an ideal network.
     App(Box<Plan>),
+    /// Packets on their way through a host.
+    Receive(Box<ReceivePlan>),
+    /// A middlebox that keeps its state, and fails.
+    Recovery(Box<RecoveryPlan>),
 }
 
 /// Why a run was not made.
@@ -42,6 +50,12 @@ pub enum JobError {
     /// Of an application.
     #[error(transparent)]
     App(#[from] PlanError),
+    /// Of a host.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// Of a middlebox that fails.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
 }
 
 impl Job {
@@ -52,14 +66,18 @@ impl Job {
     pub fn run(&self, seed: u64, progress: &mut dyn FnMut(u64)) -> Result<Shown, JobError> {
         Ok(match self {
             Job::Store(plan) => Shown::of_store(&store::run(plan, seed, progress)?),
-            Job::Verbs(plan) => Shown::of_verbs(&verbs::run(plan, seed, progress)?),
+            Job::Verbs(plan) => {
+                Shown::of_verbs(&verbs::run(plan, seed, progress)?, plan.moved_bytes())
+            }
             Job::Trace(capture, plan) => {
-                Shown::of_verbs(&verbs::run_trace(&capture.script, plan, seed, progress)?)
+                Shown::of_verbs(&verbs::run_trace(&capture.script, plan, seed, progress)?, 0)
             }
             Job::App(plan) => {
                 let plan = Plan { seed, ..Plan::clone(plan) };
                 Shown::of_app(&apps::run(&plan, progress)?)
             }
+            Job::Receive(plan) => Shown::of_receive(&receive_path::run(plan, seed, progress)?),
+            Job::Recovery(plan) => Shown::of_recovery(&recovery::run(plan, seed, progress)?),
         })
     }
 
@@ -71,6 +89,8 @@ impl Job {
         match self {
             Job::Store(plan) => plan.check()?,
             Job::Verbs(plan) => plan.check()?,
+            Job::Receive(plan) => plan.check()?,
+            Job::Recovery(plan) => plan.check()?,
             Job::Trace(..) | Job::App(_) => {}
         }
         Ok(())
@@ -93,6 +113,9 @@ impl Job {
             Job::Verbs(plan) => plan.ops * (1 + plan.size.div_ceil(plan.path_mtu) as u64),
             Job::Trace(capture, plan) => (capture.messages() * plan.copies) as u64 * 2,
             Job::App(plan) => plan.load.operations * 8,
+            // An event of a host takes a tenth of the time that a packet takes here.
+            Job::Receive(plan) => plan.ops.div_ceil(4),
+            Job::Recovery(plan) => plan.ops.div_ceil(16),
         }
     }
 
@@ -108,6 +131,8 @@ impl Job {
             Job::Verbs(plan) => plan.ops = plan.ops.min(ops).max(1),
             Job::Trace(..) => {}
             Job::App(plan) => plan.load.operations = plan.load.operations.min(ops).max(1),
+            Job::Receive(plan) => plan.ops = plan.ops.min(ops).max(1),
+            Job::Recovery(plan) => plan.ops = plan.ops.min(ops).max(1),
         }
         short
     }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::apps;
+use crate::receive_path::ReceiveOutcome;
+use crate::recovery::RecoveryOutcome;
 use crate::store::{KindOutcome, StoreOutcome};
-use crate::verbs::VerbsOutcome;
+use crate::verbs::{VerbsOutcome, part_names};
 
 /// What one run showed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,6 +84,15 @@ impl Shown {
             ("events", outcome.events as f64),
             ("violations", outcome.violations as f64),
         ]);
+        if let Some((counts, frames)) = &outcome.recorded {
+            let frames = (*frames).max(1) as f64;
+            shown.add_all(&[
+                ("records_per_frame", counts.records as f64 / frames),
+                ("record_bytes_per_frame", counts.bytes as f64 / frames),
+                ("record_kbytes", counts.bytes as f64 / 1e3),
+                ("state_kbytes", counts.state_bytes as f64 / 1e3),
+            ]);
+        }
         for KindOutcome { kind, latency, again } in &outcome.kinds {
             let dotted = format!(".{kind}");
             shown.add_latency(&dotted, latency);
@@ -94,7 +105,7 @@ impl Shown {
     }
 
     /// Of raw verbs, or of a capture.
-    pub(super) fn of_verbs(outcome: &VerbsOutcome) -> Self {
+    pub(super) fn of_verbs(outcome: &VerbsOutcome, size: usize) -> Self {
         let mut shown = Self::default();
         shown.add_rate(outcome.measured.ops_per_s);
         shown.add_latency("", &outcome.measured.latency);
@@ -104,6 +115,14 @@ impl Shown {
             shown.add(name, counts.misses as f64 / lookups);
         }
         let ops = outcome.open[1].max(1) as f64;
+        let ended = outcome.measured.ops_per_s;
+        for (part, time) in part_names().into_iter().zip(outcome.measured.parts_ns) {
+            shown.add(&format!("time_us.{part}"), time / 1e3);
+        }
+        if size > 0 {
+            shown.add("goodput_gbps", ended * size as f64 * 8e-9);
+        }
+        let [client, server] = outcome.busy_s.map(|busy| busy * 1e6 / ops);
         let [failed, succeeded] = outcome.swaps.map(|count| count as f64);
         if failed + succeeded > 0.0 {
             shown.add("lost_swaps", failed / (failed + succeeded));
@@ -117,6 +136,11 @@ impl Shown {
             ("wqe_misses_per_op", outcome.wqe_misses as f64 / ops),
             ("pcie_reads_per_op", outcome.server_pcie_reads as f64 / ops),
             ("word_wait_ns", outcome.word_wait_ns),
+            ("client_cpu_us", client),
+            ("server_cpu_us", server),
+            ("verbs_per_op", ops / outcome.ended.max(1) as f64),
+            ("timeouts", outcome.network.timeouts as f64),
+            ("queue_mean_kb", outcome.network.queue_mean_bytes() / 1e3),
             ("failed", outcome.failed as f64),
             ("sent_again", outcome.network.sent_again as f64),
             ("lost", (outcome.network.lost + outcome.network.dropped) as f64),
@@ -125,6 +149,59 @@ impl Shown {
             ("violations", outcome.violations.total() as f64),
         ]);
         shown.histograms.insert("all".to_owned(), outcome.measured.latency.clone());
+        shown
+    }
+
+    /// Of a host.
+    pub(super) fn of_receive(outcome: &ReceiveOutcome) -> Self {
+        let mut shown = Self::default();
+        shown.add_rate(outcome.answers_per_s);
+        shown.add_latency("", &outcome.latency);
+        let [interrupts, receive, locks, application] = outcome.times;
+        shown.add_all(&[
+            ("goodput_kops", outcome.goodput_per_s / 1e3),
+            ("mean_us", outcome.mean_ns / 1e3),
+            ("ring_drops", outcome.ring_drops),
+            ("queue_drops", outcome.queue_drops),
+            ("shed", outcome.shed),
+            ("interrupts_per_op", outcome.interrupts_per_op),
+            ("llc_misses", outcome.llc_misses),
+            ("imbalance", outcome.imbalance),
+            ("time_interrupts", interrupts),
+            ("time_receive", receive),
+            ("time_locks", locks),
+            ("time_application", application),
+            ("time_idle", (1.0 - outcome.times.iter().sum::<f64>()).max(0.0)),
+            ("simulated_ms", outcome.simulated_ns / 1e6),
+            ("events", outcome.events as f64),
+            ("violations", outcome.vanished as f64),
+        ]);
+        shown.histograms.insert("all".to_owned(), outcome.latency.clone());
+        shown
+    }
+
+    /// Of a middlebox that fails.
+    pub(super) fn of_recovery(outcome: &RecoveryOutcome) -> Self {
+        let mut shown = Self::default();
+        let (stream, life) = (&outcome.stream, &outcome.life);
+        shown.add_rate(stream.frames_per_s);
+        shown.add_latency("", &stream.latency);
+        shown.add_all(&[
+            ("mean_us", stream.mean_ns / 1e3),
+            ("box_dropped", stream.dropped as f64),
+            ("log_mbytes_per_s", stream.log_bytes_per_s / 1e6),
+            ("lost_records", stream.lost_records),
+            ("lost_connections", stream.lost_connections),
+            ("recovery_ms", life.recovery_ns / 1e6),
+            ("wasted", life.wasted),
+            ("wasted_over_young", life.wasted_over_young),
+            ("interval_over_young", life.interval_over_young),
+            ("unavailable", life.unavailable),
+            ("simulated_ms", stream.simulated_ns / 1e6),
+            ("events", (stream.frames + life.crashes) as f64),
+            ("violations", stream.vanished as f64),
+        ]);
+        shown.histograms.insert("all".to_owned(), stream.latency.clone());
         shown
     }
 

@@ -204,6 +204,8 @@ mod tests {
             "--workload cas --nic connectx-3 --server-nic connectx-6 --set post_ns=33.25",
             "--workload write --arrivals 1e5 --set-server inbound_ns=7 --zipf 0.5",
             "--workload lock --middlebox prototype --set-middlebox send_ns=5 --qp-sharing x3",
+            "--workload receive --stack bypass --set-host app_ns=5 --remote-node",
+            "--workload recovery --keep group --set-recovery sync_ns=5 --beside",
             "--trace a.pcap --think 0 --set-network queue_bytes=70000 --pages 1G",
         ] {
             let args = ["qpmux", "sim"].into_iter().chain(line.split_whitespace());

@@ -1,7 +1,10 @@
 //! What a run of the simulator can be told, on a command line or in a file, and the run that it is.
 
+mod calls;
 pub(crate) mod file;
 pub(crate) mod policy;
+mod receive;
+mod recovery;
 mod store;
 mod verbs;
 
@@ -18,6 +21,8 @@ use clap::{ArgMatches, Command};
 
 use self::file::Given;
 use self::policy::{PolicyArgs, SwitchArg, parse_fraction};
+use self::receive::ReceiveArgs;
+use self::recovery::RecoveryArgs;
 use self::store::StoreArgs;
 use self::verbs::{Common, VerbsArgs, settings};
 use crate::apps::{
@@ -43,9 +48,15 @@ pub(crate) struct RunOptions {
     app: AppArg,
     /// Operations of Clover: A (half updates), B (5 % updates), C (reads) or W (updates), and on
     /// adapters that cost something also D, E and F as YCSB has them. Or a raw verb, through
-    /// adapters that cost something: read, write, cas, faa, or lock, which takes a
-    /// lock by compare-and-swap and gives it back by a WRITE.
-    #[arg(long, default_value = "A", value_name = "A..F|W|read|write|cas|faa|lock")]
+    /// adapters that cost something: read, write, cas, faa, lock, which takes a lock by
+    /// compare-and-swap and gives it back by a WRITE, or lookup, of a key in a hash table. Or
+    /// receive: packets on their way through a host. Or recovery: a middlebox that keeps its state,
+    /// and fails.
+    #[arg(
+        long,
+        default_value = "A",
+        value_name = "A..F|W|read|write|cas|faa|lock|lookup|receive|recovery"
+    )]
     workload: Workload,
     /// Client threads, on all machines together.
     #[arg(long, default_value_t = 8, value_name = "N")]
@@ -129,6 +140,10 @@ pub(crate) struct RunOptions {
     store: StoreArgs,
     #[command(flatten)]
     verbs: VerbsArgs,
+    #[command(flatten)]
+    receive: ReceiveArgs,
+    #[command(flatten)]
+    recovery: RecoveryArgs,
 }
 
 /// What is run.
@@ -136,6 +151,8 @@ pub(crate) struct RunOptions {
 enum Workload {
     Ycsb(Ycsb),
     Raw(RawOp),
+    Receive,
+    Recovery,
 }
 
 impl FromStr for Workload {
@@ -148,8 +165,12 @@ impl FromStr for Workload {
             "cas" => Self::Raw(RawOp::Cas),
             "faa" => Self::Raw(RawOp::Faa),
             "lock" => Self::Raw(RawOp::Lock),
+            "lookup" => Self::Raw(RawOp::Lookup),
+            "receive" => Self::Receive,
+            "recovery" => Self::Recovery,
             ycsb => Self::Ycsb(ycsb.parse().map_err(|_| {
-                "there are A to F and W, and the raw verbs read, write, cas, faa and lock"
+                "there are A to F and W, the raw verbs read, write, cas, faa, lock and lookup, \
+                 receive and recovery"
                     .to_owned()
             })?),
         })
@@ -200,7 +221,7 @@ impl RunOptions {
         let by_default = match (&self.verbs.trace, self.workload) {
             (Some(_), _) => "kv",
             (None, Workload::Ycsb(_)) => "clover",
-            (None, Workload::Raw(_)) => "lock-table",
+            (None, _) => "lock-table",
         };
         let profile = load_profile(self.profile.as_deref().unwrap_or(by_default))?;
         let mut costs = BoxParams::load(name)?;
@@ -229,6 +250,14 @@ impl RunOptions {
             Workload::Raw(op) => {
                 Ok(Job::Verbs(Box::new(self.verbs.plan(op, self.ops, &self.common()?)?)))
             }
+            Workload::Receive => {
+                let plan = self.receive.plan(self.ops, self.distribution(None))?;
+                Ok(Job::Receive(Box::new(plan)))
+            }
+            Workload::Recovery => {
+                let plan = self.recovery.plan(self.ops, self.receive.offered_per_s())?;
+                Ok(Job::Recovery(Box::new(plan)))
+            }
             Workload::Ycsb(workload) if self.costs_something() => self.store_job(workload),
             Workload::Ycsb(workload) => Ok(Job::App(Box::new(self.plan(workload)?))),
         }
@@ -253,6 +282,8 @@ impl RunOptions {
     fn ops(&self) -> u64 {
         match self.workload {
             Workload::Raw(_) => self.verbs.ops(self.ops, usize::from(self.threads)),
+            Workload::Receive => ReceiveArgs::ops(self.ops),
+            Workload::Recovery => RecoveryArgs::ops(self.ops),
             Workload::Ycsb(_) => self.ops.unwrap_or(OPS),
         }
     }
@@ -267,6 +298,8 @@ impl RunOptions {
                 self.plan(workload)?;
                 Vec::new()
             }
+            (None, Workload::Receive) => self.receive.numbers()?,
+            (None, Workload::Recovery) => self.recovery.numbers()?,
             _ => self.numbers()?,
         };
         resolved.push(("ops".to_owned(), vec![self.ops().to_string()]));
@@ -290,6 +323,7 @@ impl RunOptions {
         EngineSetup {
             policy,
             config: Config {
+                records: self.store.records,
                 lists_max: self.lists.unwrap_or(usual.lists_max),
                 connections_max: self.verbs.queue_pairs(self.threads).max(usual.connections_max),
                 ..usual

@@ -30,6 +30,9 @@ pub(super) struct StoreArgs {
     /// Collectors write no shortcuts.
     #[arg(long)]
     no_shortcuts: bool,
+    /// The engine of a middlebox that costs something keeps a log; what it records is counted.
+    #[arg(long)]
+    pub(super) records: bool,
 }
 
 impl StoreArgs {

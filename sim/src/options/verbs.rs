@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use qpmux_workloads::keys::KeyDistribution;
 
+use super::calls::{CallArgs, TableArgs};
 use super::file::Given;
 use crate::cluster::BoxParams;
 use crate::nic::{Network, Params, Preset, Spec};
@@ -17,7 +18,7 @@ const ROUNDS: u64 = 8;
 
 /// Options of raw verbs.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Raw verbs (--workload read|write|cas|faa|lock)")]
+#[command(next_help_heading = "Raw verbs (--workload read|write|cas|faa|lock|lookup)")]
 pub(super) struct VerbsArgs {
     /// Adapters of clients and server.
     #[arg(long, default_value = "connectx-5", value_name = "PRESET")]
@@ -37,10 +38,11 @@ pub(super) struct VerbsArgs {
     /// Operations that a thread may have outstanding.
     #[arg(long, default_value_t = 1, value_name = "N")]
     outstanding: usize,
-    /// Bytes of a READ or WRITE.
+    /// Bytes of a READ, a WRITE, or a value that is looked up.
     #[arg(long, default_value_t = 8, value_name = "BYTES")]
     size: usize,
-    /// A thread posts one operation for each that has ended, or waits for all of them.
+    /// A thread posts one operation for each that has ended, or waits for all of them, or for all
+    /// of all threads.
     #[arg(long, value_enum, default_value_t = PaceArg::Sliding)]
     pace: PaceArg,
     /// Operations per second that each thread begins at random times, whatever has ended.
@@ -96,6 +98,10 @@ pub(super) struct VerbsArgs {
     /// control; may be given more than once.
     #[arg(long, value_name = "NAME=VALUE")]
     set_network: Vec<Setting>,
+    #[command(flatten)]
+    table: TableArgs,
+    #[command(flatten)]
+    calls: CallArgs,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -104,6 +110,8 @@ enum PaceArg {
     Sliding,
     /// As many as may be outstanding, when all have ended.
     Batch,
+    /// The same, when all of all threads have ended.
+    Barrier,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -231,6 +239,7 @@ impl VerbsArgs {
             let settings = settings(Params::SPECS, |name| server.get(name));
             all.push(("set-server".to_owned(), settings));
         }
+        all.extend(self.calls.numbers()?);
         Ok(all)
     }
 
@@ -258,6 +267,8 @@ impl VerbsArgs {
         let [client, server] = self.adapters()?;
         Ok(VerbsPlan {
             op,
+            transport: self.calls.transport()?,
+            table: self.table.plan(),
             size: self.size,
             threads: common.threads,
             machines: common.machines,
@@ -266,6 +277,7 @@ impl VerbsArgs {
                 (Some(rate), _) => Pace::Open(rate),
                 (None, PaceArg::Sliding) => Pace::Sliding,
                 (None, PaceArg::Batch) => Pace::Batch,
+                (None, PaceArg::Barrier) => Pace::Barrier,
             },
             list: self.list,
             sharing: self.qp_sharing.0,

@@ -1,23 +1,7 @@
 //! What predictions have to hold, and whether they do. The limits were set before anything was
 //! compared.
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use crate::figure::{Scored, Scores};
-
-/// A limit, and how far the prediction is from it.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
-pub struct Check {
-    /// What is limited.
-    pub what: String,
-    /// The value.
-    pub value: f64,
-    /// The least it may be.
-    pub least: f64,
-    /// The most it may be.
-    pub most: f64,
-}
+use crate::figure::{Check, Scored, Scores};
 
 /// Modes whose reads and updates have a latency that is checked.
 const LATENCIES: [&str; 3] = ["clover", "write steering", "write + read steering"];
@@ -26,14 +10,6 @@ const MODES: [&str; 5] =
     ["clover", "write steering", "write + read steering", "mapping", "atomics replaced"];
 /// Pairs that were published closer than this may come in any order.
 const APART: f64 = 1.1;
-
-impl Check {
-    /// Whether the value is within its limits.
-    #[must_use]
-    pub fn is_met(&self) -> bool {
-        (self.least..=self.most).contains(&self.value)
-    }
-}
 
 /// All checks of what was run.
 #[must_use]

@@ -3,8 +3,9 @@
 use anyhow::Context;
 
 use super::era::{Era, EraParams};
-use super::plans::{figures_of, plans};
+use super::plans::plans;
 use super::published::Published;
+use crate::figure::figures_of;
 use crate::sweep::{Runs, make_all};
 
 /// Operations of a run that count: fits are smooth enough with so many.

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use super::checks::Check;
-use crate::figure::{Figure, Scores, errors, figure_error};
+use crate::figure::{Check, Figure, Scores, errors, figure_error};
 
 const HEAD: &str = "# The published experiments, predicted
 

@@ -10,10 +10,10 @@ mod published;
 #[cfg(test)]
 mod tests;
 
-pub use checks::{Check, checks};
+pub use checks::checks;
 pub use era::{Era, EraError, EraParams};
 pub use exclusions::exclusion;
 pub use fit::{Fitted, fit};
 pub use gallery::gallery;
-pub use plans::{figures_of, names, plans, text};
+pub use plans::{PLANS, names, plans};
 pub use published::Published;

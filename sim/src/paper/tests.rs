@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, Era, Published, checks, exclusion, figures_of, names, plans};
-use crate::figure::{Figure, Scores, draw, errors, rows};
+use super::{Era, Published, checks, exclusion, names, plans};
+use crate::figure::{Check, Figure, Scores, draw, errors, figures_of, rows};
 use crate::sweep::{Runs, make_all};
 
 fn all(is_quick: bool, names: &[&str]) -> (Vec<Figure>, Runs) {

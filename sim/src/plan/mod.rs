@@ -173,7 +173,7 @@ impl Plan {
 
     /// Whether there are runs on adapters that no option names.
     pub(crate) fn has_usual_adapters(&self) -> bool {
-        let costs = |job: &Job| !matches!(job, Job::App(_));
+        let costs = |job: &Job| matches!(job, Job::Store(_) | Job::Verbs(_) | Job::Trace(..));
         self.points.iter().any(|p| costs(&p.job) && p.settings.text_of("nic").is_none())
     }
 

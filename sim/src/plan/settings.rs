@@ -11,7 +11,16 @@ use crate::options::{ReadCapture, RunOptions};
 use crate::text::unknown;
 
 /// Options that take NAME=VALUE: in a plan, NAME is a part of the path.
-const BY_NAME: [&str; 5] = ["set", "set-server", "set-middlebox", "set-network", "set-era"];
+const BY_NAME: [&str; 8] = [
+    "set",
+    "set-server",
+    "set-middlebox",
+    "set-network",
+    "set-era",
+    "set-host",
+    "set-software",
+    "set-recovery",
+];
 
 /// Options of a run, without the program's name.
 #[derive(Parser)]

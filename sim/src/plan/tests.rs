@@ -1,6 +1,7 @@
 //! What plans say, and what is said of those that are wrong.
 
 use super::{Plan, Source};
+use crate::builtin::BuiltIn;
 
 fn read(text: &str, with: &[&str], is_quick: bool) -> anyhow::Result<Plan> {
     let with: Vec<String> = with.iter().map(|text| (*text).to_owned()).collect();
@@ -64,8 +65,7 @@ fn every_key_can_be_overridden() {
 /// Plans of folders are read from what was rendered.
 #[test]
 fn a_rendered_plan_is_the_same_plan() {
-    for name in crate::paper::names() {
-        let text = crate::paper::text(name).unwrap();
+    for BuiltIn { name, text, .. } in crate::builtin::all() {
         let plan = read(text, &[], false).unwrap();
         let again = read(&plan.text, &[], false).unwrap();
         assert_eq!(plan.text, again.text, "{name}");

@@ -6,7 +6,7 @@ use qpmux_workloads::clover::MachineStats;
 use super::load::{Current, KINDS};
 use super::plan::StorePlan;
 use super::world::{Asker, Notice};
-use crate::cluster::{BoxCounts, Cluster};
+use crate::cluster::{BoxCounts, Cluster, RecordCounts};
 use crate::event::{NS, Ps};
 
 /// What had happened at some time.
@@ -64,8 +64,10 @@ pub struct StoreOutcome {
     pub events: u64,
     /// Equal for equal runs.
     pub run_hash: u64,
-    /// Rules of the transport that were broken.
+    /// Rules of the transport that were broken, and records that are none.
     pub violations: u64,
+    /// What the engine recorded in the whole run, and the frames that came meanwhile.
+    pub recorded: Option<(RecordCounts, u64)>,
 }
 
 impl Tally {
@@ -126,6 +128,9 @@ impl Tally {
         let lost = end.stats.commits_lost - begin.stats.commits_lost;
         let kinds = KINDS.into_iter().zip(self.latencies).zip(self.again);
         let kinds = kinds.map(|((kind, latency), again)| KindOutcome { kind, latency, again });
+        let all_frames = cluster.box_counts().unwrap_or_default().received;
+        let recorded = cluster.recorded().map(|counts| (counts, all_frames));
+        let wrong = recorded.map_or(0, |(counts, _)| counts.wrong);
         StoreOutcome {
             ops_per_s: self.ops as f64 / ((end.time - begin.time).max(1) as f64 * 1e-12),
             kinds: kinds.filter(|kind| !kind.latency.is_empty()).collect(),
@@ -138,7 +143,8 @@ impl Tally {
             simulated_ns: (end.time - begin.time) / NS,
             events: cluster.events(),
             run_hash: cluster.run_hash(),
-            violations: cluster.violations().total(),
+            violations: cluster.violations().total() + wrong,
+            recorded,
         }
     }
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::measure::StoreOutcome;
+use crate::cluster::RecordCounts;
 use crate::text::group;
 use crate::verbs::{Estimate, Quantiles};
 
@@ -44,6 +45,8 @@ pub struct StoreReport {
     pub metadata_per_op: f64,
     /// Rules of the transport that were broken.
     pub violations: u64,
+    /// What the middlebox's engine recorded, in all runs together; `null` if it keeps no log.
+    pub recorded: Option<RecordCounts>,
     /// Events of all runs.
     pub events: u64,
     /// Equal for equal runs.
@@ -69,6 +72,7 @@ impl StoreReport {
             hops_per_op: mean(&|o| o.hops_per_op),
             metadata_per_op: mean(&|o| o.metadata_per_op),
             violations: outcomes.iter().map(|o| o.violations).sum(),
+            recorded: recorded(outcomes),
             events: outcomes.iter().map(|o| o.events).sum(),
             run_hash: format!("{hash:016x}"),
         }
@@ -117,6 +121,15 @@ impl StoreReport {
             "{:.2} % of appending compare-and-swaps came too late",
             100.0 * self.lost_commits
         );
+        if let Some(RecordCounts { records, bytes, state_bytes, .. }) = self.recorded {
+            let _ = writeln!(
+                text,
+                "{} records of {} bytes; what has to be known of them is {} bytes",
+                group(records),
+                group(bytes),
+                group(state_bytes)
+            );
+        }
         let _ = writeln!(
             text,
             "{} rules of the transport broken; {} events, run hash {}",
@@ -126,6 +139,17 @@ impl StoreReport {
         );
         text
     }
+}
+
+/// What was recorded in all runs together.
+fn recorded(outcomes: &[StoreOutcome]) -> Option<RecordCounts> {
+    let all = outcomes.iter().filter_map(|outcome| Some(outcome.recorded?.0));
+    all.reduce(|sum, one| RecordCounts {
+        records: sum.records + one.records,
+        bytes: sum.bytes + one.bytes,
+        state_bytes: sum.state_bytes + one.state_bytes,
+        wrong: sum.wrong + one.wrong,
+    })
 }
 
 fn kinds(outcomes: &[StoreOutcome]) -> Vec<KindReport> {

@@ -1,5 +1,7 @@
 //! Raw verbs in a loop: what microbenchmarks of adapters do.
 
+mod backend;
+mod lookup;
 mod measure;
 #[cfg(test)]
 mod network_tests;
@@ -11,8 +13,9 @@ mod trace;
 mod world;
 
 pub use crate::cluster::Conditions;
+pub use lookup::TablePlan;
 pub use measure::{Estimate, Measured, part_names};
-pub use plan::{Middlebox, Pace, RawOp, Sharing, VerbsError, VerbsPlan};
+pub use plan::{Middlebox, Pace, RawOp, Sharing, Transport, VerbsError, VerbsPlan};
 pub use report::{Caches, NicReport, Quantiles, VerbsReport};
 pub use trace::{TracePlan, run_trace};
 
@@ -20,7 +23,7 @@ use qpmux_engine::Counters;
 
 use std::ops::Range;
 
-use crate::cluster::{BoxCounts, CacheCounts, Cluster, NetworkCounts};
+use crate::cluster::{BoxCounts, CacheCounts, Cluster, Machine, NetworkCounts};
 use crate::rc::Violations;
 use measure::Samples;
 use world::World;
@@ -47,12 +50,17 @@ pub struct VerbsOutcome {
     pub bytes_per_op: f64,
     /// What the middlebox has seen, and its engine has counted.
     pub middlebox: Option<(BoxCounts, Counters)>,
+    /// Time that cores of clients and server have worked on calls, all together, s; 0 of verbs,
+    /// whose threads' time is in the parts.
+    pub busy_s: [f64; 2],
     /// What became of frames.
     pub network: NetworkCounts,
     /// COMPARE_SWAPs that failed, and that succeeded.
     pub swaps: [u64; 2],
     /// Operations that ended with an error.
     pub failed: u64,
+    /// Operations that have ended: each may have been several verbs.
+    pub ended: u64,
     /// Operations posted, completed and under way, and frames on their way, at the end.
     pub open: [u64; 4],
     /// Simulated time, s.
@@ -76,11 +84,10 @@ pub fn run(
 ) -> Result<VerbsOutcome, VerbsError> {
     let mut world = World::new(plan, seed)?;
     world.run(progress);
-    let servers = 0..1;
     Ok(VerbsOutcome {
         swaps: world.swaps,
         failed: world.failed,
-        ..outcome(&world.cluster, &world.samples, servers)
+        ..world.backend.outcome(&world.samples)
     })
 }
 
@@ -90,13 +97,32 @@ fn outcome<A: Copy, N: Copy>(
     samples: &Samples,
     servers: Range<usize>,
 ) -> VerbsOutcome {
-    let all = 0..cluster.machines();
-    let bytes: u64 = all.map(|number| cluster.machine(number).sent_bytes).sum();
-    let client = cluster.machine(servers.end);
+    let machines: Vec<&Machine> = (0..cluster.machines()).map(|n| cluster.machine(n)).collect();
+    of_cluster(cluster, of_machines(&machines, samples, servers))
+}
+
+/// The same with what a cluster knows besides its machines.
+fn of_cluster<A: Copy, N: Copy>(cluster: &Cluster<A, N>, seen: VerbsOutcome) -> VerbsOutcome {
+    VerbsOutcome {
+        middlebox: cluster.box_counts().zip(cluster.engine_counters()),
+        network: cluster.network_counts(),
+        open: cluster.open(),
+        simulated_s: cluster.now() as f64 * 1e-12,
+        events: cluster.events(),
+        run_hash: cluster.run_hash(),
+        violations: cluster.violations(),
+        ..seen
+    }
+}
+
+/// What machines and the ends of operations show; the first of them are the servers.
+fn of_machines(machines: &[&Machine], samples: &Samples, servers: Range<usize>) -> VerbsOutcome {
+    let bytes: u64 = machines.iter().map(|machine| machine.sent_bytes).sum();
+    let client = machines[servers.end];
     let ended = samples.len().max(1) as f64;
     let mut caches = [CacheCounts::default(); 3];
     let (mut reads, mut waited, mut coalesced_acks) = (0, 0, 0);
-    for server in servers.map(|number| cluster.machine(number)) {
+    for server in &machines[servers] {
         for (sum, counts) in caches.iter_mut().zip(server.caches()) {
             sum.hits += counts.hits;
             sum.misses += counts.misses;
@@ -114,14 +140,16 @@ fn outcome<A: Copy, N: Copy>(
         coalesced_acks,
         word_wait_ns: waited as f64 / 1e3 / ended,
         bytes_per_op: bytes as f64 / ended,
-        middlebox: cluster.box_counts().zip(cluster.engine_counters()),
-        network: cluster.network_counts(),
+        middlebox: None,
+        busy_s: [0.0; 2],
+        network: NetworkCounts::default(),
         swaps: [0; 2],
         failed: 0,
-        open: cluster.open(),
-        simulated_s: cluster.now() as f64 * 1e-12,
-        events: cluster.events(),
-        run_hash: cluster.run_hash(),
-        violations: cluster.violations(),
+        ended: samples.len(),
+        open: [0; 4],
+        simulated_s: 0.0,
+        events: 0,
+        run_hash: 0,
+        violations: Violations::new(),
     }
 }

@@ -3,9 +3,14 @@
 use qpmux_workloads::keys::KeyDistribution;
 use serde::{Deserialize, Serialize};
 
+use super::lookup::TablePlan;
+use crate::calls::Software;
 use crate::cluster::{BoxParams, Conditions, ConditionsError};
 use crate::fabric::{EngineError, EngineSetup};
 use crate::nic::Params;
+
+/// PSNs that may be unanswered per queue pair, unless one operation has more.
+pub(super) const WINDOW: u32 = 128;
 
 /// The verb that threads post again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +26,17 @@ pub enum RawOp {
     Faa,
     /// COMPARE_SWAP from 0 until it succeeds, then a WRITE of 0: a lock is taken and given back.
     Lock,
+    /// A key of a hash table is looked up: by READs of its slots and its value, or by one call.
+    Lookup,
+}
+
+/// What carries operations.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Transport {
+    /// Verbs of reliable connections: adapters do everything.
+    Rc,
+    /// Calls to software on the server.
+    Calls(Box<Software>),
 }
 
 /// Who posts on which queue pair.
@@ -44,6 +60,9 @@ pub enum Pace {
     Batch,
     /// It posts one for each that has ended.
     Sliding,
+    /// All threads post as many as they may have outstanding, and wait until all of everybody have
+    /// ended: a client of striped storage waits so for its slowest server.
+    Barrier,
     /// It posts this many per second on average, at random times (Poisson), whatever has ended.
     Open(f64),
 }
@@ -53,7 +72,11 @@ pub enum Pace {
 pub struct VerbsPlan {
     /// The verb.
     pub op: RawOp,
-    /// Bytes of a READ or WRITE, `1..=4096 * 128`; atomics have 8.
+    /// What carries operations.
+    pub transport: Transport,
+    /// The table that is looked up.
+    pub table: TablePlan,
+    /// Bytes of a READ, a WRITE or a value that is looked up, `1..=16777216`; atomics have 8.
     pub size: usize,
     /// Threads, on all client machines together.
     pub threads: usize,
@@ -136,6 +159,9 @@ pub enum VerbsError {
     /// There is no such network.
     #[error(transparent)]
     Conditions(#[from] ConditionsError),
+    /// A number is not what it can be.
+    #[error("{0}")]
+    Wrong(&'static str),
     /// A rate is none.
     #[error("the rate of arrivals must be a number above 0")]
     Rate,
@@ -147,6 +173,8 @@ impl VerbsPlan {
     pub fn new(adapter: &Params) -> Self {
         Self {
             op: RawOp::Read,
+            transport: Transport::Rc,
+            table: TablePlan::default(),
             size: 8,
             threads: 1,
             machines: 1,
@@ -172,6 +200,14 @@ impl VerbsPlan {
         }
     }
 
+    /// Bytes that an operation is for; 0 for those that carry none but their word.
+    pub(crate) fn moved_bytes(&self) -> usize {
+        match self.op {
+            RawOp::Read | RawOp::Write | RawOp::Lookup => self.size,
+            RawOp::Cas | RawOp::Faa | RawOp::Lock => 0,
+        }
+    }
+
     /// Bytes from one key to the next.
     pub(super) fn stride(&self) -> u64 {
         (self.size as u64).next_multiple_of(64)
@@ -183,7 +219,7 @@ impl VerbsPlan {
     /// When there cannot.
     pub fn check(&self) -> Result<(), VerbsError> {
         let counts = [
-            ("size", self.size as u64, 128 * 4096),
+            ("size", self.size as u64, 1 << 24),
             ("threads", self.threads as u64, 65_536),
             ("machines", self.machines as u64, 4_096),
             ("outstanding", self.outstanding as u64, 65_536),
@@ -207,9 +243,66 @@ impl VerbsPlan {
             return Err(VerbsError::BothAsk);
         }
         self.conditions.check()?;
+        self.check_table()?;
+        self.check_transport()?;
         match self.pace {
             Pace::Open(rate) if !(rate > 0.0 && rate.is_finite()) => Err(VerbsError::Rate),
             _ => Ok(()),
         }
+    }
+
+    fn check_table(&self) -> Result<(), VerbsError> {
+        let TablePlan { neighbourhood, occupancy, slot_bytes, .. } = self.table;
+        let wrong = match self.op {
+            RawOp::Lookup if self.keys > 1 << 24 => "keys: a table has at most 16777216",
+            _ if !(2..=64).contains(&neighbourhood) || neighbourhood % 2 == 1 => {
+                "neighbourhood must be an even number from 2 to 64"
+            }
+            _ if !(occupancy > 0.0 && occupancy <= 0.98) => {
+                "occupancy must be above 0 and at most 0.98"
+            }
+            _ if !(8..=65_536).contains(&slot_bytes) => "slot-bytes must be from 8 to 65536",
+            _ => return Ok(()),
+        };
+        Err(VerbsError::Wrong(wrong))
+    }
+
+    fn check_transport(&self) -> Result<(), VerbsError> {
+        let Transport::Calls(software) = &self.transport else {
+            let is_none = self.middlebox.is_none();
+            let is_long = self.size > WINDOW as usize * self.path_mtu;
+            return match is_none || !is_long {
+                true => Ok(()),
+                false => Err(VerbsError::Wrong(
+                    "size: through a middlebox an operation has at most 128 packets",
+                )),
+            };
+        };
+        let counts = [
+            ("server-cores", software.server_cores as u64, 1_024),
+            ("window", u64::from(software.window), 1_000_000),
+            ("rto-us", software.timeout_ns, 60_000_000_000),
+            ("path-mtu", self.path_mtu as u64, 9_000),
+        ];
+        for (what, value, most) in counts {
+            if value == 0 {
+                return Err(VerbsError::Zero(what));
+            }
+            if value > most {
+                return Err(VerbsError::TooMany { what, value, most });
+            }
+        }
+        let wrong = match self.op {
+            RawOp::Cas | RawOp::Faa | RawOp::Lock => {
+                "workload: calls read, write and look up; atomics need --transport rc"
+            }
+            _ if self.middlebox.is_some() => "middlebox: it passes verbs only; --transport rc",
+            _ if self.both_ask => "both-ask: only clients call; --transport rc",
+            _ if matches!(self.sharing, Sharing::All | Sharing::Threads(_)) => {
+                "qp-sharing: threads share queue pairs of --transport rc only"
+            }
+            _ => return Ok(()),
+        };
+        Err(VerbsError::Wrong(wrong))
     }
 }

@@ -2,8 +2,11 @@
 
 use qpmux_workloads::keys::KeyChooser;
 
+use super::backend::{Backend, Order};
+use super::lookup::Table;
 use super::measure::Samples;
-use super::plan::{Middlebox, Pace, RawOp, Sharing, VerbsError, VerbsPlan};
+use super::plan::{Middlebox, Pace, RawOp, Sharing, Transport, VerbsError, VerbsPlan, WINDOW};
+use crate::calls::{Calls, Sizes};
 use crate::cluster::{Cluster, ConnectionSetup, Happening, Op};
 use crate::dice::Dice;
 use crate::event::{NS, Ps};
@@ -27,6 +30,8 @@ pub(super) struct Asker {
     /// When what it belongs to began; a lock's operations belong together.
     begun: Ps,
     is_release: bool,
+    /// READs of a lookup before this one.
+    step: u32,
 }
 
 /// A thread of a client, or of the server.
@@ -41,13 +46,15 @@ struct Worker {
 /// All of it.
 pub(super) struct World<'a> {
     plan: &'a VerbsPlan,
-    pub(super) cluster: Cluster<Asker, u32>,
+    pub(super) backend: Backend,
+    table: Option<Table>,
     workers: Vec<Worker>,
     chooser: KeyChooser,
     rng: rand_pcg::Pcg64,
     /// What each key's word held when somebody saw it last.
     seen: std::collections::HashMap<u64, u64>,
     begun: u64,
+    ended: u64,
     pub(super) samples: Samples,
     pub(super) swaps: [u64; 2],
     pub(super) failed: u64,
@@ -62,32 +69,35 @@ impl<'a> World<'a> {
         let server = with_doorbells(plan, &plan.server);
         let adapters: Vec<&Params> =
             [&server].into_iter().chain((0..plan.machines).map(|_| &client)).collect();
-        let mut cluster = Cluster::new(&adapters, seed);
-        cluster.inline_bytes = plan.inline_bytes;
-        cluster.set_conditions(&plan.conditions);
-        for machine in 0..adapters.len() {
-            cluster.set_page_bytes(machine, plan.page_bytes);
-            if plan.device_memory {
-                cluster.use_device_memory(machine);
-            }
-        }
-        let setup =
-            ConnectionSetup { path_mtu: plan.path_mtu, ..ConnectionSetup::under(&plan.conditions) };
-        let length = plan.keys * plan.stride() + 64;
+        let mut backend = backend(plan, &adapters, seed);
+        let window = WINDOW.max(plan.size.div_ceil(plan.path_mtu.max(1)) as u32);
+        let setup = ConnectionSetup {
+            path_mtu: plan.path_mtu,
+            window,
+            ..ConnectionSetup::under(&plan.conditions)
+        };
+        let is_lookup = plan.op == RawOp::Lookup;
+        let table = is_lookup.then(|| Table::new(plan.table, plan.keys, seed));
+        let before = table.as_ref().map_or(0, Table::bytes).next_multiple_of(64);
+        let length = before + plan.keys * plan.stride() + 64;
         let regions: Vec<Region> =
             (0..plan.regions).map(|n| Region::new(RKEY + n, MEMORY, length)).collect();
-        let workers = workers(plan, &mut cluster, seed, &setup, &regions);
-        if let Some(Middlebox { costs, engine }) = &plan.middlebox {
+        let workers = workers(plan, &mut backend, seed, &setup, &regions);
+        if let (Some(Middlebox { costs, engine }), Backend::Verbs(cluster)) =
+            (&plan.middlebox, &mut backend)
+        {
             cluster.put_between(costs, engine, &[regions], setup.depth)?;
         }
         Ok(Self {
             plan,
-            cluster,
+            backend,
+            table,
             workers,
             chooser,
             rng: qpmux_workloads::keys::generator(seed, THREADS),
             seen: std::collections::HashMap::new(),
             begun: 0,
+            ended: 0,
             samples: Samples::new(plan.ops),
             swaps: [0; 2],
             failed: 0,
@@ -102,9 +112,9 @@ impl<'a> World<'a> {
                 Pace::Open(rate) => interval(rate, &mut self.workers[worker].dice),
                 _ => self.workers[worker].dice.below(2_000 * NS),
             };
-            self.cluster.at(offset, worker as u32);
+            self.backend.at(offset, worker as u32);
         }
-        while let Some(happening) = self.cluster.next() {
+        while let Some(happening) = self.backend.next() {
             match happening {
                 Happening::Due(worker) => self.on_due(worker),
                 Happening::Completed(op) => self.on_completed(&op),
@@ -122,7 +132,7 @@ impl<'a> World<'a> {
             self.begin(worker, 1);
             let next = interval(rate, &mut self.workers[worker as usize].dice);
             if self.begun < self.plan.ops {
-                self.cluster.at(self.cluster.now() + next, worker);
+                self.backend.at(self.backend.now() + next, worker);
             }
         } else {
             self.begin(worker, self.plan.outstanding);
@@ -136,7 +146,7 @@ impl<'a> World<'a> {
             return;
         }
         self.begun += count;
-        let begun = self.cluster.now();
+        let begun = self.backend.now();
         let mut list = Vec::new();
         for _ in 0..count {
             let key = self.chooser.choose(self.plan.keys, &mut self.rng);
@@ -144,11 +154,11 @@ impl<'a> World<'a> {
                 RawOp::Cas => self.seen.get(&key).copied().unwrap_or(0),
                 _ => 0,
             };
-            let asker = Asker { worker, key, compare, begun, is_release: false };
-            let verb = self.verb(&asker);
+            let asker = Asker { worker, key, compare, begun, is_release: false, step: 0 };
+            let order = self.order(asker);
             match self.plan.list {
-                true => list.push((asker, verb)),
-                false => self.post(worker, [(asker, verb)]),
+                true => list.push(order),
+                false => self.post(worker, [order]),
             }
         }
         if !list.is_empty() {
@@ -157,10 +167,38 @@ impl<'a> World<'a> {
         self.workers[worker as usize].outstanding += count as usize;
     }
 
-    fn post(&mut self, worker: u32, verbs: impl IntoIterator<Item = (Asker, Verb)>) {
+    fn post(&mut self, worker: u32, orders: impl IntoIterator<Item = Order>) {
         let worker = &mut self.workers[worker as usize];
         let pair = worker.pairs[worker.dice.below(worker.pairs.len() as u64) as usize];
-        self.cluster.post(worker.thread, pair, verbs);
+        self.backend.post(worker.thread, pair, orders);
+    }
+
+    fn order(&self, asker: Asker) -> Order {
+        let touches = match (&self.table, &self.plan.transport) {
+            (Some(table), _) => table.touches(asker.key),
+            // An object's place is known: only itself is looked at.
+            (None, _) => 1,
+        };
+        Order { asker, verb: self.verb(&asker), touches }
+    }
+
+    /// Where a lookup reads next, and how many bytes.
+    fn lookup(&self, asker: &Asker) -> (u64, u64) {
+        let values = self.table.as_ref().map_or(0, Table::bytes).next_multiple_of(64);
+        let value = (MEMORY + values + asker.key * self.plan.stride(), self.plan.size as u64);
+        let Some(table) = self.table.as_ref().filter(|_| self.plan.transport == Transport::Rc)
+        else {
+            return value;
+        };
+        let slots = table.read(asker.key, asker.step);
+        slots.map_or(value, |(at, bytes)| (MEMORY + at, bytes))
+    }
+
+    /// Whether a lookup has to read once more.
+    fn goes_on(&self, asker: &Asker) -> bool {
+        let is_verbs = self.plan.transport == Transport::Rc;
+        let table = self.table.as_ref().filter(|_| is_verbs);
+        table.is_some_and(|table| asker.step + 1 < table.touches(asker.key))
     }
 
     fn verb(&self, asker: &Asker) -> Verb {
@@ -175,6 +213,10 @@ impl<'a> World<'a> {
         match self.plan.op {
             RawOp::Read => Verb::Read { address, rkey, length: self.plan.size as u32 },
             RawOp::Write => Verb::write(address, rkey, &vec![worker as u8; self.plan.size]),
+            RawOp::Lookup => {
+                let (address, length) = self.lookup(asker);
+                Verb::Read { address, rkey, length: length as u32 }
+            }
             RawOp::Faa => Verb::FetchAdd { address, rkey, add: 1 },
             RawOp::Lock if is_release => Verb::write(address, rkey, &[0; 8]),
             RawOp::Lock | RawOp::Cas => Verb::CompareSwap { address, rkey, compare, swap },
@@ -183,9 +225,10 @@ impl<'a> World<'a> {
 
     fn on_completed(&mut self, op: &Op<Asker>) {
         let asker = op.asker;
-        let now = self.cluster.now();
+        let now = self.backend.now();
         let told = op.completion.as_ref();
-        if told.is_none_or(|told| told.status != Status::Success) {
+        let is_verb = self.plan.transport == Transport::Rc;
+        if is_verb && told.is_none_or(|told| told.status != Status::Success) {
             self.failed += 1;
         }
         let original = match told.map(|told| &told.outcome) {
@@ -198,8 +241,14 @@ impl<'a> World<'a> {
                 self.swaps[usize::from(original == 0)] += 1;
                 self.samples.add_parts(&op.parts());
                 let next = Asker { is_release: original == 0, ..asker };
-                let verb = self.verb(&next);
-                self.post(asker.worker, [(next, verb)]);
+                let order = self.order(next);
+                self.post(asker.worker, [order]);
+                return;
+            }
+            (RawOp::Lookup, _) if self.goes_on(&asker) => {
+                self.samples.add_parts(&op.parts());
+                let order = self.order(Asker { step: asker.step + 1, ..asker });
+                self.post(asker.worker, [order]);
                 return;
             }
             (RawOp::Cas, Some(original)) => {
@@ -211,6 +260,7 @@ impl<'a> World<'a> {
             _ => {}
         }
         self.samples.add(now, now - asker.begun, &op.parts());
+        self.ended += 1;
         let worker = &mut self.workers[asker.worker as usize];
         worker.outstanding -= 1;
         match self.plan.pace {
@@ -218,9 +268,33 @@ impl<'a> World<'a> {
             Pace::Batch if worker.outstanding == 0 => {
                 self.begin(asker.worker, self.plan.outstanding);
             }
-            Pace::Batch | Pace::Open(_) => {}
+            Pace::Barrier if self.ended == self.begun => {
+                for worker in 0..self.workers.len() {
+                    self.begin(worker as u32, self.plan.outstanding);
+                }
+            }
+            Pace::Batch | Pace::Barrier | Pace::Open(_) => {}
         }
     }
+}
+
+/// Machines with their adapters, and what carries operations between them.
+fn backend(plan: &VerbsPlan, adapters: &[&Params], seed: u64) -> Backend {
+    if let Transport::Calls(software) = &plan.transport {
+        let sizes = Sizes { mtu: plan.path_mtu, inline_bytes: plan.inline_bytes };
+        let calls = Calls::new(adapters, software, &plan.conditions, sizes, seed);
+        return Backend::Calls(Box::new(calls));
+    }
+    let mut cluster = Cluster::new(adapters, seed);
+    cluster.inline_bytes = plan.inline_bytes;
+    cluster.set_conditions(&plan.conditions);
+    for machine in 0..adapters.len() {
+        cluster.set_page_bytes(machine, plan.page_bytes);
+        if plan.device_memory {
+            cluster.use_device_memory(machine);
+        }
+    }
+    Backend::Verbs(Box::new(cluster))
 }
 
 /// Adapters of which every queue pair has a doorbell register, if the plan says so.
@@ -235,7 +309,7 @@ fn with_doorbells(plan: &VerbsPlan, params: &Params) -> Params {
 /// Connects machines and starts threads: machine 0 is the server.
 fn workers(
     plan: &VerbsPlan,
-    cluster: &mut Cluster<Asker, u32>,
+    backend: &mut Backend,
     seed: u64,
     setup: &ConnectionSetup,
     regions: &[Region],
@@ -245,8 +319,8 @@ fn workers(
     for number in 0..plan.threads {
         let machine = number % plan.machines;
         let place = number / plan.machines;
-        let thread = cluster.add_thread(machine + 1);
-        let mut connect = || cluster.connect([machine + 1, 0], setup, [regions, regions]);
+        let thread = backend.add_thread(machine + 1);
+        let mut connect = || backend.connect(thread, machine + 1, setup, regions);
         let pairs = match plan.sharing {
             Sharing::Own => vec![connect()],
             Sharing::Many(count) => (0..count).map(|_| connect()).collect(),
@@ -270,7 +344,7 @@ fn workers(
         for number in asking {
             // The other ends of the first client's queue pairs.
             let pairs = workers[number].pairs.iter().map(|pair| pair ^ 1).collect();
-            let thread = cluster.add_thread(0);
+            let thread = backend.add_thread(0);
             let dice = Dice::new(seed, THREADS + 1, number as u64);
             workers.push(Worker { thread, pairs, dice, outstanding: 0 });
         }
