@@ -166,7 +166,7 @@ pub(super) enum Document {
     /// The engine.
     Engine {
         /// What it costs for each packet.
-        engine: EngineReport,
+        engine: Box<EngineReport>,
     },
     /// The engine in many cases.
     Cases {
@@ -197,7 +197,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         Part::Engine => {
             let engine = bench::engine(&args.engine.plan(), &mut told)?;
             let text = bench::render_engine(&engine);
-            (Document::Engine { engine }, text)
+            (Document::Engine { engine: Box::new(engine) }, text)
         }
         Part::Cases => {
             let cases = bench::cases(&args.engine.plan(), &mut told)?;
