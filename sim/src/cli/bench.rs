@@ -22,7 +22,7 @@ use crate::options::policy::PolicyArgs;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  qpmux bench events --events 200000\n  \
     qpmux bench engine --map all --connections 4096\n  \
-    qpmux bench cases --packets 50000 --rounds 3\n  \
+    qpmux bench cases --packets 5000 --rounds 1 --frames hot\n  \
     qpmux bench replay --packets 20000\n  \
     qpmux bench caches --lookups 100000\n\n\
     Each part is measured in turns with its floors, seven times, and the medians are printed.\n\
