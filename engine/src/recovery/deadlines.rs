@@ -111,7 +111,8 @@ mod tests {
         while left.iter().any(|at| *at != u64::MAX) {
             let next = deadlines.earliest().0;
             assert!(left.iter().all(|at| *at >= next), "never late");
-            now = next.max(now);
+            // Whoever calls is late now and then: more is due than is looked at in one call.
+            now = next.max(now) + if now % 3 == 0 { 100 } else { 0 };
             let blocks: Vec<_> = deadlines.take_due(Nanos(now)).collect();
             assert!((1..=BLOCKS_MAX).contains(&blocks.len()));
             for connection in blocks.into_iter().flatten().filter(|at| *at < connections) {
