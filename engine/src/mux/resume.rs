@@ -89,7 +89,7 @@ pub(crate) struct ResumedClient {
     pub(crate) deadline: Nanos,
 }
 
-/// Time between two looks at all connections.
+/// Time between two looks at all connections, ns.
 const LOOK_NS: u64 = 1_000_000;
 
 /// What only an engine has that goes on where another was, or that may find requests damaged that

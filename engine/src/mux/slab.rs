@@ -132,7 +132,6 @@ impl<T: Copy> Slab<T> {
         self.entries.get(index as usize).map(|e| e.next).filter(|next| *next != NIL)
     }
 
-    /// The record before this one in its queue.
     /// A record of a queue and those behind it.
     pub(crate) fn iter_from(&self, first: u32) -> impl Iterator<Item = &T> + Clone {
         let mut next = Some(first);
@@ -143,6 +142,7 @@ impl<T: Copy> Slab<T> {
         })
     }
 
+    /// The record before this one in its queue.
     pub(crate) fn previous(&self, index: u32) -> Option<u32> {
         self.entries.get(index as usize).map(|e| e.previous).filter(|previous| *previous != NIL)
     }

@@ -1,5 +1,5 @@
 //! When something is to be done next, by blocks of connections: with tens of thousands of them,
-//! looking at all at once would keep packets waiting for milliseconds.
+//! looking at all at once would keep packets waiting.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -9,7 +9,7 @@ use crate::time::Nanos;
 
 /// Connections of a block.
 const BLOCK: usize = 64;
-/// Blocks that are looked through in one call: some tens of microseconds.
+/// Blocks that are looked through in one call.
 const BLOCKS_MAX: usize = 16;
 
 /// Deadlines of connections. One that is given here is never late, but may be early: an answer
