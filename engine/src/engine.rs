@@ -7,6 +7,7 @@ use crate::connections::{self, Learner};
 use crate::contents::lists::Lists;
 use crate::contents::words::Words;
 use crate::counters::{Counters, DropReason};
+use crate::express::Burst;
 use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::mail::{Completion, Mail, Outcome};
@@ -184,6 +185,8 @@ pub struct Engine {
     pub(crate) flips_from: Nanos,
     pub(crate) requests: FlowTable,
     pub(crate) responses: FlowTable,
+    /// The burst that is being taken.
+    pub(crate) burst: Burst,
 }
 
 impl Engine {
@@ -253,6 +256,7 @@ impl Engine {
             flips_from: Nanos(0),
             requests,
             responses,
+            burst: Burst::new(),
             config,
             choices: policy.choices(),
             policy,
@@ -302,15 +306,19 @@ impl Engine {
         out: &mut Out,
     ) -> usize {
         debug_assert!(frames.len() <= BURST_MAX, "a burst of more than BURST_MAX frames");
-        let found = (self.policy.map != Map::None).then(|| self.touch(side, frames));
-        let found = found.as_ref().filter(|_| self.has_usual());
+        let mut usual = self.has_usual();
+        if self.policy.map != Map::None {
+            self.look(side, usual, frames);
+        }
         for (taken, frame) in frames.iter_mut().enumerate() {
+            let idle = self.is_done();
             if !self.run(now, out) {
                 return taken;
             }
-            let usual = |found| self.take_usual((side, now), (found, taken), frame, out);
-            if !found.is_some_and(usual) {
+            usual = usual && (idle || self.stays_usual());
+            if !(usual && self.take_usual((side, now), taken, frame, out)) {
                 self.on_frame(side, now, frame, out);
+                usual = usual && self.stays_usual();
             }
         }
         self.run(now, out);
@@ -373,8 +381,7 @@ impl Engine {
             self.run_timers(now);
             self.run(now, out);
         }
-        let idle = self.clients.work.is_empty() && self.servers.work.is_empty();
-        if idle { self.next_deadline() } else { Some(now) }
+        if self.is_done() { self.next_deadline() } else { Some(now) }
     }
 
     /// The next deadline; it may be early, never late. `None` if there is nothing to wait for.
@@ -387,10 +394,16 @@ impl Engine {
     /// Does what is left to do. `false` if `out` has no room left.
     #[inline(always)]
     fn run(&mut self, now: Nanos, out: &mut Out) -> bool {
-        match self.servers.work.is_empty() && self.clients.work.is_empty() {
+        match self.is_done() {
             true => out.has_room(),
             false => self.work_off(now, out),
         }
+    }
+
+    /// Whether nothing is left to do.
+    #[inline(always)]
+    fn is_done(&self) -> bool {
+        self.servers.work.is_empty() && self.clients.work.is_empty()
     }
 
     #[inline(never)]

@@ -1,6 +1,7 @@
 //! The usual answer: one packet, to the oldest request of its server queue pair, which is its
 //! client's oldest as well. The request is finished and its client told.
 
+use super::{Asks, Seen};
 use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::{Frame, Side, Token};
@@ -11,101 +12,108 @@ use crate::mux::generate::Answer;
 use crate::mux::results::AtomicResult;
 use crate::mux::server::Source;
 use crate::out::{Action, Out};
-use crate::policy::PlaceId;
+use crate::policy::{PlaceId, TrustBy};
 use crate::time::Nanos;
 use crate::wire::facts::Renewed;
-use crate::wire::{AethRepr, ClientPsn, Layout, Msn, Opcode, ServerPsn, Syndrome, usual};
+use crate::wire::{AethRepr, ClientPsn, Msn, Opcode, ServerPsn, Syndrome, usual};
 
 /// The request that is answered.
 struct Answered {
     client: ClientId,
+    /// Its records at its server queue pair and at its client.
+    at_server: u32,
+    at_client: u32,
+    server_psn: ServerPsn,
     /// To its client.
     psn: ClientPsn,
     msn: Msn,
     token: Token,
     place: Option<PlaceId>,
-    target: ServerQpId,
     opcode: Opcode,
     ends_message: bool,
     /// The client's oldest request then, if there is one, waits for its answer.
     rests: bool,
 }
 
+/// What an atomic's answer says that its word held before.
+#[inline(always)]
+fn original_of(bytes: &[u8]) -> Option<u64> {
+    let original: &[u8; 8] = bytes.get(usual::HEADERS + AethRepr::LEN..)?.first_chunk()?;
+    Some(u64::from_be_bytes(*original))
+}
+
 impl Engine {
     /// Takes an answer, if it is a usual one. `false`, and nothing is done, if it is not.
     // One function by itself has its values in registers.
     #[inline(never)]
-    pub(super) fn take_answer(
+    pub(super) fn take_answer<K: Asks>(
         &mut self,
         now: Nanos,
-        id: ServerQpId,
+        seen: &Seen,
         frame: &mut Frame<'_>,
         out: &mut Out,
     ) -> bool {
-        let Some(layout) = &usual::layout(frame.bytes()) else { return false };
-        let kind = match layout.opcode {
-            Opcode::Acknowledge => Kind::Plain,
-            Opcode::ReadResponseOnly => Kind::Read,
-            Opcode::AtomicAcknowledge => Kind::Atomic,
-            _ => return false,
-        };
-        let Some(credits) = self.usual_credits(id, frame.bytes(), layout) else { return false };
-        let Some(answered) = self.answered_by(id, kind, layout) else { return false };
+        let id = ClientId(seen.connection).own_server_qp();
+        let Some(credits) = self.usual_credits(id, frame.bytes(), seen) else { return false };
+        let Some(answered) = self.answered_by::<K>(id, seen) else { return false };
         self.tell_credits(id.owner(), credits);
-        if kind == Kind::Read {
-            self.put_response(id, &answered, frame, layout);
+        if K::KIND == Kind::Read {
+            self.put_response(id, &answered, frame, seen);
             out.push(Action::Forward(frame.token(), Side::Client));
         } else {
             self.drop_frame(frame, DropReason::Consumed, out);
         }
-        let original = layout.atomic_ack(frame.bytes()).map(|ack| ack.original);
-        let original = original.map(|original| self.note_original(id, original, out));
-        self.finish_usual(now, id, &answered);
+        let original = match K::KIND {
+            Kind::Atomic => original_of(frame.bytes()),
+            Kind::Plain | Kind::Read => None,
+        };
+        if let Some(original) = original {
+            self.note_original(answered.at_server, original, out);
+        }
+        self.finish_usual::<K>(now, id, &answered);
         out.push(Action::Release(answered.token));
-        self.close_usual(&answered, original, kind, out);
+        self.close_usual::<K>(id, &answered, original, out);
         true
     }
 
-    /// The credits that a packet tells, if it has the headers of its connection, is intact, where
-    /// that has to be looked at, and says that what was asked for is done.
+    /// The credits that a packet tells, if it is intact, where that has to be looked at, and says
+    /// that what was asked for is done.
     #[inline(always)]
-    fn usual_credits(&mut self, id: ServerQpId, bytes: &[u8], layout: &Layout) -> Option<u8> {
-        let card = self.directory.card(id.owner())?;
-        let head: &[u8; usual::HEADERS + 4] = bytes.first_chunk()?;
-        let Syndrome::Ack { credits } = Syndrome::from_byte(head[usual::HEADERS]) else {
+    fn usual_credits(&mut self, id: ServerQpId, bytes: &[u8], seen: &Seen) -> Option<u8> {
+        let Syndrome::Ack { credits } = Syndrome::from_byte(*bytes.get(usual::HEADERS)?) else {
             return None;
         };
-        let intact = match layout.payload_len {
-            0 => card.response.verify(bytes, layout.opcode),
+        let intact = match seen.shape.payload_len {
+            0 => true,
             _ if self.trusts_usual_data() => self.clients.is_active(id.owner()),
             _ => super::is_intact(bytes),
         };
-        (intact && card.response.are_of(head, layout.opcode)).then_some(credits)
+        intact.then_some(credits)
     }
 
     /// The request that a packet answers, if it is the oldest there and at its client, and nothing
     /// else is to be done for either.
     #[inline(always)]
-    fn answered_by(&mut self, id: ServerQpId, kind: Kind, layout: &Layout) -> Option<Answered> {
+    fn answered_by<K: Asks>(&mut self, id: ServerQpId, seen: &Seen) -> Option<Answered> {
         let server = self.servers.states.usual(id.index())?;
-        let bound = self.servers.slots.get(server.open.head()?)?;
+        let at_server = server.open.head()?;
+        let bound = self.servers.slots.get(at_server)?;
         let (psn, request) = (bound.psn, &bound.request);
-        let fits = request.kind == kind
-            && psn == ServerPsn::from_wire(layout.psn)
+        let fits = request.kind == K::KIND
+            && psn == ServerPsn::from_wire(seen.shape.psn)
             && request.packets == 1
             && bound.parts == 0
             && !bound.done
             && bound.source == Source::Frame
             && !server.acknowledged.is_after(psn)
             && !server.seen.is_after(psn)
-            && self.parked.is_empty()
             && !self.watches.may_speak(request.client);
         if !fits {
             return None;
         }
         let client = self.clients.states.usual(request.client.index())?;
-        let at_client = self.clients.slots.resolve(request.slot)?;
-        let record = self.clients.slots.get(at_client)?;
+        let at_client = request.slot.index;
+        let (record, next) = self.clients.slots.named(request.slot)?;
         let place = match record.way {
             Way::Own => None,
             Way::Place(place) => Some(place),
@@ -116,15 +124,16 @@ impl Engine {
             && record.packets == 1
             && record.parts == 0
             && !record.psn.is_before(client.completed_end);
-        let next = self.clients.slots.next(at_client);
         let next = next.and_then(|next| self.clients.slots.get(next));
         oldest.then_some(Answered {
             client: request.client,
+            at_server,
+            at_client,
+            server_psn: psn,
             psn: record.psn,
             msn: record.msn,
             token: bound.token,
             place,
-            target: id,
             opcode: record.opcode,
             ends_message: record.ends_message,
             rests: next.is_none_or(|next| next.state == State::Issued && next.held.is_empty()),
@@ -134,9 +143,7 @@ impl Engine {
     /// Credits are told to the owner's client alone, whose receive buffers they count.
     #[inline(always)]
     fn tell_credits(&mut self, owner: ClientId, credits: u8) {
-        if self.clients.get(owner).is_some_and(|owner| owner.credits != credits)
-            && let Some(owner) = self.clients.get_mut(owner)
-        {
+        if let Some(owner) = self.clients.states.get_same(owner.index()) {
             owner.credits = credits;
         }
     }
@@ -148,55 +155,58 @@ impl Engine {
         id: ServerQpId,
         answered: &Answered,
         frame: &mut Frame<'_>,
-        layout: &Layout,
+        seen: &Seen,
     ) {
         let Answered { client, psn, msn, .. } = *answered;
         let (from, to) = (self.directory.card(id.owner()), self.directory.card(client));
         if let (Some(from), Some(to), Some(state)) = (from, to, self.clients.get(client)) {
             let aeth = AethRepr { syndrome: Syndrome::Ack { credits: state.credits }, msn };
             let new = Renewed { psn: psn.to_wire(), ack_request: false, aeth: Some(aeth) };
-            let at = layout.icrc.into();
+            let at = seen.shape.icrc.into();
             to.response.put(&from.response, &self.icrc, frame.bytes_mut(), at, &new);
         }
     }
 
     /// Takes note of what an atomic's word held before: what its client is told.
     #[inline(always)]
-    fn note_original(&mut self, id: ServerQpId, original: u64, out: &mut Out) -> u64 {
-        let at_server = self.servers.get(id).and_then(|server| server.open.head());
-        let Some(at_server) = at_server else { return original };
-        let told = self.on_atomic_answered(id, at_server, original);
-        if self.config.records
-            && let Some(record) = self.servers.slots.get(at_server)
-        {
-            self.record_value(&record.request, told, out);
+    fn note_original(&mut self, at_server: u32, original: u64, out: &mut Out) {
+        let Some(record) = self.servers.slots.get(at_server) else { return };
+        let request = &record.request;
+        if self.config.records {
+            self.record_value(request, original, out);
         }
-        told
+        // Nothing follows what memory holds where there is anything usual.
+        if request.origin.opcode == Opcode::CompareSwap {
+            let succeeded = original == request.operands.compare;
+            self.counters.swaps_succeeded += u64::from(succeeded);
+            self.counters.swaps_failed += u64::from(!succeeded);
+        }
     }
 
     /// The request is done at its server queue pair, and in its place.
     #[inline(always)]
-    fn finish_usual(&mut self, now: Nanos, id: ServerQpId, answered: &Answered) {
-        let Some(server) = self.servers.states.usual(id.index()) else { return };
-        let Some(at_server) = server.open.head() else { return };
-        let Some(record) = self.servers.slots.get(at_server) else { return };
-        let (request, psn) = (&record.request, record.psn);
-        (server.acknowledged, server.seen) = (psn.add(1), psn.add(1));
-        server.uncount_open(id, request);
-        server.round_trip.on_answered(psn, now);
-        server.retries = 0;
-        let access = request.access;
+    fn finish_usual<K: Asks>(&mut self, now: Nanos, id: ServerQpId, answered: &Answered) {
+        let Some(server) = self.servers.states.get_same(id.index()) else { return };
+        let end = answered.server_psn.add(1);
+        (server.acknowledged, server.seen, server.retries) = (end, end, 0);
+        let mapped = answered.place.is_some();
+        server.uncount(K::KIND, 1, mapped, answered.client != id.owner());
+        server.round_trip.on_answered(answered.server_psn, now);
         self.servers.slots.remove_front(&mut server.open);
-        server.deadline = match server.open.is_empty() {
-            true => Nanos::NEVER,
-            false => {
-                let (floor, cap) =
-                    (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
-                now.after(server.round_trip.timeout_ns(floor, cap, 0))
+        let before = server.deadline;
+        server.deadline = Nanos::NEVER;
+        if !server.open.is_empty() {
+            let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
+            server.deadline = now.after(server.round_trip.timeout_ns(floor, cap, 0));
+            // Else what is noted is early enough.
+            if server.deadline < before {
+                self.deadlines.note(id.0, server.deadline);
             }
-        };
-        self.deadlines.note(id.0, server.deadline);
-        self.observe_access(answered.client, id, access);
+        }
+        if self.policy.trust == TrustBy::Observation {
+            let access = self.clients.slots.get(answered.at_client).and_then(|slot| slot.access);
+            self.observe_access(answered.client, id, access);
+        }
         if let Some(state) = answered.place.and_then(|place| self.directory.places.get_mut(place)) {
             state.issued = state.issued.saturating_sub(1);
         }
@@ -205,16 +215,15 @@ impl Engine {
     /// The request is done for its client as well, which is told of a WRITE or an atomic now. If
     /// its next request was answered before this one, there is more to tell.
     #[inline(always)]
-    fn close_usual(
+    fn close_usual<K: Asks>(
         &mut self,
+        target: ServerQpId,
         answered: &Answered,
         original: Option<u64>,
-        kind: Kind,
         out: &mut Out,
     ) {
-        let Answered { client: id, psn, msn, place, target, opcode, ends_message, rests, .. } =
-            *answered;
-        let Some(client) = self.clients.states.usual(id.index()) else { return };
+        let Answered { client: id, psn, msn, place, opcode, ends_message, rests, .. } = *answered;
+        let Some(client) = self.clients.states.get_same(id.index()) else { return };
         self.clients.slots.remove_front(&mut client.queue);
         client.open = client.open.saturating_sub(1);
         client.completed_end = psn.add(1);
@@ -224,7 +233,7 @@ impl Engine {
         self.counters.mapped += u64::from(ends_message && place.is_some());
         let answer =
             Answer { psn, msn, syndrome: Syndrome::Ack { credits: client.credits }, original };
-        match (kind, original) {
+        match (K::KIND, original) {
             (Kind::Plain, _) => {
                 client.last_plain = Some(psn);
                 if rests {
@@ -239,7 +248,7 @@ impl Engine {
         }
         if !rests {
             if let Some(client) = self.clients.get_mut(id) {
-                client.ack_due = kind == Kind::Plain;
+                client.ack_due = K::KIND == Kind::Plain;
             }
             self.clients.work.push(id.0);
         }

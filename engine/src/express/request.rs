@@ -1,6 +1,7 @@
 //! The usual request: one packet, the next of its client, certain to be accepted where it goes,
 //! where nothing keeps it waiting. It is accepted, bound and sent.
 
+use super::{Asks, Seen};
 use crate::engine::Engine;
 use crate::frame::{Frame, Side, Token};
 use crate::ids::{ClientId, DomainId, ServerQpId};
@@ -14,7 +15,7 @@ use crate::out::{Action, Out};
 use crate::policy::{Access, KeyMap, KeyOf, Map, PlaceId, Rights, Spot};
 use crate::time::Nanos;
 use crate::wire::facts::Renewed;
-use crate::wire::{ClientPsn, Ecn, Layout, Opcode, ServerPsn, usual};
+use crate::wire::{ClientPsn, Ecn, Opcode, ServerPsn, usual};
 
 /// What a request asks for, and what else is to be kept of it.
 struct Asked {
@@ -40,7 +41,7 @@ struct Route {
 
 impl Asked {
     #[inline(always)]
-    fn read(frame: &[u8], layout: &Layout, token: Token) -> Option<Asked> {
+    fn read<K: Asks>(frame: &[u8], seen: &Seen, token: Token) -> Option<Asked> {
         const AT: usize = usual::HEADERS;
         let head: &[u8; AT + 16] = frame.first_chunk()?;
         let (words, _) = head[AT..].as_chunks::<4>();
@@ -48,37 +49,45 @@ impl Asked {
         let [first, second, remote_key, len] =
             [first, second, remote_key, len].map(|word| u32::from_be_bytes(*word));
         let start = u64::from(first) << 32 | u64::from(second);
-        let asked = |kind, right, len, operands| {
-            Some(Asked {
-                kind,
-                access: Access { remote_key, right, start, len },
-                operands,
-                psn: ClientPsn::from_wire(layout.psn),
-                opcode: layout.opcode,
-                payload_len: layout.payload_len,
-                ecn: layout.ecn,
-                token,
-            })
-        };
-        match layout.opcode {
-            Opcode::WriteOnly => asked(Kind::Plain, Rights::WRITE, len, Operands::default()),
-            Opcode::ReadRequest => asked(Kind::Read, Rights::READ, len, Operands::default()),
-            Opcode::CompareSwap | Opcode::FetchAdd => {
+        let (right, len, operands) = match K::KIND {
+            Kind::Plain => (Rights::WRITE, len, Operands::default()),
+            Kind::Read => (Rights::READ, len, Operands::default()),
+            Kind::Atomic => {
                 let (longs, _) = frame.get(AT + 12..)?.as_chunks::<8>();
                 let [swap_or_add, compare, ..] = longs else { return None };
                 let swap_or_add = u64::from_be_bytes(*swap_or_add);
                 let compare = u64::from_be_bytes(*compare);
-                asked(Kind::Atomic, Rights::ATOMIC, 8, Operands { swap_or_add, compare })
+                (Rights::ATOMIC, 8, Operands { swap_or_add, compare })
             }
-            _ => None,
-        }
+        };
+        Some(Asked {
+            kind: K::KIND,
+            access: Access { remote_key, right, start, len },
+            operands,
+            psn: ClientPsn::from_wire(seen.shape.psn),
+            opcode: match K::KIND {
+                Kind::Plain => Opcode::WriteOnly,
+                Kind::Read => Opcode::ReadRequest,
+                Kind::Atomic => seen.shape.opcode,
+            },
+            payload_len: if K::KIND == Kind::Plain { seen.shape.payload_len } else { 0 },
+            ecn: Ecn::from_traffic_class(seen.shape.traffic_class),
+            token,
+        })
+    }
+
+    /// The payload of a WRITE.
+    #[inline(always)]
+    fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let start = usual::HEADERS + self.opcode.headers_len();
+        bytes.get(start..start + usize::from(self.payload_len)).unwrap_or_default()
     }
 
     /// Whether headers and payload agree, as every responder checks (rxe_resp.c).
     #[inline(always)]
-    fn is_sound(&self, layout: &Layout) -> bool {
+    fn is_sound(&self) -> bool {
         match self.kind {
-            Kind::Plain => self.access.len == u32::from(layout.payload_len),
+            Kind::Plain => self.access.len == u32::from(self.payload_len),
             Kind::Atomic => self.access.start.is_multiple_of(8),
             Kind::Read => true,
         }
@@ -90,73 +99,54 @@ impl Engine {
     /// done, if it is not.
     // One function by itself has its values in registers.
     #[inline(never)]
-    pub(super) fn take_request(
+    pub(super) fn take_request<K: Asks>(
         &mut self,
         now: Nanos,
-        id: ClientId,
+        seen: &Seen,
         frame: &mut Frame<'_>,
         out: &mut Out,
     ) -> bool {
-        let bytes = frame.bytes();
-        let Some(layout) = &usual::layout(bytes) else { return false };
-        let Some(asked) = Asked::read(bytes, layout, frame.token()) else { return false };
-        if !asked.is_sound(layout) || !self.is_usual_request(id, &asked, bytes, layout) {
+        let (id, bytes) = (ClientId(seen.connection), frame.bytes());
+        let Some(asked) = Asked::read::<K>(bytes, seen, frame.token()) else { return false };
+        if !asked.is_sound() || !self.is_usual_request(id, &asked, bytes) {
             return false;
         }
-        let Some(route) = self.find_route(id, &asked, bytes, layout) else { return false };
+        let Some(route) = self.find_route(id, &asked, bytes) else { return false };
         if !self.goes_at_once(id, route.target, asked.kind) {
             return false;
         }
         self.note(&asked, &route);
-        if let Some((slot, psn)) = self.bind_usual((now, id), &asked, &route) {
+        if let Some((slot, psn)) = self.bind_usual::<K>((now, id), &asked, &route) {
             if self.config.records {
                 self.record_usual(slot, frame, out);
             }
-            self.put_request(id, route.target, psn, frame, layout);
+            self.put_request(id, route.target, psn, frame, seen);
             out.push(Action::ForwardAndRetain(asked.token, Side::Server));
         }
         true
     }
 
     /// Whether a packet is the next of a client of which nothing is kept back, takes one packet
-    /// each way, has the headers of its connection, and is intact, where that has to be looked at.
+    /// each way, and is intact, where that has to be looked at.
     #[inline(always)]
-    fn is_usual_request(
-        &mut self,
-        id: ClientId,
-        asked: &Asked,
-        bytes: &[u8],
-        layout: &Layout,
-    ) -> bool {
+    fn is_usual_request(&mut self, id: ClientId, asked: &Asked, bytes: &[u8]) -> bool {
         let room = self.clients.slots.free();
         let Some(client) = self.clients.states.usual(id.index()) else { return false };
-        let (Some(card), Some(head)) = (self.directory.card(id), bytes.first_chunk()) else {
-            return false;
-        };
+        let Some(card) = self.directory.card(id) else { return false };
         let next = client.expected == asked.psn
             && client.open < self.config.client_window_max
             // Else it is crowded: see `client_request.rs`.
             && (client.open as usize) < room;
         let short = asked.kind != Kind::Read || asked.access.len <= u32::from(card.path_mtu);
-        next && short
-            && card.request.are_of(head, layout.opcode)
-            && match layout.payload_len {
-                0 => card.request.verify(bytes, layout.opcode),
-                _ => self.trusts_usual_data() || super::is_intact(bytes),
-            }
+        let intact = asked.payload_len == 0 || self.trusts_usual_data() || super::is_intact(bytes);
+        next && short && intact
     }
 
     /// Where a request goes, if it is certain to be accepted there.
     #[inline(always)]
-    fn find_route(
-        &mut self,
-        id: ClientId,
-        asked: &Asked,
-        bytes: &[u8],
-        layout: &Layout,
-    ) -> Option<Route> {
+    fn find_route(&mut self, id: ClientId, asked: &Asked, bytes: &[u8]) -> Option<Route> {
         let domain = self.directory.card(id)?.domain;
-        let (key, spot) = self.find_key((id, domain), asked, bytes, layout)?;
+        let (key, spot) = self.find_key((id, domain), asked, bytes)?;
         let by_connection = self.policy.key_map == KeyMap::ByConnection;
         let own = Route { target: id.own_server_qp(), place: None, key, domain, spot };
         let route = match key.or(by_connection.then_some(0)) {
@@ -185,14 +175,13 @@ impl Engine {
         (id, domain): (ClientId, DomainId),
         asked: &Asked,
         bytes: &[u8],
-        layout: &Layout,
     ) -> Option<(Option<u64>, Option<Spot>)> {
         if asked.kind == Kind::Read && self.choices.map != Map::All {
             return Some((None, None));
         }
         let last = self.clients.get(id)?.last_key;
         let extent = Some((asked.access.start, asked.access.len));
-        match self.policy.profile.key_of(layout.opcode, layout.payload(bytes), extent, last) {
+        match self.policy.profile.key_of(asked.opcode, asked.payload(bytes), extent, last) {
             KeyOf::Keyless => Some((None, None)),
             KeyOf::Known(key) => Some((Some(key), None)),
             KeyOf::Unknown => None,
@@ -239,16 +228,17 @@ impl Engine {
 
     /// Accepts a request: its slot at its client, and what it is to that.
     #[inline(always)]
-    fn accept_usual(
+    fn accept_usual<K: Asks>(
         &mut self,
         id: ClientId,
         asked: &Asked,
         route: &Route,
     ) -> Option<(SlotRef, Origin)> {
-        let &Asked { kind, access, operands, psn, opcode, .. } = asked;
+        let &Asked { access, operands, psn, opcode, .. } = asked;
+        let kind = K::KIND;
         let (target, way) = (route.target, route.place.map_or(Way::Own, Way::Place));
         let reads_mapped = self.choices.map == Map::All;
-        let client = self.clients.states.usual(id.index())?;
+        let client = self.clients.states.get_same(id.index())?;
         client.expected = psn.add(1);
         client.accepted_msn = client.accepted_msn.add(1);
         client.open += 1;
@@ -283,18 +273,19 @@ impl Engine {
     }
 
     /// Gives a request its slots and its PSN.
-    #[inline(never)]
-    fn bind_usual(
+    #[inline(always)]
+    fn bind_usual<K: Asks>(
         &mut self,
         (now, id): (Nanos, ClientId),
         asked: &Asked,
         route: &Route,
     ) -> Option<(u32, ServerPsn)> {
-        let (at_client, origin) = self.accept_usual(id, asked, route)?;
-        let &Asked { kind, access, operands, payload_len, ecn, token, .. } = asked;
+        let (at_client, origin) = self.accept_usual::<K>(id, asked, route)?;
+        let &Asked { access, operands, payload_len, ecn, token, .. } = asked;
+        let kind = K::KIND;
         let unverified = payload_len > 0 && self.trusts_usual_data();
         self.servers.arrivals += 1;
-        let server = self.servers.states.usual(route.target.index())?;
+        let server = self.servers.states.get_same(route.target.index())?;
         let psn = server.next;
         let (slot, record) = self.servers.slots.place()?;
         *record = ServerSlot {
@@ -327,8 +318,11 @@ impl Engine {
         if kind != Kind::Plain {
             self.servers.past_reads.note_bound(&record.request, Some(access), psn);
         }
+        let was_empty = server.open.is_empty();
         server.on_bound(now, psn, &record.request, ecn, &self.config);
-        self.deadlines.note(route.target.0, server.deadline);
+        if was_empty {
+            self.deadlines.note(route.target.0, server.deadline);
+        }
         self.servers.slots.push_back(&mut server.open, slot.index);
         Some((slot.index, psn))
     }
@@ -349,12 +343,12 @@ impl Engine {
         target: ServerQpId,
         psn: ServerPsn,
         frame: &mut Frame<'_>,
-        layout: &Layout,
+        seen: &Seen,
     ) {
         let (own, host) = (self.directory.card(id), self.directory.card(target.owner()));
         if let (Some(own), Some(host)) = (own, host) {
             let new = Renewed { psn: psn.to_wire(), ack_request: true, aeth: None };
-            let at = layout.icrc.into();
+            let at = seen.shape.icrc.into();
             host.request.put(&own.request, &self.icrc, frame.bytes_mut(), at, &new);
         }
     }

@@ -4,7 +4,7 @@
 use super::generate::{self, Answer};
 use crate::out::GENERATED_MAX;
 use crate::policy::Connection;
-use crate::wire::{AethRepr, ClientPsn, Msn, PatchTables, Syndrome, icrc, usual};
+use crate::wire::{AethRepr, ClientPsn, Msn, Syndrome, icrc, usual};
 
 /// Bytes of an acknowledgement and of an atomic's, in the usual shape.
 const ACK_LEN: usize = usual::HEADERS + 4 + icrc::LEN;
@@ -48,7 +48,6 @@ impl AnswerForm {
     /// Writes an answer; its length. `None` if it has to be made another way.
     pub(crate) fn write(
         &mut self,
-        tables: &PatchTables,
         connection: &Connection,
         answer: &Answer,
         buffer: &mut [u8; GENERATED_MAX],
@@ -70,17 +69,18 @@ impl AnswerForm {
             None => {
                 *buffer.first_chunk_mut()? = self.ack;
                 put(buffer, AT, &first);
-                let words = [0, 0, word(first[0]), word(first[1])];
-                tables.patch_words(buffer, words, 0, ACK_LEN - icrc::LEN);
+                let words = [word(first[0]), word(first[1])];
+                icrc::patch_behind(buffer, words, ACK_LEN - icrc::LEN);
                 Some(ACK_LEN)
             }
             Some(original) => {
                 let [a, b, c, d, e, f, g, h] = original.to_be_bytes();
                 let value = [[a, b, c, d], [e, f, g, h]];
                 *buffer.first_chunk_mut()? = self.atomic;
-                put(buffer, AT, &[first[0], first[1], value[0], value[1]]);
+                let words = [first[0], first[1], value[0], value[1]];
+                put(buffer, AT, &words);
                 let words = [word(first[0]), word(first[1]), word(value[0]), word(value[1])];
-                tables.patch_words(buffer, words, 0, ATOMIC_LEN - icrc::LEN);
+                icrc::patch_behind(buffer, words, ATOMIC_LEN - icrc::LEN);
                 Some(ATOMIC_LEN)
             }
         }

@@ -453,9 +453,10 @@ impl Engine {
     }
 
     /// A generated answer on its way to a client.
+    #[inline]
     pub(crate) fn answer(&mut self, id: ClientId, answer: &generate::Answer, out: &mut Out) {
         let Some((connection, form)) = self.directory.client_to_answer(id) else { return };
-        if generate::answer(out, &self.icrc, connection, form, answer) {
+        if generate::answer(out, connection, form, answer) {
             self.counters.generated.count(answer.kind() as usize);
         }
     }

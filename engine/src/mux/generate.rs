@@ -6,8 +6,8 @@ use crate::journal::{Binding, Operands};
 use crate::out::{GENERATED_MAX, Out};
 use crate::policy::{Connection, Endpoint, PathFacts};
 use crate::wire::{
-    AethRepr, AtomicAckEthRepr, AtomicEthRepr, BthRepr, ClientPsn, Extension, Msn, Opcode,
-    PatchTables, Path, Psn, RethRepr, ServerPsn, Syndrome, build, build_cnp, insert_tag,
+    AethRepr, AtomicAckEthRepr, AtomicEthRepr, BthRepr, ClientPsn, Extension, Msn, Opcode, Path,
+    Psn, RethRepr, ServerPsn, Syndrome, build, build_cnp, insert_tag,
 };
 use crate::{GeneratedKind, Side};
 
@@ -32,15 +32,15 @@ impl Answer {
 }
 
 /// Adds the answer, as the client's own server queue pair would have sent it.
+#[inline]
 pub(crate) fn answer(
     out: &mut Out,
-    tables: &PatchTables,
     connection: &Connection,
     form: &mut AnswerForm,
     answer: &Answer,
 ) -> bool {
     out.push_generated(Side::Client, |buffer| {
-        form.write(tables, connection, answer, buffer).or_else(|| write(buffer, connection, answer))
+        form.write(connection, answer, buffer).or_else(|| write(buffer, connection, answer))
     })
 }
 

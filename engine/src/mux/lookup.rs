@@ -184,8 +184,14 @@ impl<A: Ends> Table<A> {
 
     #[inline]
     fn get(&self, ends: A, dest_qp: Qpn) -> Option<u32> {
-        let entry = self.entries.get(self.find(ends, dest_qp))?;
-        (entry.connection != EMPTY).then_some(entry.connection)
+        let mut at = hash(ends, dest_qp) & self.mask;
+        loop {
+            let entry = self.entries.get(at)?;
+            if entry.dest_qp == dest_qp && entry.ends == ends || entry.connection == EMPTY {
+                return (entry.connection != EMPTY).then_some(entry.connection);
+            }
+            at = (at + 1) & self.mask;
+        }
     }
 
     /// Takes a flow out. The ones behind it move up, so that none is behind an empty entry.

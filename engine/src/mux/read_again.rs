@@ -52,7 +52,8 @@ impl PastReads {
     }
 
     /// A READ or an atomic gets its PSN. A READ may be asked for again with this access.
-    #[inline]
+    // Where it is called, what kind it is and its access are in registers.
+    #[inline(always)]
     pub(crate) fn note_bound(
         &mut self,
         request: &Request,
@@ -67,6 +68,7 @@ impl PastReads {
     }
 
     /// A READ or an atomic was bound.
+    #[inline(always)]
     pub(super) fn note(&mut self, id: ServerQpId, known: PastRead, end: Option<ClientPsn>) {
         let (ring, next) = (self.rings.get_mut(id.index()), self.next.get_mut(id.index()));
         if let (Some(ring), Some(next)) = (ring, next)

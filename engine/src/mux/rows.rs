@@ -47,6 +47,12 @@ impl<T> Rows<T> {
 }
 
 impl<T: Usual> Rows<T> {
+    /// The record, to be left as usual, or unusual, as it is.
+    #[inline(always)]
+    pub(crate) fn get_same(&mut self, index: usize) -> Option<&mut T> {
+        self.values.get_mut(index)
+    }
+
     /// The record, if it is usual, to be left so.
     #[inline(always)]
     pub(crate) fn usual(&mut self, index: usize) -> Option<&mut T> {

@@ -195,18 +195,26 @@ impl ServerQp {
     }
 
     /// Counts it out.
-    #[inline]
     pub(crate) fn uncount_open(&mut self, id: ServerQpId, request: &Request) {
         let Request { kind, packets, mapped, client, .. } = *request;
-        self.open_packets = self.open_packets.saturating_sub(1);
-        self.open_span = self.open_span.saturating_sub(packets);
-        self.open_reads = self.open_reads.saturating_sub(u32::from(kind != Kind::Plain));
-        self.open_mapped = self.open_mapped.saturating_sub(u32::from(mapped));
-        self.open_guests = self.open_guests.saturating_sub(u32::from(client != id.owner()));
+        self.uncount(kind, packets, mapped, client != id.owner());
+    }
+
+    /// Counts out a request of so many packets, which a place brought here, and which is a guest's.
+    #[inline(always)]
+    pub(crate) fn uncount(&mut self, kind: Kind, packets: u32, mapped: bool, guest: bool) {
+        let less = |count: &mut u32, by: u32| *count = count.saturating_sub(by);
+        less(&mut self.open_packets, 1);
+        less(&mut self.open_span, packets);
+        if kind != Kind::Plain {
+            less(&mut self.open_reads, 1);
+        }
+        less(&mut self.open_mapped, mapped.into());
+        less(&mut self.open_guests, guest.into());
     }
 
     /// A request gets its PSN, before it is put among the open ones.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn on_bound(
         &mut self,
         now: Nanos,

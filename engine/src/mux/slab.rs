@@ -127,6 +127,15 @@ impl<T: Copy> Slab<T> {
         (entry.used && entry.generation == slot.generation).then_some(slot.index)
     }
 
+    /// The record that the name was made for, if it is still in use, and the one behind it in its
+    /// queue.
+    #[inline]
+    pub(crate) fn named(&self, slot: SlotRef) -> Option<(&T, Option<u32>)> {
+        let entry = self.entries.get(slot.index as usize)?;
+        let next = (entry.next != NIL).then_some(entry.next);
+        (entry.used && entry.generation == slot.generation).then_some((&entry.value, next))
+    }
+
     /// The record behind this one in its queue.
     pub(crate) fn next(&self, index: u32) -> Option<u32> {
         self.entries.get(index as usize).map(|e| e.next).filter(|next| *next != NIL)

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use super::directory::{Connection, Directory, Endpoint, PathFacts};
 use super::trust::{Access, Rights};
+use crate::frame::Side;
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::wire::facts::{Ends, Facts};
 
@@ -64,6 +65,15 @@ impl Card {
         })
     }
 
+    /// What packets that come in on a side have in common.
+    #[inline]
+    pub(crate) fn facts(&self, side: Side) -> &Facts {
+        match side {
+            Side::Client => &self.request,
+            Side::Server => &self.response,
+        }
+    }
+
     /// Whether its queue pair is certain to accept the access, as far as is known here.
     #[inline]
     fn reaches(&self, access: &Access) -> bool {
@@ -107,23 +117,39 @@ fn facts(from: &Endpoint, to: &Endpoint, path: &PathFacts) -> Option<Facts> {
 impl Directory {
     /// Whether it is certain that a server queue pair accepts a client's access, and that the
     /// client's own would: as [`Directory::fit`] says, but only for usual shapes and equal paths.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_certain(&mut self, id: ClientId, host: ServerQpId, access: &Access) -> bool {
-        if !self.card(id).is_some_and(|own| own.reaches(access)) && !self.find_reach(id, access) {
-            return false;
-        }
-        let Some(own) = self.card(id) else { return false };
+        self.is_known_certain(id, host, access) || self.find_certain(id, host, access)
+    }
+
+    /// Whether the cards say so already.
+    #[inline(always)]
+    fn is_known_certain(&self, id: ClientId, host: ServerQpId, access: &Access) -> bool {
+        let Some(own) = self.card(id).filter(|own| own.reaches(access)) else { return false };
         if host == id.own_server_qp() {
             return true;
         }
         let Some(other) = self.card(host.owner()) else { return false };
         let Granted { remote_key, rights } = other.granted;
         let known = remote_key == access.remote_key && rights.contains(access.right);
-        own.fits(other) && (own.reach.configured || known || self.find_granted(host, access))
+        own.fits(other) && (own.reach.configured || known)
+    }
+
+    /// Looks up what the cards do not say yet.
+    #[cold]
+    fn find_certain(&mut self, id: ClientId, host: ServerQpId, access: &Access) -> bool {
+        if !self.card(id).is_some_and(|own| own.reaches(access)) && !self.find_reach(id, access) {
+            return false;
+        }
+        if !self.is_known_certain(id, host, access) {
+            let (own, other) = (self.card(id), self.card(host.owner()));
+            let fit = own.zip(other).is_some_and(|(own, other)| own.fits(other));
+            return fit && self.find_granted(host, access);
+        }
+        true
     }
 
     /// Looks up what a queue pair reaches around an access. Whether it is certain to accept it.
-    #[cold]
     fn find_reach(&mut self, id: ClientId, access: &Access) -> bool {
         let Some(connection) = self.client(id) else { return false };
         let (server, domain) = (connection.server.ip, connection.domain);
@@ -139,7 +165,6 @@ impl Directory {
     }
 
     /// Looks up what a queue pair has shown under an access's memory key. Whether that suffices.
-    #[cold]
     fn find_granted(&mut self, id: ServerQpId, access: &Access) -> bool {
         let rights = self.trust.granted(id, access.remote_key);
         if let Some(card) = self.card_mut(id.owner()) {

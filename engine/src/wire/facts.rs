@@ -105,21 +105,21 @@ impl Facts {
 
     /// Whether a packet of the usual shape, found by its addresses and queue pair number, has all
     /// else in common as well, and is nothing special (a solicited event).
-    #[inline]
-    pub(crate) fn are_of(&self, head: &Head, opcode: Opcode) -> bool {
+    #[inline(always)]
+    pub(crate) fn are_of(&self, head: &[u8; HEADERS], opcode: Opcode) -> bool {
         let bth = u32::from(opcode.to_byte()) << 24 | self.path;
         word(head, BTH) & !PAD == bth && number(head, UDP) == self.source_port
     }
 
     /// The same of a packet that was not found by its addresses and queue pair number.
-    pub(crate) fn are_all_of(&self, head: &Head, opcode: Opcode) -> bool {
+    pub(crate) fn are_all_of(&self, head: &[u8; HEADERS], opcode: Opcode) -> bool {
         self.are_of(head, opcode)
             && head[IP + 12..UDP] == self.ips
             && word(head, BTH + 4) & 0x00ff_ffff == self.dest_qp
     }
 
     /// Whether the ICRC of a packet without payload, which has these facts, is right.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn verify(&self, frame: &[u8], opcode: Opcode) -> bool {
         match opcode {
             Opcode::Acknowledge => self.verify_words::<2>(frame, &ACKNOWLEDGE),
@@ -132,7 +132,7 @@ impl Facts {
     }
 
     /// `WORDS` from the last one of the BTH on.
-    #[inline]
+    #[inline(always)]
     fn verify_words<const WORDS: usize>(&self, frame: &[u8], shape: &u32) -> bool {
         let le = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes);
         let Some((head, rest)) = frame.split_first_chunk::<{ HEADERS - 4 }>() else {
@@ -220,12 +220,12 @@ fn checksum(sum: u32) -> u16 {
 }
 
 #[inline]
-fn word(head: &Head, at: usize) -> u32 {
+fn word<const N: usize>(head: &[u8; N], at: usize) -> u32 {
     u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
 }
 
 #[inline]
-fn number(head: &Head, at: usize) -> u16 {
+fn number<const N: usize>(head: &[u8; N], at: usize) -> u16 {
     u16::from_be_bytes([head[at], head[at + 1]])
 }
 

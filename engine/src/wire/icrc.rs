@@ -186,8 +186,27 @@ const fn register(mut register: u32, bytes: &[u8; COMMON]) -> u32 {
 /// What the word of identification and fragments does at the last word of the BTH.
 #[inline]
 pub(super) fn advance_identification(word: u32) -> u32 {
-    NEAR[COMMON / 4 - 1].apply(word)
+    let [a, b, c, d] = word.to_le_bytes();
+    // The lower half of the fragment offset is hardly ever anything but zero.
+    let rest = if d == 0 { 0 } else { IDENTIFICATION[3][usize::from(d)] };
+    IDENTIFICATION[0][usize::from(a)]
+        ^ IDENTIFICATION[1][usize::from(b)]
+        ^ IDENTIFICATION[2][usize::from(c)]
+        ^ rest
 }
+
+/// What each byte of that word does there.
+static IDENTIFICATION: [[u32; 256]; 4] = {
+    let row = Row::of(COMMON / 4 - 1);
+    let mut tables = [[0; 256]; 4];
+    let mut at = 0;
+    while at < 4 * 256 {
+        let (place, byte) = (at / 256, at % 256);
+        tables[place][byte] = row.at((byte as u32) << (8 * place));
+        at += 1;
+    }
+    tables
+};
 
 /// The register after a word that was added to it.
 #[inline]
@@ -222,6 +241,18 @@ static BEHIND: [[u32; 256]; 8] = {
     }
     tables
 };
+
+/// Patches the ICRC right behind some words that were changed by so much (old and new, exclusive
+/// or, in the bits that it covers), given the change of what is before them.
+#[inline]
+pub(crate) fn patch_behind<const N: usize>(frame: &mut [u8], changes: [u32; N], icrc_at: usize) {
+    let (pairs, last) = changes.as_chunks::<2>();
+    let change =
+        pairs.iter().fold(0, |change, [first, second]| advance_pair(change ^ first, *second));
+    let change = last.iter().fold(change, |change, word| advance_word(change ^ word));
+    let icrc = load(frame, icrc_at) ^ change;
+    put(icrc, frame, icrc_at);
+}
 
 /// Tables that move a change of four bytes along a packet, to get from the change of a header
 /// to the change of the ICRC.
@@ -280,32 +311,6 @@ impl PatchTables {
         put(icrc, frame, at);
     }
 
-    /// Patches the ICRC of a frame in which words next to each other were changed by so much (old
-    /// and new, exclusive or, in the bits that it covers). `tail_len` bytes, a multiple of 4, are
-    /// between them and the ICRC.
-    #[inline]
-    pub(crate) fn patch_words<const N: usize>(
-        &self,
-        frame: &mut [u8],
-        changes: [u32; N],
-        tail_len: usize,
-        icrc_at: usize,
-    ) {
-        const { assert!(N < NEAR.len() && COMMON / 4 == NEAR.len()) };
-        let mut change = 0;
-        for (at, difference) in changes.into_iter().enumerate() {
-            if difference != 0 {
-                // Not beyond the last row: see above.
-                change ^= NEAR[N - at].apply(difference);
-            }
-        }
-        if tail_len > 0 {
-            change = self.shift(change, tail_len / 4);
-        }
-        let icrc = load(frame, icrc_at) ^ change;
-        put(icrc, frame, icrc_at);
-    }
-
     /// Patches an ICRC of which a word was changed by so much, `words` words before it: that one
     /// included, those between have not changed.
     #[inline]
@@ -360,24 +365,17 @@ impl PatchTables {
     }
 }
 
-/// Rows of the shortest distances, in words.
-static NEAR: [Row; 9] = {
-    let mut rows = [const { Row([[0; 16]; 8]) }; 9];
-    let mut words = 0;
-    while words < rows.len() {
-        let mut bits = [0; 32];
-        let mut bit = 0;
+impl Row {
+    /// Of a distance in words.
+    const fn of(words: usize) -> Row {
+        let (mut bits, mut bit) = ([0; 32], 0);
         while bit < bits.len() {
             bits[bit] = advance(1 << bit, 4 * words);
             bit += 1;
         }
-        rows[words] = Row::new(&bits);
-        words += 1;
+        Row::new(&bits)
     }
-    rows
-};
 
-impl Row {
     const fn new(bits: &[u32; 32]) -> Self {
         let mut images = [[0; 16]; 8];
         let mut at = 0;
@@ -389,6 +387,16 @@ impl Row {
             at += 1;
         }
         Self(images)
+    }
+
+    /// [`Row::apply`], when the program is made.
+    const fn at(&self, change: u32) -> u32 {
+        let (mut moved, mut nibble) = (0, 0);
+        while nibble < 8 {
+            moved ^= self.0[nibble][(change >> (4 * nibble)) as usize & 15];
+            nibble += 1;
+        }
+        moved
     }
 
     #[inline]

@@ -215,8 +215,9 @@ impl Opcode {
     }
 
     /// May carry a payload: SEND, WRITE and READ response, even if it happens to be empty.
+    #[inline]
     pub const fn has_payload(self) -> bool {
-        self.is_send() || self.is_write() || self.is_read_response()
+        WITH_PAYLOAD >> (self as u32 & 31) & 1 == 1
     }
 
     /// Bytes of all extension headers, which lie between the BTH and the payload.
@@ -251,6 +252,19 @@ impl Opcode {
         len
     }
 }
+
+/// A bit for each opcode that may carry a payload.
+const WITH_PAYLOAD: u32 = {
+    let (mut bits, mut at) = (0, 0);
+    while at < Opcode::ALL.len() {
+        let opcode = Opcode::ALL[at];
+        if opcode.is_send() || opcode.is_write() || opcode.is_read_response() {
+            bits |= 1 << opcode as u32;
+        }
+        at += 1;
+    }
+    bits
+};
 
 /// [`Opcode::headers_len`] by the opcode's byte.
 static HEADERS_LEN: [u8; 32] = {

@@ -1,0 +1,242 @@
+//! A first look at all frames of a burst, so that the caches' misses overlap, and what is computed
+//! of one packet does not wait for what is done with another: one after the other they would cost
+//! more than all the rest.
+
+use core::hint::black_box;
+
+use super::{NOBODY, Seen};
+use crate::engine::{BURST_MAX, Engine};
+use crate::frame::{Frame, Side};
+use crate::ids::ClientId;
+use crate::mux::server_qp::ServerQp;
+use crate::policy::Map;
+use crate::wire::{Opcode, usual};
+
+/// Connections whose state stays in a core's own cache, so that looking at it first costs more than
+/// it gains.
+const FEW: usize = 512;
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// The packets of a burst by what they are. That changes from packet to packet, and cannot be
+/// predicted.
+struct Groups {
+    packets: [[u8; BURST_MAX]; GROUPS],
+    counts: [u8; GROUPS],
+}
+
+/// Opcodes that usual packets have, and one group for all others.
+const GROUPS: usize = 8;
+
+/// The group of each opcode by its byte.
+static GROUP_OF: [u8; 32] = {
+    let mut groups = [0; 32];
+    groups[Opcode::WriteOnly as usize] = 1;
+    groups[Opcode::ReadRequest as usize] = 2;
+    groups[Opcode::CompareSwap as usize] = 3;
+    groups[Opcode::FetchAdd as usize] = 4;
+    groups[Opcode::Acknowledge as usize] = 5;
+    groups[Opcode::AtomicAcknowledge as usize] = 6;
+    groups
+};
+
+impl Groups {
+    #[inline(always)]
+    fn of(burst: &[Seen]) -> Groups {
+        let mut groups = Groups { packets: [[0; BURST_MAX]; GROUPS], counts: [0; GROUPS] };
+        for (at, seen) in (0..).zip(burst) {
+            if seen.connection == NOBODY {
+                continue;
+            }
+            let group = Groups::group(seen.shape.opcode);
+            let count = &mut groups.counts[group];
+            groups.packets[group][usize::from(*count) % BURST_MAX] = at;
+            *count += 1;
+        }
+        groups
+    }
+
+    #[inline(always)]
+    fn group(opcode: Opcode) -> usize {
+        // Masked, both are in range.
+        usize::from(GROUP_OF[opcode as usize & 31]) & (GROUPS - 1)
+    }
+
+    #[inline(always)]
+    fn with(&self, opcode: Opcode) -> &[u8] {
+        let group = Groups::group(opcode);
+        self.packets[group].get(..self.counts[group].into()).unwrap_or_default()
+    }
+}
+
+impl Engine {
+    /// Reads what the packets of a burst will need, and finds out which may be usual, if any can.
+    /// In loops of their own: the less there is in one, the more of what it waits for overlaps.
+    #[inline]
+    pub(crate) fn look(&mut self, side: Side, verifies: bool, frames: &[Frame<'_>]) {
+        self.burst.changes = self.flow_changes();
+        touch_frames(frames);
+        self.find(side, frames);
+        self.parse(side, frames);
+        let groups = Groups::of(self.burst.packets.get(..frames.len()).unwrap_or_default());
+        if side == Side::Client {
+            self.touch_addresses(frames, &groups);
+        }
+        match side {
+            _ if !verifies => {}
+            Side::Client => {
+                self.verify(side, frames, &groups, Opcode::ReadRequest);
+                self.verify(side, frames, &groups, Opcode::CompareSwap);
+                self.verify(side, frames, &groups, Opcode::FetchAdd);
+            }
+            Side::Server => {
+                self.verify(side, frames, &groups, Opcode::Acknowledge);
+                self.verify(side, frames, &groups, Opcode::AtomicAcknowledge);
+            }
+        }
+        if self.directory.len() > FEW {
+            black_box(match side {
+                Side::Client => self.touch_for_requests(frames.len()),
+                Side::Server => self.touch_for_answers(frames.len()),
+            });
+        }
+    }
+
+    /// Finds the connections of frames that have the usual shape, if they are packets at all.
+    #[inline(always)]
+    fn find(&mut self, side: Side, frames: &[Frame<'_>]) {
+        let table = match side {
+            Side::Client => &self.requests,
+            Side::Server => &self.responses,
+        };
+        for (frame, seen) in frames.iter().zip(&mut self.burst.packets) {
+            let found = usual::ends(frame.bytes()).and_then(|(ends, qp)| table.find_v4(ends, qp));
+            seen.connection = found.unwrap_or(NOBODY);
+        }
+    }
+
+    /// Finds out which packets have the usual shape and the headers of their connections.
+    #[inline(always)]
+    fn parse(&mut self, side: Side, frames: &[Frame<'_>]) {
+        for (frame, seen) in frames.iter().zip(&mut self.burst.packets) {
+            if seen.connection == NOBODY {
+                continue;
+            }
+            let id = ClientId(seen.connection);
+            if self.directory.card(id).is_none() {
+                self.directory.make_card(id);
+            }
+            let card = self.directory.card(id);
+            if !card.is_some_and(|card| seen.shape.read(frame.bytes(), card.facts(side))) {
+                seen.connection = NOBODY;
+            }
+        }
+    }
+
+    /// Reads where the addresses of requests are remembered.
+    #[inline(always)]
+    fn touch_addresses(&self, frames: &[Frame<'_>], groups: &Groups) {
+        let (mut sets, mut count) = ([0; BURST_MAX], 0);
+        let mut add = |opcode| {
+            for &at in groups.with(opcode) {
+                let at = usize::from(at);
+                let (Some(frame), Some(seen)) = (frames.get(at), self.burst.packets.get(at)) else {
+                    continue;
+                };
+                let card = self.directory.card(ClientId(seen.connection));
+                let address = usual::address(frame.bytes());
+                if let (Some(card), Some(address)) = (card, address) {
+                    sets[count % BURST_MAX] = self.addresses.set_of(card.domain, address);
+                    count += 1;
+                }
+            }
+        };
+        add(Opcode::WriteOnly);
+        add(Opcode::CompareSwap);
+        add(Opcode::FetchAdd);
+        // The key of a READ is only asked for where READs are mapped.
+        if self.choices.map == Map::All {
+            add(Opcode::ReadRequest);
+        }
+        black_box(self.addresses.touch(sets.get(..count).unwrap_or_default()));
+    }
+
+    /// Whoever has a wrong ICRC among the packets with this opcode, which have no payload, is not
+    /// usual. For each opcode apart, and with a constant: what depends on it is predicted then, and
+    /// one packet's ICRC is computed beside the next one's.
+    #[inline(always)]
+    fn verify(&mut self, side: Side, frames: &[Frame<'_>], groups: &Groups, opcode: Opcode) {
+        for &at in groups.with(opcode) {
+            let at = usize::from(at);
+            let (Some(frame), Some(seen)) = (frames.get(at), self.burst.packets.get_mut(at)) else {
+                continue;
+            };
+            let card = self.directory.card(ClientId(seen.connection));
+            if !card.is_some_and(|card| card.facts(side).verify(frame.bytes(), opcode)) {
+                seen.connection = NOBODY;
+            }
+        }
+    }
+
+    /// The connections of a burst, without those that are nobody's.
+    fn found(&self, frames: usize) -> impl Iterator<Item = ClientId> {
+        let packets = self.burst.packets.get(..frames).unwrap_or_default();
+        packets.iter().map(|seen| seen.connection).filter(|id| *id != NOBODY).map(ClientId)
+    }
+
+    /// Reads what binding requests changes, and what makes them certain to be accepted.
+    fn touch_for_requests(&self, frames: usize) -> u64 {
+        self.found(frames).fold(0, |seen, id| {
+            let client = self.clients.get(id).map_or(0, |client| client.open.into());
+            let card = self.directory.card(id).map_or(0, |card| card.touch());
+            let server = self.servers.get(id.own_server_qp()).map_or(0, ServerQp::touch);
+            seen ^ client ^ card ^ server ^ self.servers.past_reads.touch(id.own_server_qp())
+        })
+    }
+
+    /// Reads what answers change: first at their server queue pairs, then the oldest requests
+    /// there, then what these belong to.
+    fn touch_for_answers(&self, frames: usize) -> u64 {
+        let (mut oldest, mut count) = ([0; BURST_MAX], 0);
+        let mut seen = 0;
+        for id in self.found(frames) {
+            seen ^= self.directory.card(id).map_or(0, |card| card.touch());
+            // Whose credits the answer tells.
+            seen ^= self.clients.get(id).map_or(0, |client| client.credits.into());
+            let Some(server) = self.servers.get(id.own_server_qp()) else { continue };
+            seen ^= server.touch();
+            if let (Some(slot), Some(place)) = (server.open.head(), oldest.get_mut(count)) {
+                *place = slot;
+                count += 1;
+            }
+        }
+        let (mut requests, mut known) = ([(ClientId(0), 0); BURST_MAX], 0);
+        for slot in oldest.get(..count).unwrap_or_default() {
+            let record = self.servers.slots.get(*slot);
+            if let (Some(record), Some(place)) = (record, requests.get_mut(known)) {
+                *place = (record.request.client, record.request.slot.index);
+                seen ^= record.arrival;
+                known += 1;
+            }
+        }
+        requests.get(..known).unwrap_or_default().iter().fold(seen, |seen, (id, slot)| {
+            let client = self.clients.get(*id).map_or(0, |client| client.open.into());
+            let record = self.clients.slots.get(*slot).map_or(0, |record| record.parts.into());
+            let answer = self.directory.touch_answer(*id);
+            seen ^ client ^ record ^ answer ^ self.clients.results.touch(*id)
+        })
+    }
+}
+
+/// Reads the first two lines of each frame, in which are the headers and the key, and the last one
+/// with the ICRC, where that is by the frame's length.
+#[inline]
+fn touch_frames(frames: &[Frame<'_>]) {
+    let mut seen = 0;
+    for frame in frames {
+        let bytes = frame.bytes();
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+        seen ^= byte(0) ^ byte(LINE) ^ byte(bytes.len().wrapping_sub(1));
+    }
+    black_box(seen);
+}
