@@ -48,18 +48,17 @@ impl Shape {
     // One function by itself has its values in registers.
     #[inline(never)]
     pub(crate) fn read(&mut self, frame: &[u8], facts: &Facts) -> bool {
-        let shape = frame.first_chunk().and_then(|head| shape(head, frame.len()));
+        let shape = frame.first_chunk().and_then(|head| shape::<true>(head, frame.len()));
         let Some(shape) = shape else { return false };
         *self = shape;
-        (shape.payload_len > 0) == shape.opcode.has_payload()
-            && frame.first_chunk().is_some_and(|head| facts.are_of(head, shape.opcode))
+        frame.first_chunk().is_some_and(|head| facts.are_of(head, shape.opcode))
     }
 }
 
-/// Finds out whether a frame of so many bytes is a good RC packet of this shape; `None` of anything
-/// else, whatever that is.
+/// Finds out whether a frame of so many bytes is a good RC packet of this shape, with data if its
+/// kind can have some, if that is asked; `None` of anything else, whatever that is.
 #[inline(always)]
-fn shape(head: &[u8; HEADERS], frame_len: usize) -> Option<Shape> {
+fn shape<const WITH_DATA: bool>(head: &[u8; HEADERS], frame_len: usize) -> Option<Shape> {
     let number = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
     let length = number(IP + 2);
     let end = IP + usize::from(length);
@@ -79,7 +78,11 @@ fn shape(head: &[u8; HEADERS], frame_len: usize) -> Option<Shape> {
     let pad = head[BTH + 1] >> 4 & 3;
     let payload_len = padded.checked_sub(pad.into())?;
     // Not one after the other: what kind of packet it is cannot be predicted.
-    if (padded % 4 != 0) | (padded != 0) & !opcode.has_payload() {
+    let fits = match WITH_DATA {
+        true => (padded != 0) == opcode.has_payload(),
+        false => (padded == 0) | opcode.has_payload(),
+    };
+    if !fits | (padded % 4 != 0) {
         return None;
     }
     Some(Shape {
@@ -96,7 +99,7 @@ fn shape(head: &[u8; HEADERS], frame_len: usize) -> Option<Shape> {
 #[inline(always)]
 pub(crate) fn layout(frame: &[u8]) -> Option<Layout> {
     let head: &[u8; HEADERS] = frame.first_chunk()?;
-    let shape = shape(head, frame.len())?;
+    let shape = shape::<false>(head, frame.len())?;
     Some(Layout {
         ip: IP as u16,
         ip_version: 4,
