@@ -97,7 +97,7 @@ impl Engine {
         if self.directory.len() > FEW {
             black_box(match side {
                 Side::Client => self.touch_for_requests(frames.len()),
-                Side::Server => self.touch_for_answers(frames.len()),
+                Side::Server => self.touch_for_answers(frames.len(), &groups),
             });
         }
     }
@@ -178,15 +178,10 @@ impl Engine {
         }
     }
 
-    /// The connections of a burst, without those that are nobody's.
-    fn found(&self, frames: usize) -> impl Iterator<Item = ClientId> {
-        let packets = self.burst.packets.get(..frames).unwrap_or_default();
-        packets.iter().map(|seen| seen.connection).filter(|id| *id != NOBODY).map(ClientId)
-    }
-
     /// Reads what binding requests changes, and what makes them certain to be accepted.
-    fn touch_for_requests(&self, frames: usize) -> u64 {
-        self.found(frames).fold(0, |seen, id| {
+    fn touch_for_requests(&self, count: usize) -> u64 {
+        let packets = self.burst.packets.get(..count).unwrap_or_default();
+        packets.iter().filter_map(Seen::connection).fold(0, |seen, id| {
             let client = self.clients.get(id).map_or(0, |client| client.open.into());
             let card = self.directory.card(id).map_or(0, |card| card.touch());
             let server = self.servers.get(id.own_server_qp()).map_or(0, ServerQp::touch);
@@ -195,36 +190,36 @@ impl Engine {
     }
 
     /// Reads what answers change: first at their server queue pairs, then the oldest requests
-    /// there, then what these belong to.
-    fn touch_for_answers(&self, frames: usize) -> u64 {
-        let (mut oldest, mut count) = ([0; BURST_MAX], 0);
-        let mut seen = 0;
-        for id in self.found(frames) {
-            seen ^= self.directory.card(id).map_or(0, |card| card.touch());
+    /// there, then what these belong to, and at last how their clients are answered.
+    fn touch_for_answers(&self, count: usize, groups: &Groups) -> u64 {
+        let packets = self.burst.packets.get(..count).unwrap_or_default();
+        let (mut oldest, mut seen) = ([NOBODY; BURST_MAX], 0);
+        for (id, oldest) in packets.iter().map(Seen::connection).zip(&mut oldest) {
+            let Some(id) = id else { continue };
             // Whose credits the answer tells.
             seen ^= self.clients.get(id).map_or(0, |client| client.credits.into());
             let Some(server) = self.servers.get(id.own_server_qp()) else { continue };
             seen ^= server.touch();
-            if let (Some(slot), Some(place)) = (server.open.head(), oldest.get_mut(count)) {
-                *place = slot;
-                count += 1;
-            }
+            *oldest = server.open.head().unwrap_or(NOBODY);
         }
-        let (mut requests, mut known) = ([(ClientId(0), 0); BURST_MAX], 0);
-        for slot in oldest.get(..count).unwrap_or_default() {
-            let record = self.servers.slots.get(*slot);
-            if let (Some(record), Some(place)) = (record, requests.get_mut(known)) {
-                *place = (record.request.client, record.request.slot.index);
-                seen ^= record.arrival;
-                known += 1;
-            }
+        let mut requests = [None; BURST_MAX];
+        for (slot, request) in oldest.iter().take(count).zip(&mut requests) {
+            let Some(record) = self.servers.slots.get(*slot) else { continue };
+            seen ^= record.arrival;
+            *request = Some((record.request.client, record.request.slot.index));
         }
-        requests.get(..known).unwrap_or_default().iter().fold(seen, |seen, (id, slot)| {
-            let client = self.clients.get(*id).map_or(0, |client| client.open.into());
-            let record = self.clients.slots.get(*slot).map_or(0, |record| record.parts.into());
-            let answer = self.directory.touch_answer(*id);
-            seen ^ client ^ record ^ answer ^ self.clients.results.touch(*id)
-        })
+        for (id, slot) in requests.iter().flatten() {
+            let client = self.clients.get(*id).map_or(0, |client| client.open);
+            seen ^= u64::from(client ^ self.clients.slots.get(*slot).map_or(0, |slot| slot.parts));
+        }
+        let client_of = |at: &u8| requests.get(usize::from(*at)).copied().flatten();
+        for (id, _) in groups.with(Opcode::Acknowledge).iter().filter_map(client_of) {
+            seen ^= self.directory.touch_answer(id);
+        }
+        for (id, _) in groups.with(Opcode::AtomicAcknowledge).iter().filter_map(client_of) {
+            seen ^= self.directory.touch_answer(id) ^ self.clients.results.touch(id);
+        }
+        seen
     }
 }
 

@@ -49,6 +49,12 @@ impl Burst {
 
 impl Seen {
     const NOTHING: Seen = Seen { connection: NOBODY, shape: Shape::NONE };
+
+    /// The connection of what may be usual.
+    #[inline]
+    fn connection(&self) -> Option<ClientId> {
+        (self.connection != NOBODY).then_some(ClientId(self.connection))
+    }
 }
 
 /// What a request asks for, known when the program is made: so each kind has code of its own, in
