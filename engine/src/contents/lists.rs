@@ -231,6 +231,14 @@ impl Lists {
             .map(|_| node)
     }
 
+    /// Whether a failed append at an address says nothing about the end of the list: it was not aimed
+    /// at it, and what it was aimed at is forgotten. READs of that are not sent on either, so its
+    /// client walks on, to a node that is known.
+    pub(crate) fn is_unrelated(&mut self, domain: DomainId, start: u64, end: Option<u64>) -> bool {
+        let known = end.is_some_and(|end| self.sure_node(domain, end).is_some());
+        known && end != Some(start) && self.node(domain, start).is_none()
+    }
+
     /// The node with a slot's number, and its address.
     pub(crate) fn numbered(&mut self, domain: DomainId, number: u64) -> Option<(u64, Node)> {
         for i in 0..self.grids.len() {
@@ -390,6 +398,19 @@ mod tests {
             assert!(lists.nodes.peek(DOMAIN, address).is_some());
         }
         assert!(lists.nodes.peek(DOMAIN, 0x5000).is_none());
+    }
+
+    #[test]
+    fn a_failed_append_to_what_is_forgotten_says_nothing_about_the_end() {
+        let mut lists = with_grid();
+        let [known, end, forgotten] = [0x1_0000, 0x1_0080, 0x1_0100];
+        lists.on_slot_written(DOMAIN, known, node(1));
+        assert!(!lists.is_unrelated(DOMAIN, forgotten, Some(end)), "nor is the end known");
+        lists.on_slot_written(DOMAIN, end, node(1));
+        assert!(lists.is_unrelated(DOMAIN, forgotten, Some(end)));
+        assert!(!lists.is_unrelated(DOMAIN, forgotten, None));
+        assert!(!lists.is_unrelated(DOMAIN, end, Some(end)), "it was aimed there");
+        assert!(!lists.is_unrelated(DOMAIN, known, Some(end)), "READs of it go to the end");
     }
 
     #[test]
