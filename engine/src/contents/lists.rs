@@ -179,10 +179,10 @@ impl Lists {
 
     /// A client fills a slot: what was there is gone.
     ///
-    /// What it has filled last is forgotten after all else. It is about to append that, however long
-    /// the request waits, and nobody else can make it known again: an append of a node that is not
-    /// known is not sent on, so it fails in every list that grows meanwhile, and each time the end
-    /// of the list has to be found anew, by all.
+    /// What it has filled last is forgotten after all else. It is about to append that, however
+    /// long the request waits, and nobody else can make it known again: an append of a node that
+    /// is not known is not sent on, so it fails in every list that grows meanwhile, and each time
+    /// the end of the list has to be found anew, by all.
     pub(crate) fn on_slot_written(&mut self, domain: DomainId, address: u64, node: Node) {
         self.on_other_write(domain, address, node.len);
         let mut serial = 0;
@@ -231,9 +231,9 @@ impl Lists {
             .map(|_| node)
     }
 
-    /// Whether a failed append at an address says nothing about the end of the list: it was not aimed
-    /// at it, and what it was aimed at is forgotten. READs of that are not sent on either, so its
-    /// client walks on, to a node that is known.
+    /// Whether a failed append at an address says nothing about the end of the list: it was not
+    /// aimed at it, and what it was aimed at is forgotten. READs of that are not sent on either, so
+    /// its client walks on, to a node that is known.
     pub(crate) fn is_unrelated(&mut self, domain: DomainId, start: u64, end: Option<u64>) -> bool {
         let known = end.is_some_and(|end| self.sure_node(domain, end).is_some());
         known && end != Some(start) && self.node(domain, start).is_none()
