@@ -10,13 +10,16 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::ids::{ClientId, DomainId, ServerQpId};
-use crate::policy::{Cache, SlotGrid};
+use crate::policy::{Cache, Put, SlotGrid};
 use crate::wire::ServerPsn;
 
 /// Slot lengths, domains and memory keys of which it is known where the numbers of slots are.
 const GRIDS_MAX: usize = 32;
 /// Appended slots that have to agree on where number 0 is.
 const SAMPLES_NEEDED: u32 = 3;
+/// Slots that a client has filled last, which stay until they are appended: as many as a thread of
+/// Clover has operations at a time (clover source: coroutines).
+const FRESH_MAX: u16 = 5;
 
 /// One version of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) remote_key: u32,
     pub(crate) version: u64,
     pub(crate) writer: ClientId,
+    /// Slots that its writer had filled before, modulo 2^16. Set by [`Lists::on_slot_written`].
+    pub(crate) serial: u16,
     /// Whose list it is for, as far as that is known.
     pub(crate) key: Option<u64>,
     /// It is in that list.
@@ -85,6 +90,8 @@ impl Grid {
 pub(crate) struct Lists {
     lists: Cache<List>,
     nodes: Cache<Node>,
+    /// Slots that each client has filled, modulo 2^16.
+    filled: Box<[u16]>,
     grids: Vec<Grid>,
     /// What the profile says of grids, for every domain and memory key.
     given: Vec<SlotGrid>,
@@ -104,6 +111,7 @@ impl Lists {
         Lists {
             lists: Cache::new(lists_max),
             nodes: Cache::new(if lists_max == 0 { 0 } else { nodes_max }),
+            filled: vec![0; connections].into(),
             grids: Vec::with_capacity(GRIDS_MAX),
             given: given.to_vec(),
             epochs: vec![0; connections].into(),
@@ -170,9 +178,26 @@ impl Lists {
     }
 
     /// A client fills a slot: what was there is gone.
+    ///
+    /// What it has filled last is forgotten after all else. It is about to append that, however
+    /// long the request waits, and nobody else can make it known again: an append of a node that
+    /// is not known is not sent on, so it fails in every list that grows meanwhile, and each time
+    /// the end of the list has to be found anew, by all.
     pub(crate) fn on_slot_written(&mut self, domain: DomainId, address: u64, node: Node) {
         self.on_other_write(domain, address, node.len);
-        self.nodes.insert(domain, address, node, |_| true);
+        let mut serial = 0;
+        if let Some(filled) = self.filled.get_mut(node.writer.index()) {
+            (serial, *filled) = (*filled, filled.wrapping_add(1));
+        }
+        let node = Node { serial, ..node };
+        let filled = &self.filled;
+        let may_go = |other: &Node| {
+            let filled = filled.get(other.writer.index()).copied().unwrap_or(0);
+            other.is_appended || filled.wrapping_sub(other.serial) > FRESH_MAX
+        };
+        if self.nodes.insert(domain, address, node, may_go) == Put::Nowhere {
+            self.nodes.insert(domain, address, node, |_| true);
+        }
     }
 
     /// Something is written to a range: nodes that it touches are none any more.
@@ -204,6 +229,14 @@ impl Lists {
         self.grid(domain, node.len, node.remote_key)
             .filter(|grid| grid.is_sure() && grid.has(address))
             .map(|_| node)
+    }
+
+    /// Whether a failed append at an address says nothing about the end of the list: it was not
+    /// aimed at it, and what it was aimed at is forgotten. READs of that are not sent on either, so
+    /// its client walks on, to a node that is known.
+    pub(crate) fn is_unrelated(&mut self, domain: DomainId, start: u64, end: Option<u64>) -> bool {
+        let known = end.is_some_and(|end| self.sure_node(domain, end).is_some());
+        known && end != Some(start) && self.node(domain, start).is_none()
     }
 
     /// The node with a slot's number, and its address.
@@ -289,6 +322,7 @@ mod tests {
             remote_key: 7,
             version,
             writer: ClientId(0),
+            serial: 0,
             key: Some(1),
             is_appended: false,
             before: None,
@@ -338,6 +372,45 @@ mod tests {
             lists.on_other_write(DOMAIN, start, len);
             assert_eq!(lists.node(DOMAIN, 0x1_0000).is_none(), ends, "{start:#x}, {len}");
         }
+    }
+
+    #[test]
+    fn what_a_client_has_filled_last_stays_until_it_is_appended() {
+        let mut lists = Lists::new(4, 4, 4, &[]);
+        let fill = |lists: &mut Lists, address, writer, is_appended| {
+            let node = Node { writer: ClientId(writer), ..node(1) };
+            lists.on_slot_written(DOMAIN, address, node);
+            lists.node(DOMAIN, address).unwrap().is_appended = is_appended;
+        };
+        fill(&mut lists, 0x1000, 0, false);
+        for address in (0x2000..0x4000).step_by(128) {
+            fill(&mut lists, address, 1, true);
+            assert!(lists.nodes.peek(DOMAIN, 0x1000).is_some(), "at {address:#x}");
+        }
+        // What its client has given up goes like all else.
+        for address in (0x4000..).step_by(128).take(usize::from(FRESH_MAX)) {
+            fill(&mut lists, address, 0, true);
+        }
+        assert!(lists.nodes.peek(DOMAIN, 0x1000).is_none());
+        // Where there is no room for so many, what was used longest ago goes.
+        for (address, writer) in [(0x5000, 0), (0x5080, 1), (0x5100, 2), (0x5180, 3), (0x5200, 3)] {
+            fill(&mut lists, address, writer, false);
+            assert!(lists.nodes.peek(DOMAIN, address).is_some());
+        }
+        assert!(lists.nodes.peek(DOMAIN, 0x5000).is_none());
+    }
+
+    #[test]
+    fn a_failed_append_to_what_is_forgotten_says_nothing_about_the_end() {
+        let mut lists = with_grid();
+        let [known, end, forgotten] = [0x1_0000, 0x1_0080, 0x1_0100];
+        lists.on_slot_written(DOMAIN, known, node(1));
+        assert!(!lists.is_unrelated(DOMAIN, forgotten, Some(end)), "nor is the end known");
+        lists.on_slot_written(DOMAIN, end, node(1));
+        assert!(lists.is_unrelated(DOMAIN, forgotten, Some(end)));
+        assert!(!lists.is_unrelated(DOMAIN, forgotten, None));
+        assert!(!lists.is_unrelated(DOMAIN, end, Some(end)), "it was aimed there");
+        assert!(!lists.is_unrelated(DOMAIN, known, Some(end)), "READs of it go to the end");
     }
 
     #[test]

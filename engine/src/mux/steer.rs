@@ -259,6 +259,7 @@ impl Engine {
             remote_key: access.remote_key,
             version,
             writer: id,
+            serial: 0,
             key,
             is_appended: false,
             before: None,

@@ -84,10 +84,11 @@ impl Engine {
             if newest || !self.config.keeps(Rule::AppendsAreAwaited) {
                 list.asked = None;
             }
-            if !succeeded {
+            let end = list.end;
+            if !succeeded && !self.lists.is_unrelated(domain, turn.start, end) {
                 // Somebody appended past the engine, or too little is known to send it on. A client
                 // whose READs go on to the end, and its appends not, would try for ever.
-                list.lose_end();
+                self.lists.lose_end(domain, key);
             }
             if succeeded {
                 self.on_appended(id, domain, key, &turn);

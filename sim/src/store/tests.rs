@@ -56,6 +56,19 @@ fn all_modes_run_and_steering_saves_tries() {
     assert!(again[1..].iter().all(|again| *again < 0.01), "{again:?}");
 }
 
+/// An append that is not sent on, since the engine has forgotten what it is about, fails; it must
+/// not make all others fail whose clients wait for the same key.
+#[test]
+fn appends_succeed_although_the_engine_forgets_nodes() {
+    for (nodes_max, most) in [(512, 0.2), (1_024, 0.1)] {
+        let mut plan = plan(Some(Mode::Mapping), Ycsb::W, 64);
+        plan.middlebox.as_mut().unwrap().engine.config.nodes_max = nodes_max;
+        let outcome = run(&plan, 1, &mut |_| {}).unwrap();
+        assert_eq!(outcome.violations, 0);
+        assert!(outcome.lost_commits < most, "{nodes_max} nodes: {}", outcome.lost_commits);
+    }
+}
+
 #[test]
 fn all_of_ycsb_runs_and_the_same_seed_gives_the_same_run() {
     for workload in Ycsb::ALL {
