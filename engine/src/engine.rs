@@ -311,11 +311,12 @@ impl Engine {
             self.look(side, usual, frames);
         }
         for (taken, frame) in frames.iter_mut().enumerate() {
-            let idle = self.is_done();
-            if !self.run(now, out) {
-                return taken;
+            match self.is_done() {
+                true if out.has_room() => {}
+                true => return taken,
+                false if self.work_off(now, out) => usual = usual && self.stays_usual(),
+                false => return taken,
             }
-            usual = usual && (idle || self.stays_usual());
             if !(usual && self.take_usual((side, now), taken, frame, out)) {
                 self.on_frame(side, now, frame, out);
                 usual = usual && self.stays_usual();

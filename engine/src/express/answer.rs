@@ -56,6 +56,11 @@ impl Engine {
         let id = ClientId(seen.connection).own_server_qp();
         let Some(credits) = self.usual_credits(id, frame.bytes(), seen) else { return false };
         let Some(answered) = self.answered_by::<K>(id, seen) else { return false };
+        // What a response becomes may have changed since it was looked at, or since it was asked.
+        let is_known = |of| self.directory.card(of).is_some();
+        if K::KIND == Kind::Read && !(is_known(id.owner()) && is_known(answered.client)) {
+            return false;
+        }
         self.tell_credits(id.owner(), credits);
         if K::KIND == Kind::Read {
             self.put_response(id, &answered, frame, seen);
@@ -164,6 +169,8 @@ impl Engine {
             let new = Renewed { psn: psn.to_wire(), ack_request: false, aeth: Some(aeth) };
             let at = seen.shape.icrc.into();
             to.response.put(&from.response, &self.icrc, frame.bytes_mut(), at, &new);
+        } else {
+            debug_assert!(false, "both are known");
         }
     }
 

@@ -350,6 +350,8 @@ impl Engine {
             let new = Renewed { psn: psn.to_wire(), ack_request: true, aeth: None };
             let at = seen.shape.icrc.into();
             host.request.put(&own.request, &self.icrc, frame.bytes_mut(), at, &new);
+        } else {
+            debug_assert!(false, "both are known");
         }
     }
 }
