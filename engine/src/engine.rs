@@ -302,8 +302,11 @@ impl Engine {
         out: &mut Out,
     ) -> usize {
         debug_assert!(frames.len() <= BURST_MAX, "a burst of more than BURST_MAX frames");
-        let found = (self.policy.map != Map::None).then(|| self.touch(side, frames));
-        let found = found.as_ref().filter(|_| self.has_usual());
+        if self.policy.map == Map::None {
+            return self.pass_burst(side, now, frames, out);
+        }
+        let found = self.touch(side, frames);
+        let found = Some(&found).filter(|_| self.has_usual());
         for (taken, frame) in frames.iter_mut().enumerate() {
             if !self.run(now, out) {
                 return taken;
@@ -311,6 +314,27 @@ impl Engine {
             let usual = |found| self.take_usual((side, now), (found, taken), frame, out);
             if !found.is_some_and(usual) {
                 self.on_frame(side, now, frame, out);
+            }
+        }
+        self.run(now, out);
+        frames.len()
+    }
+
+    /// The same where nothing is translated.
+    fn pass_burst(
+        &mut self,
+        side: Side,
+        now: Nanos,
+        frames: &mut [Frame<'_>],
+        out: &mut Out,
+    ) -> usize {
+        for (taken, frame) in frames.iter_mut().enumerate() {
+            if !self.run(now, out) {
+                return taken;
+            }
+            match self.in_place {
+                None => self.pass(frame, out),
+                Some(_) => self.pass_in_place(side, frame, out),
             }
         }
         self.run(now, out);
