@@ -306,10 +306,11 @@ impl Engine {
         out: &mut Out,
     ) -> usize {
         debug_assert!(frames.len() <= BURST_MAX, "a burst of more than BURST_MAX frames");
-        let mut usual = self.has_usual();
-        if self.policy.map != Map::None {
-            self.look(side, usual, frames);
+        if self.policy.map == Map::None {
+            return self.pass_burst(side, now, frames, out);
         }
+        let mut usual = self.has_usual();
+        self.look(side, usual, frames);
         for (taken, frame) in frames.iter_mut().enumerate() {
             match self.is_done() {
                 true if out.has_room() => {}
@@ -320,6 +321,27 @@ impl Engine {
             if !(usual && self.take_usual((side, now), taken, frame, out)) {
                 self.on_frame(side, now, frame, out);
                 usual = usual && self.stays_usual();
+            }
+        }
+        self.run(now, out);
+        frames.len()
+    }
+
+    /// The same where nothing is translated.
+    fn pass_burst(
+        &mut self,
+        side: Side,
+        now: Nanos,
+        frames: &mut [Frame<'_>],
+        out: &mut Out,
+    ) -> usize {
+        for (taken, frame) in frames.iter_mut().enumerate() {
+            if !self.run(now, out) {
+                return taken;
+            }
+            match self.in_place {
+                None => self.pass(frame, out),
+                Some(_) => self.pass_in_place(side, frame, out),
             }
         }
         self.run(now, out);

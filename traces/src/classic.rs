@@ -9,14 +9,25 @@ use pcap_file::pcap::PcapHeader;
 use pcap_file::{Endianness, TsResolution};
 
 use crate::FRAME_BYTES_MAX;
+use crate::reader::HeldPacket;
 use crate::record::{ByteOrder, ETHERNET, Fault, Record, Step};
 use crate::window::Window;
 
 /// Length of the header of the file, in bytes.
 pub(crate) const HEADER_BYTES: usize = 24;
-const RECORD_HEADER_BYTES: usize = 16;
+pub(crate) const RECORD_HEADER_BYTES: usize = 16;
 /// The upper bits of the header's link type hold the length of the frame check sequence.
 const LINK_TYPE_MASK: u32 = 0xffff;
+
+/// The header of a record as it is written here, from its four numbers.
+#[inline]
+pub(crate) fn record_header(numbers: [u32; 4]) -> [u8; RECORD_HEADER_BYTES] {
+    let mut header = [0; RECORD_HEADER_BYTES];
+    for (place, number) in header.chunks_exact_mut(4).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    header
+}
 
 /// A classic pcap whose header was read.
 pub(crate) struct Classic {
@@ -58,6 +69,49 @@ impl Classic {
         Ok(Self { order, fraction_ns })
     }
 
+    /// The next record, if all of it is available and sound. It becomes one as they are written
+    /// here: little endian, with nanoseconds, and no frame longer than it was.
+    #[inline]
+    pub(crate) fn next_held<'a>(&self, window: &'a mut Window) -> Option<HeldPacket<'a>> {
+        let [seconds, fraction, captured, original] = self.held(window)?;
+        let bytes = RECORD_HEADER_BYTES + captured as usize;
+        let around = window.take(bytes, RECORD_HEADER_BYTES)?;
+        // Below a second: see `check_header`.
+        let fraction = fraction * self.fraction_ns;
+        let original_len = original.max(captured);
+        if self.order == ByteOrder::Big || self.fraction_ns != 1 || original_len != original {
+            let header: &mut [u8; RECORD_HEADER_BYTES] = around.first_chunk_mut()?;
+            *header = record_header([seconds, fraction, captured, original_len]);
+        }
+        let timestamp_ns = u64::from(seconds) * 1_000_000_000 + u64::from(fraction);
+        Some(HeldPacket { timestamp_ns, original_len, around })
+    }
+
+    /// The header of the next record, if it is sound and all of the record is available.
+    #[inline]
+    fn held(&self, window: &Window) -> Option<[u32; 4]> {
+        let available = window.data();
+        let header: &[u8; RECORD_HEADER_BYTES] = available.first_chunk()?;
+        let numbers = [0, 4, 8, 12].map(|at| self.order.u32(header, at));
+        let [_, fraction, captured, _] = numbers;
+        let whole = captured as usize <= available.len() - RECORD_HEADER_BYTES;
+        (whole && self.check_header(0, fraction, captured).is_ok()).then_some(numbers)
+    }
+
+    /// Makes the next record available if there is one. `false` if it is not, for whatever reason
+    /// that [`Self::next`] knows.
+    pub(crate) fn hold(&self, window: &mut Window) -> Result<bool, Fault> {
+        if !window.fill(RECORD_HEADER_BYTES)? {
+            return Ok(false);
+        }
+        let [fraction, captured] = [4, 8].map(|at| self.order.u32(window.data(), at));
+        if self.check_header(0, fraction, captured).is_err() {
+            return Ok(false);
+        }
+        let bytes = RECORD_HEADER_BYTES + captured as usize;
+        Ok(window.fill(bytes)? && bytes + RECORD_HEADER_BYTES <= window.room())
+    }
+
     /// Finds the next record. Its header is judged before its end is looked for: a false length
     /// shall not pass for a cut file.
     #[inline]
@@ -86,6 +140,7 @@ impl Classic {
     }
 
     /// Checks the header of the record that begins at `offset`.
+    #[inline]
     fn check_header(&self, offset: u64, fraction: u32, captured: u32) -> Result<(), Fault> {
         let damaged = |field, value, expected| {
             Err(Fault::Field { offset, field, value: u64::from(value), expected })

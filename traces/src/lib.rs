@@ -36,7 +36,7 @@ mod writer;
 
 pub use error::CaptureError;
 pub use paths::{refuse_same_file, same_file};
-pub use reader::{CaptureReader, CapturedPacket, TruncatedTail};
+pub use reader::{CaptureReader, CapturedPacket, HeldPacket, Records, TruncatedTail};
 pub use writer::CaptureWriter;
 
 /// Largest frame read or written, in bytes: the largest snap length of libpcap and Wireshark for

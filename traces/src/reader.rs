@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use crate::classic::{self, Classic};
+use crate::classic::{self, Classic, RECORD_HEADER_BYTES};
 use crate::error::CaptureError;
 use crate::input::{self, Opened, Source, SourceError};
 use crate::pcapng::{self, Pcapng};
@@ -22,6 +22,9 @@ pub struct CaptureReader {
     format: Format,
     len: Option<u64>,
     delivered: u64,
+    /// Where the records begin in the window, and how many packets came before, that
+    /// [`CaptureReader::records`] gives.
+    records_from: (usize, u64),
     ended: bool,
     tail: Option<TruncatedTail>,
 }
@@ -50,6 +53,44 @@ impl CapturedPacket<'_> {
     pub fn is_truncated(&self) -> bool {
         self.data.len() < self.original_len as usize
     }
+}
+
+/// One frame of a capture where the reader has it, to be changed there.
+#[derive(Debug)]
+pub struct HeldPacket<'a> {
+    /// Time of capture in nanoseconds since 1970-01-01 UTC, as the capture gives it.
+    pub timestamp_ns: u64,
+    /// Length of the frame on the wire in bytes; never below the length of the frame here.
+    pub original_len: u32,
+    /// The frame, and [`HeldPacket::ROOM`] bytes before and behind it which are not its own: they
+    /// must stay as they are.
+    pub around: &'a mut [u8],
+}
+
+impl HeldPacket<'_> {
+    /// Bytes before and behind the frame.
+    pub const ROOM: usize = RECORD_HEADER_BYTES;
+
+    /// The frame from its Ethernet header on.
+    #[must_use]
+    #[inline]
+    pub fn data(&self) -> &[u8] {
+        self.around.get(Self::ROOM..self.around.len() - Self::ROOM).unwrap_or_default()
+    }
+
+    /// Whether the capture holds only the first bytes of the frame.
+    #[must_use]
+    #[inline]
+    pub fn is_truncated(&self) -> bool {
+        self.around.len() - 2 * Self::ROOM < self.original_len as usize
+    }
+}
+
+/// Packets that lie one behind the other as [`crate::CaptureWriter`] writes them.
+#[derive(Debug, Clone, Copy)]
+pub struct Records<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) count: u64,
 }
 
 /// Says where a capture breaks off in the middle of a record.
@@ -95,7 +136,48 @@ impl CaptureReader {
         })?;
         let mut window = Window::new(source);
         let format = read_header(&mut window, &file)?;
-        Ok(Self { file, window, format, len, delivered: 0, ended: false, tail: None })
+        let records_from = (window.position(), 0);
+        let delivered = 0;
+        Ok(Self { file, window, format, len, delivered, records_from, ended: false, tail: None })
+    }
+
+    /// Reads on if less than a packet is held, and says whether [`CaptureReader::next_held`] has
+    /// the next one. If not, [`CaptureReader::next_packet`] has it, or knows why there is none.
+    ///
+    /// # Errors
+    /// [`CaptureError`] where reading fails.
+    pub fn hold(&mut self) -> Result<bool, CaptureError> {
+        let Format::Classic(classic) = &self.format else { return Ok(false) };
+        if self.ended {
+            return Ok(false);
+        }
+        let held = classic.hold(&mut self.window);
+        self.records_from = (self.window.position(), self.delivered);
+        held.map_err(|fault| {
+            self.ended = true;
+            CaptureError::from_fault(fault, &self.file, self.delivered + 1)
+        })
+    }
+
+    /// The next packet where it is, if it is there already; `None` does not mean that there is
+    /// none.
+    #[inline]
+    pub fn next_held(&mut self) -> Option<HeldPacket<'_>> {
+        let Format::Classic(classic) = &self.format else { return None };
+        if self.ended {
+            return None;
+        }
+        let packet = classic.next_held(&mut self.window)?;
+        self.delivered += 1;
+        Some(packet)
+    }
+
+    /// The packets that [`CaptureReader::next_held`] gave since [`CaptureReader::hold`], or since
+    /// the last one of [`CaptureReader::next_packet`], as they are now.
+    #[must_use]
+    pub fn records(&self) -> Records<'_> {
+        let (position, before) = self.records_from;
+        Records { bytes: self.window.consumed_from(position), count: self.delivered - before }
     }
 
     /// The next packet; `None` at the end of the capture, also after an error.
@@ -113,6 +195,8 @@ impl CaptureReader {
             Format::Classic(classic) => classic.next(&mut self.window),
             Format::Pcapng(pcapng) => pcapng.next(&mut self.window),
         };
+        let packets = self.delivered + u64::from(matches!(step, Ok(Step::Packet(_))));
+        self.records_from = (self.window.position(), packets);
         match step {
             Ok(Step::Packet(record)) => {
                 self.delivered += 1;

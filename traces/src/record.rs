@@ -43,6 +43,7 @@ pub(crate) enum ByteOrder {
 
 impl ByteOrder {
     /// The 16-bit number at `at`, 0 where `bytes` is too short.
+    #[inline]
     pub(crate) fn u16(self, bytes: &[u8], at: usize) -> u16 {
         let found = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
         match self {
@@ -52,6 +53,7 @@ impl ByteOrder {
     }
 
     /// The 32-bit number at `at`, 0 where `bytes` is too short.
+    #[inline]
     pub(crate) fn u32(self, bytes: &[u8], at: usize) -> u32 {
         let found = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
         match self {

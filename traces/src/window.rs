@@ -57,11 +57,13 @@ impl Window {
     }
 
     /// The bytes available.
+    #[inline]
     pub(crate) fn data(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
     /// Steps over `bytes` of the available ones (no further than those).
+    #[inline]
     pub(crate) fn consume(&mut self, bytes: usize) {
         self.start = self.end.min(self.start.saturating_add(bytes));
     }
@@ -88,6 +90,33 @@ impl Window {
     /// Bytes found by [`Self::place`]; they stay, consumed or not, until the next `fill`.
     pub(crate) fn at(&self, place: std::ops::Range<usize>) -> &[u8] {
         self.buffer.get(place).unwrap_or_default()
+    }
+
+    /// Bytes of the buffer from the first available one on, available or not.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// Consumes some of the available bytes, and gives them with so many of the buffer behind them;
+    /// `None` if there is not that much room.
+    #[inline]
+    pub(crate) fn take(&mut self, bytes: usize, behind: usize) -> Option<&mut [u8]> {
+        let from = self.start;
+        let taken = self.buffer.get_mut(from..from + bytes + behind)?;
+        self.start += bytes;
+        Some(taken)
+    }
+
+    /// Where the next available byte lies in the buffer; that changes with `fill`.
+    #[inline]
+    pub(crate) fn position(&self) -> usize {
+        self.start
+    }
+
+    /// The bytes that were consumed since the position was this one.
+    pub(crate) fn consumed_from(&self, position: usize) -> &[u8] {
+        self.buffer.get(position..self.start).unwrap_or_default()
     }
 
     /// Where the available bytes begin in the capture, in bytes after decompression.

@@ -8,14 +8,15 @@ use pcap_file::pcap::PcapHeader;
 use pcap_file::{DataLink, Endianness, PcapError, TsResolution};
 
 use crate::FRAME_BYTES_MAX;
+use crate::classic::{RECORD_HEADER_BYTES, record_header};
 use crate::error::CaptureError;
 use crate::output::Packed;
 use crate::paths::is_standard;
+use crate::reader::Records;
 
 /// Size of the buffer in front of the file, in bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
 const NS_PER_S: u64 = 1_000_000_000;
-const RECORD_HEADER_BYTES: usize = 16;
 
 /// Writes a classic pcap: nanoseconds, Ethernet, little endian, snap length 262144.
 ///
@@ -97,16 +98,29 @@ impl CaptureWriter {
         // Below 1e9, so it fits.
         let fraction = (timestamp_ns % NS_PER_S) as u32;
         let numbers = [ts_sec, fraction, incl_len, original_len.max(incl_len)];
-        let mut header = [0; RECORD_HEADER_BYTES];
-        for (place, number) in header.chunks_exact_mut(4).zip(numbers) {
-            place.copy_from_slice(&number.to_le_bytes());
-        }
+        let header = record_header(numbers);
         if self.buffer.len() + RECORD_HEADER_BYTES + data.len() > BUFFER_BYTES {
             self.empty_buffer()?;
         }
         self.buffer.extend_from_slice(&header);
         self.buffer.extend_from_slice(data);
         self.written += 1;
+        Ok(())
+    }
+
+    /// Appends packets from where they were read: see [`Records`].
+    ///
+    /// # Errors
+    /// [`CaptureError::Write`] where writing fails.
+    pub fn write_records(&mut self, records: &Records<'_>) -> Result<(), CaptureError> {
+        if self.buffer.len() + records.bytes.len() > BUFFER_BYTES {
+            self.empty_buffer()?;
+        }
+        self.written += records.count;
+        if self.buffer.is_empty() && records.bytes.len() > BUFFER_BYTES / 2 {
+            return self.write_through(records.bytes);
+        }
+        self.buffer.extend_from_slice(records.bytes);
         Ok(())
     }
 
@@ -127,12 +141,20 @@ impl CaptureWriter {
     }
 
     fn empty_buffer(&mut self) -> Result<(), CaptureError> {
-        if let Err(source) = self.output.write_all(&self.buffer) {
-            self.broken = true;
-            return Err(CaptureError::Write { file: self.file.clone(), source });
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let written = self.write_through(&buffer);
+        if written.is_ok() {
+            buffer.clear();
         }
-        self.buffer.clear();
-        Ok(())
+        self.buffer = buffer;
+        written
+    }
+
+    fn write_through(&mut self, bytes: &[u8]) -> Result<(), CaptureError> {
+        self.output.write_all(bytes).map_err(|source| {
+            self.broken = true;
+            CaptureError::Write { file: self.file.clone(), source }
+        })
     }
 
     fn unwritable(&self, field: &'static str, value: u64, limit: u64) -> CaptureError {

@@ -42,7 +42,7 @@ impl Learner {
     /// Takes in a positive answer.
     pub(super) fn on_answer(&mut self, now_ns: u64, index: u32, layout: &Layout, kind: Kind) {
         let far = self.config.far_psns;
-        let Some(&slot) = self.slot_of(index) else {
+        let Some(&[client, server]) = self.slot_of(index).map(|slot| &slot.flows) else {
             let flow = self.flow(index);
             follow_port(flow, layout.source_port);
             if flow.answers.advance(layout.psn, far) {
@@ -50,11 +50,10 @@ impl Learner {
             }
             return;
         };
-        let [client, server] = slot.flows;
         let requester = if index == client { server } else { client };
-        let asked = self.flow(requester).requests;
+        let is_far = self.flow(requester).requests.is_far(layout.psn, far);
         let port = self.flow(index).source_port;
-        if asked.is_far(layout.psn, far) || layout.source_port != port {
+        if is_far || layout.source_port != port {
             if self.suspect(index, layout) {
                 self.flow(index).answers.advance(layout.psn, far);
             }

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::table::NONE;
-use crate::wire::{AethRepr, Opcode, Psn, Qpn, Syndrome};
+use crate::wire::{AethRepr, Layout, Opcode, Psn, Qpn, Syndrome};
 
 /// The smallest path MTU in bytes. A READ takes at most one PSN for so many bytes; the true MTU
 /// is not known here.
@@ -63,7 +63,7 @@ pub(super) enum Verdict {
 
 /// The request packets that a flow has sent. The last ones are kept in a ring of words outside,
 /// each a PSN with the kind in its top byte, 0 where nothing is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Requests {
     any: bool,
     /// The newest request's PSN.
@@ -96,7 +96,15 @@ impl Requests {
         length.div_ceil(PATH_MTU_MIN).clamp(1, SPAN_MAX)
     }
 
+    /// Most PSNs that a packet takes which is a request.
+    #[inline]
+    pub(super) fn span(layout: &Layout, frame: &[u8]) -> u32 {
+        let asked = layout.reth(frame).filter(|_| !layout.opcode.has_payload());
+        asked.map_or(1, |reth| Self::span_of(reth.dma_length))
+    }
+
     /// Whether `psn` is too distant to belong to the same connection as the requests so far.
+    #[inline]
     pub(super) fn is_far(&self, psn: Psn, far: u32) -> bool {
         let reach = (far + READS_OUTSTANDING * self.span).min(1 << 22) as i32;
         self.any
@@ -106,6 +114,7 @@ impl Requests {
 
     /// Notes a request of at most `span` PSNs, without remembering it in the ring. Says whether
     /// it is beyond all before.
+    #[inline]
     pub(super) fn advance(&mut self, psn: Psn, span: u32) -> bool {
         let is_new = !self.any || psn.is_after(self.newest);
         self.span = self.span.max(span);
@@ -164,7 +173,7 @@ fn find(ring: &[u32], psn: Psn) -> Option<u32> {
 }
 
 /// The answers that a flow has carried.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Answers {
     any: bool,
     newest: Psn,
@@ -175,6 +184,7 @@ impl Answers {
 
     /// Notes a positive answer; says whether it is beyond all before. One that is far away is the
     /// first of a new connection.
+    #[inline]
     pub(super) fn advance(&mut self, psn: Psn, far: u32) -> bool {
         let distance = psn.signed_offset_from(self.newest);
         let is_new = !self.any || distance > 0 || distance < -(far as i32);
@@ -186,7 +196,7 @@ impl Answers {
 }
 
 /// A flow that may be the other direction of this one, and how often it fitted.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Vote {
     /// The flow that sent the requests, or [`NONE`].
     pub(super) flow: u32,
@@ -219,7 +229,7 @@ impl Vote {
 }
 
 /// Packets that seem to belong to a new connection.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Suspicion {
     count: u8,
     newest: Psn,
@@ -249,7 +259,7 @@ impl Suspicion {
 }
 
 /// A direction: everything from one host to one queue pair of another.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Flow {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,

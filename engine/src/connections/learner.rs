@@ -117,9 +117,7 @@ impl Learner {
                 self.on_answer(now_ns, index, layout, kind);
             }
         } else {
-            let span = layout.reth(frame).filter(|_| !layout.opcode.has_payload());
-            let span = span.map_or(1, |reth| Requests::span_of(reth.dma_length));
-            self.on_request(index, layout, span);
+            self.on_request(index, layout, Requests::span(layout, frame));
         }
         self.sighting(index)
     }

@@ -12,6 +12,7 @@ pub mod atomic;
 pub mod bth;
 pub mod build;
 pub mod cm;
+pub(crate) mod common;
 pub mod deth;
 pub mod error;
 pub mod ethernet;

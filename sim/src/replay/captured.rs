@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
-use qpmux_engine::connections::{Config, Event, Learner};
+use qpmux_engine::connections::{Config, Event, Familiar, Learner};
 use qpmux_engine::policy::{Directory, Map};
 use qpmux_engine::wire::{Classified, CmLayout, CmMad, CmMessage, NotRc, classify, icrc};
 use qpmux_engine::{Action, Engine, Frame, HEADROOM, Nanos, Out, ShardId, Side, Token};
-use qpmux_traces::CaptureReader;
+use qpmux_traces::{CaptureReader, HeldPacket};
 
 use super::outputs::{Outputs, Writers};
 use super::report::ReplayReport;
@@ -45,31 +45,74 @@ pub fn replay_captured<'a>(
             "--big-endian goes with --responses model only: captured packets stay as they are"
         );
     }
-    let mut reader = CaptureReader::open(capture)?;
-    let mut writers = Writers::create(&outputs.into(), capture)?;
-    let mut line = Line::new(setup)?;
-    let mut sides = Sides::new();
-    setup.connections.configure(0, &mut sides.learner)?;
-    let mut read = Read::new(1);
-    let (mut packets, mut first_ns, mut last_ns) = (0, None, 0);
-    loop {
-        read.tell(&reader, progress);
-        let Some(packet) = reader.next_packet()? else { break };
-        packets += 1;
-        last_ns = packet.timestamp_ns;
-        first_ns.get_or_insert(last_ns);
-        let side = sides.side_of(last_ns, packet.data, packet.is_truncated());
-        writers.write(Passing::In(side), last_ns, packet.original_len, packet.data)?;
-        let (side, frame) = line.pass(side, Nanos(last_ns), packet.data);
-        writers.write(Passing::Out(side), last_ns, packet.original_len, frame)?;
-    }
+    let reader = CaptureReader::open(capture)?;
+    let writers = Writers::create(&outputs.into(), capture)?;
+    let mut replay = Replay { reader, writers, line: Line::new(setup)?, sides: Sides::new() };
+    setup.connections.configure(0, &mut replay.sides.learner)?;
+    let seen = replay.run(progress)?;
+    let Replay { reader, writers, line, sides } = replay;
     writers.finish()?;
     let mut report = ReplayReport::of_counters(line.engine.counters());
     report.client_connections = sides.learnt;
     report.truncated_tail = reader.truncated_tail().is_some();
-    report.events = packets;
-    report.duration_ns = last_ns.saturating_sub(first_ns.unwrap_or(0));
+    report.events = seen.packets;
+    report.duration_ns = seen.last_ns.saturating_sub(seen.first_ns.unwrap_or(0));
     Ok(report)
+}
+
+struct Replay {
+    reader: CaptureReader,
+    writers: Writers,
+    line: Line,
+    sides: Sides,
+}
+
+/// What was in a capture.
+#[derive(Default)]
+struct Seen {
+    packets: u64,
+    first_ns: Option<u64>,
+    last_ns: u64,
+}
+
+impl Seen {
+    #[inline]
+    fn add(&mut self, timestamp_ns: u64) {
+        self.packets += 1;
+        self.last_ns = timestamp_ns;
+        self.first_ns.get_or_insert(timestamp_ns);
+    }
+}
+
+impl Replay {
+    fn run(&mut self, progress: &mut dyn FnMut(Progress)) -> anyhow::Result<Seen> {
+        let Replay { reader, writers, line, sides } = self;
+        let mut seen = Seen::default();
+        let mut read = Read::new(1);
+        loop {
+            read.tell(reader, progress);
+            if reader.hold()? {
+                // Frames stay where they are, and go out from there.
+                while let Some(packet) = reader.next_held() {
+                    seen.add(packet.timestamp_ns);
+                    let now = packet.timestamp_ns;
+                    let side = sides.side_of(now, packet.data(), packet.is_truncated());
+                    writers.write_held(Passing::In(side), &packet)?;
+                    let to = line.pass(side, Nanos(now), packet.around);
+                    writers.write_held(Passing::Out(to), &packet)?;
+                }
+                writers.write_records(&reader.records())?;
+                continue;
+            }
+            let Some(packet) = reader.next_packet()? else { return Ok(seen) };
+            let (now, len) = (packet.timestamp_ns, packet.original_len);
+            seen.add(now);
+            let side = sides.side_of(now, packet.data, packet.is_truncated());
+            writers.write(Passing::In(side), now, len, packet.data)?;
+            let (to, frame) = line.pass_copy(side, Nanos(now), packet.data);
+            writers.write(Passing::Out(to), now, len, frame)?;
+        }
+    }
 }
 
 /// An engine that translates nothing, with the one buffer that it takes: every frame goes out as it
@@ -81,6 +124,11 @@ struct Line {
     buffer: Vec<u8>,
 }
 
+/// Frames for whose change of the ICRC there are tables.
+const FRAME_LEN_MAX: usize = 128;
+
+const _: () = assert!(HeldPacket::ROOM >= HEADROOM);
+
 impl Line {
     fn new(setup: &Setup) -> anyhow::Result<Line> {
         // Room without what only connections that are translated need.
@@ -89,6 +137,8 @@ impl Line {
             held_responses_max: 1_024,
             declined_keys_max: 1_024,
             grants_max: 1_024,
+            // Those whose ICRC changes are short: longer ones take more steps.
+            frame_len_max: setup.engine.frame_len_max.min(FRAME_LEN_MAX),
             ..setup.engine
         };
         let directory = Directory::new(Vec::new(), Vec::new(), Vec::new(), &setup.policy)?;
@@ -96,26 +146,37 @@ impl Line {
         Ok(Line { engine, out: Out::new(0), buffer: Vec::new() })
     }
 
-    /// A frame that comes in on a side: where it goes out, and as what.
-    fn pass(&mut self, side: Side, now: Nanos, frame: &[u8]) -> (Side, &[u8]) {
-        let room = frame.len() + 2 * HEADROOM;
-        if self.buffer.len() < room {
-            self.buffer.resize(room, 0);
-        }
-        let buffer = &mut self.buffer[..room];
-        buffer[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
-        let lent = Frame::new(buffer, HEADROOM, frame.len(), Token(0));
+    /// A frame, with room around it, that comes in on a side and goes out from where it is: on
+    /// which side.
+    #[inline]
+    fn pass(&mut self, side: Side, now: Nanos, around: &mut [u8]) -> Side {
+        let (start, len) = (HeldPacket::ROOM, around.len() - 2 * HeldPacket::ROOM);
+        let lent = Frame::new(around, start, len, Token(0));
         let mut frames = [lent.expect("a buffer has room around its frame")];
         let taken = self.engine.handle_burst(side, now, &mut frames, &mut self.out);
-        let (start, len) = frames[0].span();
         let to = match self.out.actions() {
             [Action::Pass(_)] => side.opposite(),
             [Action::Forward(_, to)] => *to,
             other => panic!("what is not translated goes out as it comes: {other:?}"),
         };
-        assert_eq!(taken, 1, "a list that is empty has room for a frame");
+        assert!(taken == 1, "a list that is empty has room for a frame");
+        assert!(frames[0].span() == (start, len), "what is not translated stays where it is");
         self.out.clear();
-        (to, &self.buffer[start..start + len])
+        to
+    }
+
+    /// The same with a frame that is copied first: the one that goes out, too.
+    fn pass_copy(&mut self, side: Side, now: Nanos, frame: &[u8]) -> (Side, &[u8]) {
+        let room = frame.len() + 2 * HeldPacket::ROOM;
+        if self.buffer.len() < room {
+            self.buffer.resize(room, 0);
+        }
+        let place = HeldPacket::ROOM..HeldPacket::ROOM + frame.len();
+        self.buffer[place.clone()].copy_from_slice(frame);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let to = self.pass(side, now, &mut buffer[..room]);
+        self.buffer = buffer;
+        (to, &self.buffer[place])
     }
 }
 
@@ -123,30 +184,32 @@ impl Line {
 /// told from who asks and who answers.
 struct Sides {
     learner: Learner,
+    familiar: Familiar<Ends>,
     /// Connections learnt so far.
     learnt: usize,
-    servers: BTreeSet<IpAddr>,
-    /// The one of them that was asked last.
-    asked: Option<IpAddr>,
-    /// The last source that is none of them.
-    client: Option<IpAddr>,
+    servers: Servers,
 }
-
-/// Servers told apart by address; beyond that packets count as the clients'.
-const SERVERS_MAX: usize = 65_536;
 
 impl Sides {
     fn new() -> Sides {
         Sides {
             learner: Learner::new(Config::default()),
+            familiar: Familiar::new(),
             learnt: 0,
-            servers: BTreeSet::new(),
-            asked: None,
-            client: None,
+            servers: Servers::default(),
         }
     }
 
+    #[inline]
     fn side_of(&mut self, now_ns: u64, frame: &[u8], cut: bool) -> Side {
+        if !cut && let Some((ends, asks)) = self.familiar.observe(&mut self.learner, now_ns, frame)
+        {
+            return self.servers.side_of_familiar(ends, asks, frame);
+        }
+        self.side_of_any(now_ns, frame, cut)
+    }
+
+    fn side_of_any(&mut self, now_ns: u64, frame: &[u8], cut: bool) -> Side {
         // Not moved: layouts are long.
         let classified = classify(frame);
         let layout = match &classified {
@@ -157,10 +220,13 @@ impl Sides {
             _ => return Side::Client,
         };
         if !cut && icrc::verify(frame, layout) {
-            self.learner.observe(now_ns, layout, frame);
+            let known = self.learner.observe(now_ns, layout, frame).is_some();
             self.count_learnt();
+            if known {
+                self.familiar.note(&self.learner, layout, frame);
+            }
         }
-        self.side_of_ends(layout.source, layout.destination, layout.opcode.is_request())
+        self.servers.side_of(layout.source, layout.destination, layout.opcode.is_request())
     }
 
     /// The same for a message of the connection manager.
@@ -172,7 +238,7 @@ impl Sides {
             let mad = CmMad::parse(layout.mad(frame));
             asks = mad.is_ok_and(|mad| matches!(mad.message, CmMessage::Req(_)));
         }
-        self.side_of_ends(layout.source, layout.destination, asks)
+        self.servers.side_of(layout.source, layout.destination, asks)
     }
 
     fn count_learnt(&mut self) {
@@ -180,27 +246,75 @@ impl Sides {
             self.learnt += usize::from(matches!(event, Event::ConnectionLearnt(_)));
         }
     }
+}
 
+/// Who is known as a server.
+#[derive(Default)]
+struct Servers {
+    known: BTreeSet<IpAddr>,
+    /// The one of them that was asked last.
+    asked: Option<IpAddr>,
+    /// The last source that is none of them.
+    client: Option<IpAddr>,
+}
+
+/// Servers told apart by address; beyond that packets count as the clients'.
+const SERVERS_MAX: usize = 65_536;
+
+/// Which ends of a direction were known as servers when so many were.
+#[derive(Clone, Copy, Default)]
+struct Ends {
+    source: bool,
+    destination: bool,
+    known: usize,
+}
+
+impl Servers {
     /// Who is asked is a server, unless the one who asks is known as one.
-    fn side_of_ends(&mut self, source: IpAddr, destination: IpAddr, asks: bool) -> Side {
+    fn side_of(&mut self, source: IpAddr, destination: IpAddr, asks: bool) -> Side {
         if self.asked == Some(source) {
             return Side::Server;
         }
         if self.client != Some(source) {
-            if self.servers.contains(&source) {
+            if self.known.contains(&source) {
                 return Side::Server;
             }
             self.client = Some(source);
         }
-        if asks && self.asked != Some(destination) && self.servers.len() < SERVERS_MAX {
-            if self.servers.insert(destination) {
+        if asks && self.asked != Some(destination) && self.known.len() < SERVERS_MAX {
+            if self.known.insert(destination) {
                 self.client = None;
             }
             self.asked = Some(destination);
         }
-        match asks && source == destination && self.servers.contains(&source) {
+        match asks && source == destination && self.known.contains(&source) {
             true => Side::Server,
             false => Side::Client,
         }
+    }
+
+    /// The same of a packet of a direction whose ends have been looked at. Who is a server stays
+    /// one.
+    #[inline]
+    fn side_of_familiar(&mut self, ends: &mut Ends, asks: bool, frame: &[u8]) -> Side {
+        if ends.source {
+            return Side::Server;
+        }
+        if ends.known == self.known.len() && (ends.destination || !asks) {
+            return Side::Client;
+        }
+        self.look_at(ends, frame)
+    }
+
+    /// The same, and looks at the ends.
+    fn look_at(&mut self, ends: &mut Ends, frame: &[u8]) -> Side {
+        let Ok(Classified::Rc(layout)) = classify(frame) else { return Side::Client };
+        let side = self.side_of(layout.source, layout.destination, layout.opcode.is_request());
+        *ends = Ends {
+            source: self.known.contains(&layout.source),
+            destination: self.known.contains(&layout.destination),
+            known: self.known.len(),
+        };
+        side
     }
 }

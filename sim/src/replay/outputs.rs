@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use qpmux_traces::{CaptureError, CaptureWriter, refuse_same_file};
+use qpmux_traces::{CaptureError, CaptureWriter, HeldPacket, Records, refuse_same_file};
 
 use super::world::Passing;
 use super::{CLIENTS_PCAP, INGRESS_PCAP, SERVER_PCAP};
@@ -62,6 +62,26 @@ impl Writers {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Writes a frame that goes out in [`Self::write_records`] as well.
+    #[inline]
+    pub(super) fn write_held(
+        &mut self,
+        passing: Passing,
+        packet: &HeldPacket<'_>,
+    ) -> Result<(), CaptureError> {
+        match &mut self.sides {
+            Some(sides) => {
+                sides.write(passing, packet.timestamp_ns, packet.original_len, packet.data())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what went out in the order in which it came in.
+    pub(super) fn write_records(&mut self, records: &Records<'_>) -> Result<(), CaptureError> {
+        self.egress.as_mut().map_or(Ok(()), |egress| egress.write_records(records))
     }
 
     pub(super) fn finish(self) -> Result<(), CaptureError> {

@@ -33,7 +33,7 @@ fn survive(bytes: &[u8]) -> usize {
 }
 
 /// One intact capture of each kind.
-fn intact(kind: usize) -> Vec<u8> {
+pub(crate) fn intact(kind: usize) -> Vec<u8> {
     let order = if kind.is_multiple_of(2) { Order::Little } else { Order::Big };
     let packets = three_packets();
     let mut sections = whole_section(order, &packets[..1]);
@@ -55,13 +55,13 @@ fn intact(kind: usize) -> Vec<u8> {
 
 /// What happens to a file: bytes overwritten, left out, or put in.
 #[derive(Debug, Clone)]
-enum Change {
+pub(crate) enum Change {
     Overwrite(Vec<u8>),
     Remove(usize),
     Insert(Vec<u8>),
 }
 
-fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, Change)>> {
+pub(crate) fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, Change)>> {
     let number = prop_oneof![Just(0_u32), Just(u32::MAX), Just(FRAME_BYTES_MAX), 0_u32..200];
     let change = prop_oneof![
         vec(any::<u8>(), 1..5).prop_map(Change::Overwrite),
@@ -73,7 +73,7 @@ fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, Change)>> {
     vec((any::<prop::sample::Index>(), change), 0..4)
 }
 
-fn apply(bytes: &mut Vec<u8>, at: usize, change: Change) {
+pub(crate) fn apply(bytes: &mut Vec<u8>, at: usize, change: Change) {
     let (removed, inserted) = match change {
         Change::Overwrite(inserted) => (inserted.len(), inserted),
         Change::Remove(removed) => (removed, Vec::new()),
@@ -84,10 +84,10 @@ fn apply(bytes: &mut Vec<u8>, at: usize, change: Change) {
 }
 
 /// Gives its bytes in pieces of the lengths in turn, and is interrupted before each.
-struct Pieces {
-    bytes: Cursor<Vec<u8>>,
-    lengths: Vec<usize>,
-    calls: usize,
+pub(crate) struct Pieces {
+    pub(crate) bytes: Cursor<Vec<u8>>,
+    pub(crate) lengths: Vec<usize>,
+    pub(crate) calls: usize,
 }
 
 impl Read for Pieces {
@@ -101,7 +101,7 @@ impl Read for Pieces {
     }
 }
 
-fn packets() -> impl Strategy<Value = Vec<Packet>> {
+pub(crate) fn packets() -> impl Strategy<Value = Vec<Packet>> {
     let packet = (0..(1_u64 << 32) * 1_000_000_000, 0_u32..3_000, vec(any::<u8>(), 0..2_000));
     let packet = packet.prop_map(|(timestamp_ns, more, data)| Packet {
         timestamp_ns,

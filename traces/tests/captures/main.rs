@@ -4,6 +4,7 @@ mod arbitrary;
 mod blocks;
 mod classic;
 mod compressed;
+mod held;
 mod pcapng;
 mod samples;
 mod support;

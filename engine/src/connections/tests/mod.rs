@@ -5,6 +5,7 @@ extern crate std;
 mod cm;
 mod configured;
 mod epoch;
+mod familiar;
 mod handshake;
 mod limits;
 mod psn;

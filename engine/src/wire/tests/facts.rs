@@ -6,7 +6,7 @@ use crate::wire::facts::{Ends, Facts, Renewed};
 use crate::wire::icrc;
 
 /// A packet of the usual shape.
-fn any_usual() -> impl Strategy<Value = Sent> {
+pub(super) fn any_usual() -> impl Strategy<Value = Sent> {
     any_sent().prop_map(|sent| {
         let v4 = |ip| match ip {
             IpAddr::V6(ip) => IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() as u32)),

@@ -14,6 +14,7 @@ use super::*;
 
 mod classify;
 mod cm;
+mod common;
 mod facts;
 mod headers;
 mod icrc;
