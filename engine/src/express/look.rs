@@ -76,7 +76,14 @@ impl Engine {
     pub(crate) fn look(&mut self, side: Side, verifies: bool, frames: &[Frame<'_>]) {
         self.burst.changes = self.flow_changes();
         touch_frames(frames);
+        let many = self.directory.len() > FEW;
+        if many {
+            black_box(self.touch_flows(side, frames));
+        }
         self.find(side, frames);
+        if many {
+            black_box(self.touch_connections(side, frames.len()));
+        }
         self.parse(side, frames);
         let groups = Groups::of(self.burst.packets.get(..frames.len()).unwrap_or_default());
         if side == Side::Client {
@@ -94,11 +101,8 @@ impl Engine {
                 self.verify(side, frames, &groups, Opcode::AtomicAcknowledge);
             }
         }
-        if self.directory.len() > FEW {
-            black_box(match side {
-                Side::Client => self.touch_for_requests(frames.len()),
-                Side::Server => self.touch_for_answers(frames.len(), &groups),
-            });
+        if many && side == Side::Server {
+            black_box(self.touch_requests(frames.len(), &groups));
         }
     }
 
@@ -178,33 +182,44 @@ impl Engine {
         }
     }
 
-    /// Reads what binding requests changes, and what makes them certain to be accepted.
-    fn touch_for_requests(&self, count: usize) -> u64 {
+    /// Reads where connections will be looked for.
+    fn touch_flows(&self, side: Side, frames: &[Frame<'_>]) -> u32 {
+        let table = match side {
+            Side::Client => &self.requests,
+            Side::Server => &self.responses,
+        };
+        let ends = frames.iter().filter_map(|frame| usual::ends(frame.bytes()));
+        ends.fold(0, |seen, (ends, dest_qp)| seen ^ table.touch_v4(ends, dest_qp))
+    }
+
+    /// Reads what is known of connections: for requests also what makes them certain to be
+    /// accepted, and what binding them changes, for answers whose credits they tell, and what is
+    /// open.
+    fn touch_connections(&self, side: Side, count: usize) -> u64 {
         let packets = self.burst.packets.get(..count).unwrap_or_default();
         packets.iter().filter_map(Seen::connection).fold(0, |seen, id| {
-            let client = self.clients.get(id).map_or(0, |client| client.open.into());
+            let client = self.clients.get(id).map_or(0, |client| client.credits.into());
             let card = self.directory.card(id).map_or(0, |card| card.touch());
             let server = self.servers.get(id.own_server_qp()).map_or(0, ServerQp::touch);
-            seen ^ client ^ card ^ server ^ self.servers.past_reads.touch(id.own_server_qp())
+            let reads = match side {
+                Side::Client => self.servers.past_reads.touch(id.own_server_qp()),
+                Side::Server => 0,
+            };
+            seen ^ client ^ card ^ server ^ reads
         })
     }
 
-    /// Reads what answers change: first at their server queue pairs, then the oldest requests
-    /// there, then what these belong to, and at last how their clients are answered.
-    fn touch_for_answers(&self, count: usize, groups: &Groups) -> u64 {
+    /// Reads what answers change: the oldest requests at their server queue pairs, then what these
+    /// belong to, and at last how their clients are answered.
+    fn touch_requests(&self, count: usize, groups: &Groups) -> u64 {
         let packets = self.burst.packets.get(..count).unwrap_or_default();
-        let (mut oldest, mut seen) = ([NOBODY; BURST_MAX], 0);
-        for (id, oldest) in packets.iter().map(Seen::connection).zip(&mut oldest) {
-            let Some(id) = id else { continue };
-            // Whose credits the answer tells.
-            seen ^= self.clients.get(id).map_or(0, |client| client.credits.into());
-            let Some(server) = self.servers.get(id.own_server_qp()) else { continue };
-            seen ^= server.touch();
-            *oldest = server.open.head().unwrap_or(NOBODY);
-        }
-        let mut requests = [None; BURST_MAX];
-        for (slot, request) in oldest.iter().take(count).zip(&mut requests) {
-            let Some(record) = self.servers.slots.get(*slot) else { continue };
+        let (mut requests, mut seen) = ([None; BURST_MAX], 0);
+        for (id, request) in packets.iter().map(Seen::connection).zip(&mut requests) {
+            let server = id.and_then(|id| self.servers.get(id.own_server_qp()));
+            let oldest = server.and_then(|server| server.open.head());
+            let Some(record) = oldest.and_then(|slot| self.servers.slots.get(slot)) else {
+                continue;
+            };
             seen ^= record.arrival;
             *request = Some((record.request.client, record.request.slot.index));
         }

@@ -79,11 +79,12 @@ impl PastReads {
         }
     }
 
-    /// Reads a little of where the next one goes.
+    /// Reads a little of where the next one goes, which may be in two lines.
     #[inline]
     pub(crate) fn touch(&self, id: ServerQpId) -> u64 {
         let Some((ring, next)) = self.ring(id) else { return 0 };
-        ring.get(next).map_or(0, |past| past.is_some().into())
+        let behind = (next + 1) % PAST_READS;
+        [next, behind].iter().filter_map(|at| ring.get(*at)).flatten().count() as u64
     }
 
     /// All of a server queue pair, oldest first.
