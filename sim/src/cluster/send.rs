@@ -4,7 +4,7 @@ use qpmux_engine::wire::Opcode;
 
 use super::frames::FrameId;
 use super::op::Part;
-use super::{Cluster, Event};
+use super::{Cluster, Count, Event};
 use crate::event::{NS, Ps};
 
 impl<A: Copy, N: Copy> Cluster<A, N> {
@@ -16,7 +16,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         if there == now {
             self.on_wqes(pair, count);
         } else {
-            self.queue.at(there, Event::Wqes(pair, count));
+            self.queue.at(there, Event::Wqes(pair, Count::new(count)));
         }
     }
 
