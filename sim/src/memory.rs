@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use qpmux_engine::policy::ByteOrder;
-
-use crate::mixed::Mixed;
+use qpmux_workloads::Mixed;
 
 /// Bytes of a page, the unit in which memory is allocated.
 pub const PAGE_LEN: usize = 4096;
