@@ -4,7 +4,7 @@
 //! one, and what is rounded once per message adds up.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// Simulated time, ps from the start of a run; 2^64 ps are 213 days.
 pub type Ps = u64;
@@ -15,7 +15,16 @@ pub const NS: Ps = 1_000;
 /// A time in ns, which is 0 or more, in ps.
 #[must_use]
 pub(crate) fn ps(ns: f64) -> Ps {
-    (ns * NS as f64).round() as Ps
+    whole(ns * NS as f64)
+}
+
+/// A number that is 0 or more, to the nearest whole one; halves go up. As `round`, but in place:
+/// that is a call of another library, where the processor has no instruction for it.
+#[inline]
+#[must_use]
+pub(crate) fn whole(number: f64) -> u64 {
+    let below = number as u64;
+    below.saturating_add(u64::from(number - below as f64 >= 0.5))
 }
 
 /// Events by their time, and those of one time in the order they were caused.
@@ -24,12 +33,15 @@ pub(crate) fn ps(ns: f64) -> Ps {
 /// thousand pending events (heaps of two, four and eight children, sinking from the top or from the
 /// bottom, are 5 to 30 % slower). What has happened keeps its place until it is known what comes
 /// next: nearly every event causes one, which takes that place, and the heap is put in order once
-/// instead of twice. Nothing is allocated once the queue has been as long as it gets.
+/// instead of twice. What is to happen at once needs no order: all that the heap has of that time
+/// was caused before it. Nothing is allocated once the queue has been as long as it gets.
 #[derive(Debug)]
 pub struct Queue<E> {
     heap: BinaryHeap<Entry<E>>,
     /// The first of the heap has happened.
     first_is_past: bool,
+    /// What is to happen now, in order, with the number of each.
+    at_once: VecDeque<(u64, E)>,
     caused: u64,
     now: Ps,
     hash: u64,
@@ -85,8 +97,14 @@ impl<E> Eq for Entry<E> {}
 
 impl<E> Default for Queue<E> {
     fn default() -> Self {
-        let heap = BinaryHeap::new();
-        Self { heap, first_is_past: false, caused: 0, now: 0, hash: 0xcbf2_9ce4_8422_2325 }
+        Self {
+            heap: BinaryHeap::new(),
+            first_is_past: false,
+            at_once: VecDeque::new(),
+            caused: 0,
+            now: 0,
+            hash: 0xcbf2_9ce4_8422_2325,
+        }
     }
 }
 
@@ -112,7 +130,7 @@ impl<E: Copy> Queue<E> {
     /// Events that are to happen.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.heap.len() - usize::from(self.first_is_past)
+        self.heap.len() - usize::from(self.first_is_past) + self.at_once.len()
     }
 
     /// Whether nothing is to happen.
@@ -131,7 +149,11 @@ impl<E: Copy> Queue<E> {
     #[inline]
     pub fn at(&mut self, time: Ps, event: E) {
         self.caused += 1;
-        let entry = Entry { time: time.max(self.now), number: self.caused, event };
+        if time <= self.now {
+            self.at_once.push_back((self.caused, event));
+            return;
+        }
+        let entry = Entry { time, number: self.caused, event };
         if std::mem::take(&mut self.first_is_past)
             && let Some(mut past) = self.heap.peek_mut()
         {
@@ -150,6 +172,13 @@ impl<E: Copy> Queue<E> {
     /// The next event; its time is now.
     #[inline]
     pub fn pop(&mut self) -> Option<E> {
+        if !self.at_once.is_empty()
+            && !self.heap_has_now()
+            && let Some((number, event)) = self.at_once.pop_front()
+        {
+            self.note(number);
+            return Some(event);
+        }
         if self.first_is_past {
             self.heap.pop();
         }
@@ -157,16 +186,32 @@ impl<E: Copy> Queue<E> {
         self.first_is_past = next.is_some();
         let Entry { time, number, event } = next?;
         self.now = time;
-        // Number and time of each event: other events, or another order, and the hash is another.
+        self.note(number);
+        Some(event)
+    }
+
+    /// Whether something of the heap is to happen now: what is below the first, if that is past.
+    #[inline]
+    fn heap_has_now(&self) -> bool {
+        let all = self.heap.as_slice();
+        let next = match self.first_is_past {
+            true => all.get(1..all.len().min(3)),
+            false => all.get(..1),
+        };
+        next.is_some_and(|next| next.iter().any(|entry| entry.time == self.now))
+    }
+
+    /// Number and time of each event: other events, or another order, and the hash is another.
+    #[inline]
+    fn note(&mut self, number: u64) {
         let word = self.now.rotate_left(20) ^ number;
         self.hash = (self.hash ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(17);
-        Some(event)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Queue;
+    use super::{Queue, whole};
     use proptest::prelude::*;
 
     proptest! {
@@ -206,6 +251,17 @@ mod tests {
                 }
             }
             prop_assert_eq!(queue.happened(), queue.caused);
+        }
+    }
+
+    #[test]
+    fn whole_is_what_round_is() {
+        let below_half = 0.5_f64.next_down();
+        let far = [2.0_f64.powi(52) + 1.0, 2.0_f64.powi(63), 1e300, f64::INFINITY, f64::NAN, -0.7];
+        for number in
+            [0.0, below_half, 0.5, 1.5, 2.5, 2.5_f64.next_down(), 1e9 + 0.49].into_iter().chain(far)
+        {
+            assert_eq!(whole(number), number.round() as u64, "{number}");
         }
     }
 

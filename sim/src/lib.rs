@@ -20,7 +20,6 @@ pub mod host;
 pub mod inspect;
 pub mod job;
 pub mod memory;
-mod mixed;
 pub mod nic;
 mod options;
 pub mod paper;

@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use qpmux_engine::policy::ByteOrder;
-
-use crate::mixed::Mixed;
+use qpmux_workloads::Mixed;
 
 /// Bytes of a page, the unit in which memory is allocated.
 pub const PAGE_LEN: usize = 4096;
@@ -66,9 +65,22 @@ impl Memory {
 
     /// The `length` bytes from `address` on.
     pub fn read_vec(&self, address: u64, length: usize) -> Vec<u8> {
-        let mut out = vec![0; length];
-        self.read(address, &mut out);
+        let mut out = Vec::new();
+        self.read_into(address, length, &mut out);
         out
+    }
+
+    /// Puts the `length` bytes from `address` on in the place of what `out` has.
+    pub fn read_into(&self, address: u64, length: usize, out: &mut Vec<u8>) {
+        out.clear();
+        out.reserve_exact(length);
+        while out.len() < length {
+            let (page, start, len) = span(address, out.len(), length);
+            match self.pages.get(&page) {
+                Some(bytes) => out.extend_from_slice(&bytes[start..start + len]),
+                None => out.resize(out.len() + len, 0),
+            }
+        }
     }
 
     /// Stores `data` from `address` on.

@@ -3,6 +3,8 @@
 
 pub mod clover;
 pub mod keys;
+mod mixed;
 mod profile;
 
+pub use mixed::{Mixed, MixedHasher};
 pub use profile::{ProfileError, built_in_profiles, load_profile, parse_profile};

@@ -2,7 +2,7 @@
 
 use super::port::Port;
 use crate::dice::Dice;
-use crate::event::{NS, Ps, ps};
+use crate::event::{NS, Ps, ps, whole};
 use crate::memory::Memory;
 use crate::nic::{Cache, HandOff, Lock, Network, Params, Pcie, Rate, Server, Slots, Words};
 
@@ -206,7 +206,7 @@ impl Machine {
         self.sent_bytes += bytes as u64;
         self.sent_packets += 1;
         let taken = self.tx.reserve(now, self.times.message);
-        let left = self.port.reserve(taken, (bytes * self.ps_per_byte).round() as Ps);
+        let left = self.port.reserve(taken, whole(bytes * self.ps_per_byte));
         (left, left + self.times.wire)
     }
 

@@ -32,8 +32,13 @@ impl Frame {
     }
 
     /// What it is, if that needs no further check.
-    pub(crate) fn intact(&self) -> Option<Layout> {
-        self.layout.filter(|_| self.is_intact)
+    pub(crate) fn intact(&self) -> Option<&Layout> {
+        self.layout.as_ref().filter(|_| self.is_intact)
+    }
+
+    /// Whether it answers a request.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.layout.as_ref().is_some_and(|layout| layout.opcode.is_response())
     }
 }
 
@@ -119,6 +124,16 @@ impl Frames {
     /// Two frames change places.
     pub(crate) fn swap(&mut self, a: FrameId, b: FrameId) {
         self.slots.swap(a.0 as usize, b.0 as usize);
+    }
+
+    /// Lends the room of a frame, which has nothing meanwhile, while others are made.
+    pub(crate) fn lend(&mut self, id: FrameId) -> Box<[u8]> {
+        std::mem::take(&mut self.slots[id.0 as usize].bytes)
+    }
+
+    /// Takes it back.
+    pub(crate) fn take_back(&mut self, id: FrameId, bytes: Box<[u8]>) {
+        self.slots[id.0 as usize].bytes = bytes;
     }
 
     /// Nobody needs it any more.

@@ -61,8 +61,6 @@ struct Engine {
     addresses: Addresses,
     wake: Ps,
     recorder: Option<SharedRecorder>,
-    /// The frame that it is offered.
-    bytes: Vec<u8>,
 }
 
 impl Middle {
@@ -139,7 +137,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let host = Host::new(&setup.config, &setup.policy, &directory, 1)?;
         let (host, recorder) = Recorder::of(host, &setup.config);
         let addresses = Addresses(addresses);
-        Ok(Engine { host, addresses, wake: Ps::MAX, recorder, bytes: Vec::new() })
+        Ok(Engine { host, addresses, wake: Ps::MAX, recorder })
     }
 
     /// What the engine has counted, if there is one.
@@ -164,12 +162,12 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let now = self.queue.now();
         let Some(middle) = &mut self.middle else { return 0 };
         let came = self.frames.get(id);
-        let (came_to, op, layout) = (came.to, came.op, came.layout);
+        let (came_to, op, layout, len) = (came.to, came.op, came.layout, came.bytes().len());
         let side = if came_to % 2 == 1 { Side::Client } else { Side::Server };
-        let Engine { host, addresses, bytes, .. } = &mut middle.engine;
-        bytes.clear();
-        bytes.extend_from_slice(came.bytes());
+        let Engine { host, addresses, .. } = &mut middle.engine;
         let frames = &mut self.frames;
+        let room = frames.lend(id);
+        let bytes = &room[..len];
         // What leaves as it came needs no second look, and no copy.
         let mut left = Some(id);
         let Station { cores, order, .. } = &mut middle.station;
@@ -192,6 +190,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             order.made(to, id);
             made.push(id);
         });
+        frames.take_back(id, room);
         if let Some(id) = left {
             frames.give_back(id);
         }

@@ -62,14 +62,15 @@ use thread::{Step, Thread};
 /// Payloads up to this many bytes travel with their work request.
 const INLINE_BYTES: u64 = 64;
 
+/// What is to happen. Eight bytes, if `N` has four: millions of them are moved in the queue.
 #[derive(Clone, Copy, Debug)]
 enum Event<N> {
     /// A thread goes on.
     Thread(u32, Step),
     /// A doorbell rings: so many work requests of a queue pair.
-    Doorbell(u32, u32),
+    Doorbell(u32, Count),
     /// The adapter has them.
-    Wqes(u32, u32),
+    Wqes(u32, Count),
     /// A queue pair's pipeline is free.
     Issue(u32),
     /// A frame may be sent.
@@ -101,6 +102,24 @@ enum Event<N> {
     /// A timer of the middlebox.
     BoxTimer,
     Due(N),
+}
+
+const _: () = assert!(size_of::<Event<u32>>() == 8);
+
+/// A number of work requests: those of a thread are at most 65,536.
+#[derive(Clone, Copy, Debug)]
+struct Count([u8; 3]);
+
+impl Count {
+    fn new(count: u32) -> Self {
+        let [a, b, c, _] = count.to_le_bytes();
+        Self([a, b, c])
+    }
+
+    fn get(self) -> u32 {
+        let [a, b, c] = self.0;
+        u32::from_le_bytes([a, b, c, 0])
+    }
 }
 
 /// What an application is told. `A` is who posted, `N` what it had put off.
@@ -254,8 +273,8 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             }
             match self.queue.pop()? {
                 Event::Thread(thread, step) => self.on_thread(thread, step),
-                Event::Doorbell(pair, count) => self.on_doorbell(pair, count),
-                Event::Wqes(pair, count) => self.on_wqes(pair, count),
+                Event::Doorbell(pair, count) => self.on_doorbell(pair, count.get()),
+                Event::Wqes(pair, count) => self.on_wqes(pair, count.get()),
                 Event::Issue(pair) => self.on_issue(pair),
                 Event::Ready(frame) => self.on_ready(frame),
                 Event::Egress(frame) => self.on_egress(frame),

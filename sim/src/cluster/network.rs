@@ -193,7 +193,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let frame = self.frames.get(id);
         let (to, op, len) = (frame.to, frame.op, frame.bytes().len());
         let takes_part =
-            frame.layout.is_some_and(|layout| matches!(layout.ecn, Ecn::Ect0 | Ecn::Ect1));
+            frame.layout.as_ref().is_some_and(|it| matches!(it.ecn, Ecn::Ect0 | Ecn::Ect1));
         let machine = &mut self.machines[self.pairs[to as usize].machine];
         let bytes = machine.wire_bytes(len);
         let port = match &mut self.middle {

@@ -60,45 +60,46 @@ struct Flight {
     psns: u32,
 }
 
-/// One end of a connection.
+/// One end of a connection. What nearly every frame needs stands together at its end, where small
+/// fields are laid out in this order: there may be thousands of ends, each with kilobytes of state.
 pub(crate) struct Pair {
-    pub(crate) machine: usize,
-    pub(crate) passes_middlebox: bool,
     pub(crate) requester: Requester,
     pub(crate) responder: Responder,
     /// The connection as this end sees it.
     pub(crate) link: Link,
-    /// Posted, but not with the adapter yet.
-    posted: VecDeque<(Verb, u32)>,
-    flights: VecDeque<Flight>,
-    next_psn: u32,
-    /// The doorbell register that it rings.
-    pub(crate) doorbell_register: usize,
-    /// Threads that share it take turns to post.
-    pub(crate) lock: Lock,
     /// How fast it may send; `None` without congestion control.
     pub(crate) rate: Option<Rate>,
     /// Notifications of congestion that it has sent, and when the last one was.
     pub(crate) notices: u64,
     pub(crate) noticed: Ps,
+    next_psn: u32,
+    /// Posted, but not with the adapter yet.
+    posted: VecDeque<(Verb, u32)>,
+    flights: VecDeque<Flight>,
+    /// Requests that have come and are not executed, in order.
+    pub(crate) inbox: VecDeque<FrameId>,
+    /// The doorbell register that it rings.
+    pub(crate) doorbell_register: usize,
+    /// Threads that share it take turns to post.
+    pub(crate) lock: Lock,
+    pub(crate) machine: usize,
+    /// When it is woken next.
+    pub(crate) wake: Ps,
     /// Its pipelines: requests that it sends, and answers.
     pub(crate) issue: Server,
     pub(crate) answers: Server,
-    /// Whether an event is on its way that sends the next request.
-    pub(crate) is_sending: bool,
     /// Requests and answers leave the adapter in their order, no sooner than this.
     pub(crate) request_order: Ps,
     pub(crate) answer_order: Ps,
     /// What arrives is accepted in its order, no sooner than this.
     pub(crate) arrival_order: Ps,
-    /// Requests that have come and are not executed, in order.
-    pub(crate) inbox: VecDeque<FrameId>,
-    /// Whether the first of them is being executed.
-    pub(crate) is_executing: bool,
     /// An acknowledgement that is the last answer and has not left.
     pub(crate) last_ack: Option<FrameId>,
-    /// When it is woken next.
-    pub(crate) wake: Ps,
+    /// Whether an event is on its way that sends the next request.
+    pub(crate) is_sending: bool,
+    /// Whether the first request of the inbox is being executed.
+    pub(crate) is_executing: bool,
+    pub(crate) passes_middlebox: bool,
 }
 
 /// The address of a machine.

@@ -7,7 +7,7 @@
 //! frame is early by the difference.)
 
 use crate::dice::Dice;
-use crate::event::{NS, Ps};
+use crate::event::{NS, Ps, whole};
 use crate::nic::Network;
 
 /// Streams of chance that ports have.
@@ -79,7 +79,7 @@ impl Port {
             return None;
         }
         let is_marked = takes_part && self.marks(waiting);
-        self.free = now.max(self.free + (bytes * self.ps_per_byte).round() as Ps);
+        self.free = now.max(self.free + whole(bytes * self.ps_per_byte));
         let counts = &mut self.counts;
         counts.passed += 1;
         counts.marked += u64::from(is_marked);

@@ -45,10 +45,10 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let frame = self.frames.get(id);
         let (pair, op) = (frame.to, frame.op);
         self.ops.mark(op, Part::Responder, now);
-        if frame.layout.is_some_and(|layout| layout.opcode.is_response()) {
+        if frame.is_answer() {
             let here = &mut self.pairs[pair as usize];
             match frame.intact() {
-                Some(layout) => here.requester.handle_own(now / NS, frame.bytes(), &layout),
+                Some(layout) => here.requester.handle_own(now / NS, frame.bytes(), layout),
                 None => here.requester.handle_frame(now / NS, frame.bytes()),
             }
             self.frames.give_back(id);
@@ -72,8 +72,8 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         here.is_executing = true;
         let frame = self.frames.get(id);
         let machine = &mut self.machines[here.machine];
-        let word = frame.layout.and_then(|layout| {
-            let (_, address) = target(&layout, frame.bytes())?;
+        let word = frame.layout.as_ref().and_then(|layout| {
+            let (_, address) = target(layout, frame.bytes())?;
             Some((word_kind(layout.opcode)?, address))
         });
         let (begin, end) = match word {
@@ -107,7 +107,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let responder = &mut here.responder;
         let expected = responder.expected_psn();
         match frame.intact() {
-            Some(layout) => responder.handle_own(now / NS, bytes, &layout, memory, &mut log),
+            Some(layout) => responder.handle_own(now / NS, bytes, layout, memory, &mut log),
             None => responder.handle_frame(now / NS, bytes, memory, &mut log),
         }
         if machine.has_software
@@ -117,14 +117,14 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         {
             self.happened.push_back(Happened::Arrived(pair, arrival));
         }
-        if let Some(reth) = frame.layout.and_then(|layout| layout.reth(frame.bytes()))
-            && frame.layout.is_some_and(|layout| layout.opcode == Opcode::ReadRequest)
+        if let Some(layout) = &frame.layout
+            && layout.opcode == Opcode::ReadRequest
+            && let Some(reth) = layout.reth(frame.bytes())
         {
             let last = reth.virtual_address + u64::from(reth.dma_length).saturating_sub(1);
             machine.more_lines += last / 64 - reth.virtual_address / 64;
         }
-        let is_write = frame.layout.is_some_and(|layout| layout.opcode.is_write());
-        if is_write {
+        if frame.layout.as_ref().is_some_and(|layout| layout.opcode.is_write()) {
             ready += machine.times.write_ack;
         }
         self.frames.give_back(id);

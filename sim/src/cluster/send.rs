@@ -4,7 +4,7 @@ use qpmux_engine::wire::Opcode;
 
 use super::frames::FrameId;
 use super::op::Part;
-use super::{Cluster, Event};
+use super::{Cluster, Count, Event};
 use crate::event::{NS, Ps};
 
 impl<A: Copy, N: Copy> Cluster<A, N> {
@@ -16,7 +16,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         if there == now {
             self.on_wqes(pair, count);
         } else {
-            self.queue.at(there, Event::Wqes(pair, count));
+            self.queue.at(there, Event::Wqes(pair, Count::new(count)));
         }
     }
 
@@ -55,12 +55,12 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             return;
         };
         let frame = self.frames.get_mut(id);
-        let layout = frame.layout;
+        let layout = frame.layout.as_ref();
+        let payload = layout.map_or(0, |layout| u64::from(layout.payload_len));
         frame.op = layout.and_then(|layout| here.op_of(layout.psn));
         let machine = &mut self.machines[here.machine];
         let wqe = machine.wqe(now);
         let context = machine.context(now, pair);
-        let payload = layout.map_or(0, |layout| u64::from(layout.payload_len));
         let starts = now.max(wqe).max(context);
         here.issue.hold_until(starts);
         let issued = here.issue.reserve(starts, machine.times.issue);
@@ -85,7 +85,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         let now = self.queue.now();
         let frame = self.frames.get(id);
         let (to, op, len) = (frame.to, frame.op, frame.bytes().len());
-        let is_answer = frame.layout.is_some_and(|layout| layout.opcode.is_response());
+        let is_answer = frame.is_answer();
         let here = &mut self.pairs[to as usize ^ 1];
         if here.last_ack == Some(id) {
             here.last_ack = None;
@@ -115,8 +115,9 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
                 self.frames.write(pair ^ 1, op, |out| responder.poll_transmit(now / NS, out));
             let Some(id) = frame else { break };
             let machine = &mut self.machines[here.machine];
-            let Some(layout) = self.frames.get(id).layout else { continue };
+            let Some(layout) = &self.frames.get(id).layout else { continue };
             let bytes = u64::from(layout.payload_len);
+            let is_ack = layout.opcode == Opcode::Acknowledge;
             let mut out = ready;
             if bytes > 0 {
                 let start = here.answers.reserve(now, machine.times.issue);
@@ -128,7 +129,6 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
                 }
                 self.ops.mark(op, Part::Memory, read);
             }
-            let is_ack = layout.opcode == Opcode::Acknowledge;
             if is_ack && let Some(before) = here.last_ack.take() {
                 // It has not left: one packet tells both.
                 machine.coalesced += 1;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::frames::FrameId;
 use super::order::Order;
-use crate::event::{NS, Ps, ps};
+use crate::event::{NS, Ps, ps, whole};
 use crate::nic::{HandOff, Lock, Named, PresetError, Server, Sourced, parameters};
 
 parameters! {
@@ -236,11 +236,11 @@ impl Station {
         self.counts.sent += 1;
         self.counts.sent_bytes += bytes as u64;
         // Preamble, check sequence and gap: IEEE 802.3.
-        let time = (bytes as f64 + 24.0) * 8.0 * NS as f64 / self.params.link_gbps;
-        let left = self.ports[usize::from(to_server)].reserve(now, time.round() as Ps);
+        let time = whole((bytes as f64 + 24.0) * 8.0 * NS as f64 / self.params.link_gbps);
+        let left = self.ports[usize::from(to_server)].reserve(now, time);
         // The last bit of a lone frame left the sender's port as late: a port that is free adds
         // nothing.
-        let queued = left - now - time.round() as Ps;
+        let queued = left - now - time;
         now + queued + ps(self.params.latency_ns)
     }
 }

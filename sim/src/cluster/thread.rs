@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::op::{Op, Part};
-use super::{Cluster, Event, Happened};
+use super::{Cluster, Count, Event, Happened};
 use crate::event::Ps;
 use crate::rc::Verb;
 
@@ -150,7 +150,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             self.pairs[pair as usize].write_wqe(verb, op);
         }
         let doorbell = self.machines[machine].times.doorbell;
-        self.queue.after(doorbell, Event::Doorbell(pair, count));
+        self.queue.after(doorbell, Event::Doorbell(pair, Count::new(count)));
         self.threads[thread as usize].tasks.pop_front();
         self.queue.at(now, Event::Thread(thread, Step::Begin));
         let hold = self.machines[machine].times.doorbell_hold;

@@ -6,10 +6,11 @@
 
 use std::collections::HashMap;
 
+use qpmux_workloads::Mixed;
+
 use super::params::Params;
 use super::server::Server;
 use crate::event::{Ps, ps};
-use crate::mixed::Mixed;
 
 /// Words that may be in the map before those are dropped that are free.
 const USED: usize = 256;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use qpmux_workloads::Mixed;
 use qpmux_workloads::clover::{COLLECTORS, CloverConfig, Layout, MESSAGE_BYTES, Peer};
 
 use super::plan::{Caches, StoreError, StorePlan};
@@ -33,9 +34,9 @@ pub(super) struct Lane {
 
 /// Who is where.
 pub(super) struct Network {
-    lanes: HashMap<(usize, u16), Lane>,
+    lanes: HashMap<(usize, u16), Lane, Mixed>,
     /// Process and lane by queue pair to the metadata server.
-    owners: HashMap<u32, (usize, u16)>,
+    owners: HashMap<u32, (usize, u16), Mixed>,
     /// The metadata server's queue pair to the memory node, and its threads.
     pub(super) metadata: u32,
     pub(super) metadata_threads: [u32; METADATA_THREADS],
@@ -58,8 +59,8 @@ impl Network {
         let through = ConnectionSetup { depth: DEPTH, ..ConnectionSetup::default() };
         let past = ConnectionSetup { passes_middlebox: false, ..through };
         let mut network = Self {
-            lanes: HashMap::new(),
-            owners: HashMap::new(),
+            lanes: HashMap::default(),
+            owners: HashMap::default(),
             metadata: cluster.connect([METADATA_SERVER, MEMORY_NODE], &past, [&[], &shared]),
             metadata_threads: [(); METADATA_THREADS].map(|()| cluster.add_thread(METADATA_SERVER)),
         };

@@ -31,13 +31,22 @@ pub(super) enum Asker {
     Metadata(u64),
 }
 
-/// What software is told after the time that it takes to notice.
+/// What software is told after the time that it takes to notice. One number, of four bytes: a
+/// thread's, whose next operation may begin, or go on; or, with the highest bit, that under which
+/// something is written down.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Notice {
-    /// A thread's next operation may begin, or go on.
-    Begin(usize),
-    /// What is written down under this number.
-    Told(usize),
+pub(super) struct Notice(u32);
+
+impl Notice {
+    const TOLD: u32 = 1 << 31;
+
+    fn begin(thread: usize) -> Self {
+        Self(thread as u32)
+    }
+
+    fn told(number: usize) -> Self {
+        Self(Self::TOLD | number as u32)
+    }
 }
 
 /// Something that software is told later.
@@ -101,14 +110,16 @@ impl<'a> World<'a> {
     /// Makes all keys known, warms up, and runs until enough operations have been measured.
     pub(super) fn run(&mut self, progress: &mut dyn FnMut(u64)) -> Result<(), StoreError> {
         self.load.open_all(self.plan.keys);
-        self.cluster.at(0, Notice::Begin(0));
+        self.cluster.at(0, Notice::begin(0));
         let (mut done, mut moved, mut since) = (0, 0, 0);
         while let Some(happening) = self.cluster.next() {
             match happening {
                 Happening::Completed(op) => self.on_completed(op),
                 Happening::Arrived(pair, arrival) => self.on_arrived(pair, arrival),
-                Happening::Due(Notice::Begin(thread)) => self.begin(thread),
-                Happening::Due(Notice::Told(number)) => self.on_told(number),
+                Happening::Due(Notice(number)) => match number & Notice::TOLD {
+                    0 => self.begin(number as usize),
+                    _ => self.on_told((number ^ Notice::TOLD) as usize),
+                },
             }
             if self.tally.done() + self.load.known() != moved {
                 moved = self.tally.done() + self.load.known();
@@ -143,7 +154,7 @@ impl<'a> World<'a> {
             self.told.len() - 1
         });
         self.told[number] = Some(told);
-        self.cluster.at(time, Notice::Told(number));
+        self.cluster.at(time, Notice::told(number));
     }
 
     fn on_completed(&mut self, op: Op<Asker>) {
@@ -266,7 +277,7 @@ impl<'a> World<'a> {
             }
             how => self.complain(format!("{:?} ended as {how:?}", finished.request)),
         }
-        self.cluster.at(self.cluster.now() + pause, Notice::Begin(thread));
+        self.cluster.at(self.cluster.now() + pause, Notice::begin(thread));
     }
 
     fn on_done(&mut self, thread: usize, finished: &Finished) {
@@ -291,7 +302,7 @@ impl<'a> World<'a> {
         self.is_open = true;
         for thread in 1..self.plan.threads {
             let offset = self.dice.below(10_000 * NS);
-            self.cluster.at(self.cluster.now() + offset, Notice::Begin(thread));
+            self.cluster.at(self.cluster.now() + offset, Notice::begin(thread));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Threads in their loops.
 
+use qpmux_workloads::Mixed;
 use qpmux_workloads::keys::KeyChooser;
 
 use super::backend::{Backend, Order};
@@ -52,7 +53,7 @@ pub(super) struct World<'a> {
     chooser: KeyChooser,
     rng: rand_pcg::Pcg64,
     /// What each key's word held when somebody saw it last.
-    seen: std::collections::HashMap<u64, u64>,
+    seen: std::collections::HashMap<u64, u64, Mixed>,
     begun: u64,
     ended: u64,
     pub(super) samples: Samples,
@@ -95,7 +96,7 @@ impl<'a> World<'a> {
             workers,
             chooser,
             rng: qpmux_workloads::keys::generator(seed, THREADS),
-            seen: std::collections::HashMap::new(),
+            seen: std::collections::HashMap::default(),
             begun: 0,
             ended: 0,
             samples: Samples::new(plan.ops),

@@ -8,6 +8,7 @@ use super::message::{Content, MESSAGE_BYTES, Message, MessageHeader, ReplyBuffer
 use super::pointer::Entry;
 use super::task::{Task, Worker};
 use super::verb::{Outcome, Peer, Post, Ticket, Verb};
+use crate::Mixed;
 
 /// What an application asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ pub(super) struct Shared {
     pub(super) config: CloverConfig,
     /// The machine's id, from 1.
     pub(super) id: u16,
-    pub(super) known: HashMap<u64, Known>,
+    pub(super) known: HashMap<u64, Known, Mixed>,
     pub(super) posts: VecDeque<Post>,
     pub(super) finished: VecDeque<Finished>,
     /// What each collector has still to do.
@@ -205,7 +206,7 @@ impl Machine {
         let shared = Shared {
             config: config.clone(),
             id,
-            known: HashMap::new(),
+            known: HashMap::default(),
             posts: VecDeque::new(),
             finished: VecDeque::new(),
             garbage: Default::default(),

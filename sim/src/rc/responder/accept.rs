@@ -216,7 +216,8 @@ impl Responder {
         self.check_region(reth, |region| region.read)?;
         let address = reth.virtual_address;
         let psns = length.div_ceil(self.config.link.pmtu as u32).max(1);
-        let data = request.memory.read_vec(address, length as usize);
+        let mut data = self.answers.take_buffer();
+        request.memory.read_into(address, length as usize, &mut data);
         self.note(request, address, false, || Access::Read { length, digest: digest(&data) });
         self.advance(layout, psns);
         let done = Done::Read { address, rkey: reth.remote_key, length };

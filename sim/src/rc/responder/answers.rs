@@ -52,9 +52,16 @@ struct Owed {
 pub(super) struct Answers {
     queue: VecDeque<Answer>,
     owed: Option<Owed>,
+    /// What the last READ was answered from, to be used again.
+    buffer: Vec<u8>,
 }
 
 impl Answers {
+    /// Room for the data of a READ.
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     pub(super) fn push(&mut self, ready_at: u64, psn: Psn, msn: Msn, body: Body) {
         self.queue.push_back(Answer { ready_at, psn, msn, in_flight: false, body });
     }
@@ -117,8 +124,10 @@ impl Answers {
         let (opcode, psn, extension, payload) = answer.packet(link.pmtu, credits, resume);
         let packet = Packet { opcode, psn, ack_request: false, extension, payload };
         let length = link.emit(&packet, identification, out)?;
-        if answer.advance(link.pmtu) {
-            self.queue.pop_front();
+        if answer.advance(link.pmtu)
+            && let Some(Answer { body: Body::Read(read), .. }) = self.queue.pop_front()
+        {
+            self.buffer = read.data;
         }
         Some(length)
     }

@@ -12,6 +12,7 @@ use super::message::{
 };
 use super::pointer::{Entry, Pointer};
 use super::verb::Verb;
+use crate::Mixed;
 use slots::Slots;
 
 /// Where a work request of the metadata server goes.
@@ -77,7 +78,7 @@ type Opening = (u16, u16, Message);
 pub struct MetadataServer {
     config: CloverConfig,
     slots: Slots,
-    keys: HashMap<u64, KeyState>,
+    keys: HashMap<u64, KeyState, Mixed>,
     shortcut_next: u32,
     openings: BTreeMap<u64, Opening>,
     tickets: u64,
@@ -95,7 +96,7 @@ impl MetadataServer {
     pub fn new(config: &CloverConfig) -> Self {
         Self {
             slots: Slots::new(config.class(), config.slots_max),
-            keys: HashMap::new(),
+            keys: HashMap::default(),
             shortcut_next: SHORTCUT_FIRST,
             openings: BTreeMap::new(),
             tickets: 0,

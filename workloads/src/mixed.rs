@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 /// Mixes a number: the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 #[inline]
-pub(crate) fn mix(number: u64) -> u64 {
+fn mix(number: u64) -> u64 {
     let mut x = number;
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -15,11 +15,11 @@ pub(crate) fn mix(number: u64) -> u64 {
 /// chooses them; where a simulation looks one up for each packet, the standard one costs more than
 /// all the rest of the lookup.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mixed;
+pub struct Mixed;
 
 /// See [`Mixed`].
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct MixedHasher(u64);
+pub struct MixedHasher(u64);
 
 impl BuildHasher for Mixed {
     type Hasher = MixedHasher;
@@ -36,6 +36,21 @@ impl Hasher for MixedHasher {
             word[..part.len()].copy_from_slice(part);
             self.write_u64(u64::from_le_bytes(word));
         }
+    }
+
+    #[inline]
+    fn write_u16(&mut self, number: u16) {
+        self.write_u64(number.into());
+    }
+
+    #[inline]
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    #[inline]
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
     }
 
     #[inline]
