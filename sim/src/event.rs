@@ -190,7 +190,8 @@ impl<E: Copy> Queue<E> {
         Some(event)
     }
 
-    /// Whether something of the heap is to happen now: what is below the first, if that is past.
+    /// Whether something of the heap is to happen now: what is below the first, if that is past. In
+    /// the standard library's heap, which has two children a node, these are the second and third.
     #[inline]
     fn heap_has_now(&self) -> bool {
         let all = self.heap.as_slice();

@@ -185,8 +185,7 @@ impl Engine {
         // Nothing follows what memory holds where there is anything usual.
         if request.origin.opcode == Opcode::CompareSwap {
             let succeeded = original == request.operands.compare;
-            self.counters.swaps_succeeded += u64::from(succeeded);
-            self.counters.swaps_failed += u64::from(!succeeded);
+            self.count_swap(succeeded);
         }
     }
 

@@ -25,7 +25,8 @@ struct Groups {
     counts: [u8; GROUPS],
 }
 
-/// Opcodes that usual packets have, and one group for all others.
+/// Opcodes of which something is looked up or verified here, and one group for all others: a power
+/// of two, so that masked numbers are in range.
 const GROUPS: usize = 8;
 
 /// The group of each opcode by its byte.

@@ -107,7 +107,8 @@ impl Engine {
         told
     }
 
-    pub(super) fn count_swap(&mut self, succeeded: bool) {
+    #[inline]
+    pub(crate) fn count_swap(&mut self, succeeded: bool) {
         self.counters.swaps_succeeded += u64::from(succeeded);
         self.counters.swaps_failed += u64::from(!succeeded);
     }
