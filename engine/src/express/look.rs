@@ -9,7 +9,7 @@ use crate::engine::{BURST_MAX, Engine};
 use crate::frame::{Frame, Side};
 use crate::ids::ClientId;
 use crate::mux::server_qp::ServerQp;
-use crate::policy::Map;
+use crate::policy::{Card, Map};
 use crate::wire::{Opcode, usual};
 
 /// Connections whose state stays in a core's own cache, so that looking at it first costs more than
@@ -229,11 +229,11 @@ impl Engine {
             seen ^= u64::from(client ^ self.clients.slots.get(*slot).map_or(0, |slot| slot.parts));
         }
         let client_of = |at: &u8| requests.get(usize::from(*at)).copied().flatten();
-        for (id, _) in groups.with(Opcode::Acknowledge).iter().filter_map(client_of) {
-            seen ^= self.directory.touch_answer(id);
+        for (id, _) in requests.iter().flatten() {
+            seen ^= self.directory.card(*id).map_or(0, Card::touch);
         }
         for (id, _) in groups.with(Opcode::AtomicAcknowledge).iter().filter_map(client_of) {
-            seen ^= self.directory.touch_answer(id) ^ self.clients.results.touch(id);
+            seen ^= self.clients.results.touch(id);
         }
         seen
     }

@@ -137,7 +137,7 @@ impl Engine {
             && client.open < self.config.client_window_max
             // Else it is crowded: see `client_request.rs`.
             && (client.open as usize) < room;
-        let short = asked.kind != Kind::Read || asked.access.len <= u32::from(card.path_mtu);
+        let short = asked.kind != Kind::Read || asked.access.len <= card.path_mtu;
         let intact = asked.payload_len == 0 || self.trusts_usual_data() || super::is_intact(bytes);
         next && short && intact
     }
@@ -199,7 +199,7 @@ impl Engine {
     fn goes_at_once(&mut self, id: ClientId, target: ServerQpId, kind: Kind) -> bool {
         let Some(client) = self.clients.get(id) else { return false };
         let Some(server) = self.servers.states.usual(target.index()) else { return false };
-        let depth = || self.directory.card(target.owner()).map_or(0, |card| u32::from(card.depth));
+        let depth = || self.directory.card(target.owner()).map_or(0, |card| card.depth);
         (client.queue.is_empty() || client.target == target)
             && (kind == Kind::Plain || server.open_reads < depth())
             && server.open_packets < self.config.server_window_max

@@ -455,8 +455,12 @@ impl Engine {
     /// A generated answer on its way to a client.
     #[inline]
     pub(crate) fn answer(&mut self, id: ClientId, answer: &generate::Answer, out: &mut Out) {
-        let Some((connection, form)) = self.directory.client_to_answer(id) else { return };
-        if generate::answer(out, connection, form, answer) {
+        let added = match (self.directory.card(id), self.directory.client(id)) {
+            (Some(card), _) => generate::usual_answer(out, card, answer),
+            (None, Some(connection)) => generate::answer(out, connection, answer),
+            (None, None) => false,
+        };
+        if added {
             self.counters.generated.count(answer.kind() as usize);
         }
     }

@@ -1,13 +1,12 @@
 //! Packets that the engine makes: answers to a client, congestion notifications, and requests to a
 //! server.
 
-use super::answer_form::AnswerForm;
 use crate::journal::{Binding, Operands};
 use crate::out::{GENERATED_MAX, Out};
-use crate::policy::{Connection, Endpoint, PathFacts};
+use crate::policy::{Card, Connection, Endpoint, PathFacts};
 use crate::wire::{
     AethRepr, AtomicAckEthRepr, AtomicEthRepr, BthRepr, ClientPsn, Extension, Msn, Opcode, Path,
-    Psn, RethRepr, ServerPsn, Syndrome, build, build_cnp, insert_tag,
+    Psn, RethRepr, ServerPsn, Syndrome, build, build_cnp, insert_tag, usual,
 };
 use crate::{GeneratedKind, Side};
 
@@ -32,15 +31,16 @@ impl Answer {
 }
 
 /// Adds the answer, as the client's own server queue pair would have sent it.
-#[inline]
-pub(crate) fn answer(
-    out: &mut Out,
-    connection: &Connection,
-    form: &mut AnswerForm,
-    answer: &Answer,
-) -> bool {
+pub(crate) fn answer(out: &mut Out, connection: &Connection, answer: &Answer) -> bool {
+    out.push_generated(Side::Client, |buffer| write(buffer, connection, answer))
+}
+
+/// The same, for a connection whose packets have the usual shape.
+#[inline(always)]
+pub(crate) fn usual_answer(out: &mut Out, card: &Card, answer: &Answer) -> bool {
+    let aeth = usual::aeth_bytes(&AethRepr { syndrome: answer.syndrome, msn: answer.msn });
     out.push_generated(Side::Client, |buffer| {
-        form.write(connection, answer, buffer).or_else(|| write(buffer, connection, answer))
+        card.response.write_answer(answer.psn.to_wire(), aeth, answer.original, buffer)
     })
 }
 
@@ -95,7 +95,7 @@ fn header(opcode: Opcode, to: &Endpoint, facts: &PathFacts, psn: Psn) -> BthRepr
     }
 }
 
-pub(super) fn write(
+fn write(
     buffer: &mut [u8; GENERATED_MAX],
     connection: &Connection,
     answer: &Answer,
@@ -159,5 +159,70 @@ fn tagged(buffer: &mut [u8; GENERATED_MAX], len: usize, facts: &PathFacts) -> Op
     match facts.tag {
         Some(tag) => insert_tag(buffer, len, tag),
         None => Some(len),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::{IpAddr, Ipv4Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::Start;
+    use crate::wire::Qpn;
+    use crate::{DomainId, ShardId};
+
+    fn endpoint() -> impl Strategy<Value = Endpoint> {
+        any::<([u8; 6], u32, u32)>().prop_map(|(mac, ip, qpn)| Endpoint {
+            mac,
+            ip: IpAddr::V4(Ipv4Addr::from_bits(ip)),
+            qpn: Qpn::new(qpn),
+        })
+    }
+
+    fn connection() -> impl Strategy<Value = Connection> {
+        let facts = any::<(u16, u8, u8, bool, u16)>();
+        (endpoint(), endpoint(), facts).prop_map(|(client, server, facts)| {
+            let (source_port, traffic_class, hop_limit, migration_request, partition_key) = facts;
+            let response = PathFacts {
+                source_port,
+                traffic_class,
+                hop_limit,
+                migration_request,
+                partition_key,
+                tag: None,
+            };
+            Connection {
+                client,
+                server,
+                request: response,
+                response,
+                start: Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 0 },
+                path_mtu: 1024,
+                depth: 16,
+                domain: DomainId(0),
+                shard: ShardId(0),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_usual_answer_is_what_any_would_be(
+            connection in connection(),
+            psn: u32,
+            msn: u32,
+            credits in 0u8..32,
+            original: Option<u64>,
+        ) {
+            let (psn, msn) = (ClientPsn::new(psn), Msn::new(msn));
+            let answer = Answer { psn, msn, syndrome: Syndrome::Ack { credits }, original };
+            let (mut usual, mut any) = (Out::new(16), Out::new(16));
+            let card = Card::new(&connection).unwrap();
+            prop_assert!(usual_answer(&mut usual, &card, &answer));
+            prop_assert!(super::answer(&mut any, &connection, &answer));
+            prop_assert_eq!(usual.generated(0), any.generated(0));
+        }
     }
 }

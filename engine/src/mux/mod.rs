@@ -1,7 +1,6 @@
 //! Fourth on the data path, the multiplexer itself: a responder to every client, a requester to
 //! every server queue pair, and what is in flight between the two.
 
-pub(crate) mod answer_form;
 mod assembly;
 pub(crate) mod client;
 mod client_answer;

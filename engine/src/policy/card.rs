@@ -16,10 +16,11 @@ use crate::wire::facts::{Ends, Facts};
 pub(crate) struct Card {
     pub(crate) request: Facts,
     granted: Granted,
-    pub(crate) path_mtu: u16,
-    partition_key: u16,
+    // No fewer bits: with these the first line is full.
+    pub(crate) path_mtu: u32,
+    partition_key: u32,
     /// READs and atomics that its server queue pair takes at a time.
-    pub(crate) depth: u16,
+    pub(crate) depth: u32,
     pub(crate) domain: DomainId,
     pub(crate) response: Facts,
     reach: Reach,
@@ -45,15 +46,15 @@ struct Granted {
 
 impl Card {
     /// The card of a connection; `None` if its packets have another shape.
-    pub(super) fn new(connection: &Connection) -> Option<Card> {
+    pub(crate) fn new(connection: &Connection) -> Option<Card> {
         let Connection { client, server, request, response, .. } = connection;
         Some(Card {
             request: facts(client, server, request)?,
             response: facts(server, client, response)?,
             domain: connection.domain,
-            path_mtu: connection.path_mtu,
-            partition_key: request.partition_key,
-            depth: connection.depth.max(1),
+            path_mtu: connection.path_mtu.into(),
+            partition_key: request.partition_key.into(),
+            depth: connection.depth.max(1).into(),
             reach: Reach {
                 start: 1,
                 end: 0,
@@ -171,5 +172,17 @@ impl Directory {
             card.granted = Granted { remote_key: access.remote_key, rights };
         }
         rights.contains(access.right)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::offset_of;
+
+    #[test]
+    fn a_card_has_a_cache_line_for_each_direction() {
+        assert_eq!(offset_of!(Card, response), 64);
+        assert_eq!(size_of::<Option<Card>>(), 128);
     }
 }

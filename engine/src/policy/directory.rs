@@ -12,8 +12,7 @@ use super::trust::{Access, Trust};
 use super::{ByteOrder, ConfiguredRegion, Grant, KeyMap, Map, Policy, Region, Rights, TrustBy};
 use crate::counters::DeclineReason;
 use crate::ids::{ClientId, DomainId, ServerQpId, ShardId};
-use crate::mux::answer_form::AnswerForm;
-use crate::wire::{ClientPsn, Ethernet, EthernetRepr, Ipv4, Ipv6, Layout, Msn, Qpn};
+use crate::wire::{ClientPsn, Ecn, Ethernet, EthernetRepr, Ipv4, Ipv6, Layout, Msn, Qpn};
 
 /// One end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +24,9 @@ pub struct Endpoint {
     /// Its queue pair number.
     pub qpn: Qpn,
 }
+
+/// The ECN bits of a sender that takes part (RFC 3168).
+const ECT0: u8 = 2;
 
 /// What the packets of one direction of a connection have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,9 +56,11 @@ impl PathFacts {
             Ipv6::new_checked(header).map_or((0, 64), |ip| (ip.traffic_class(), ip.hop_limit()))
         };
         let bth = layout.bth(frame);
+        // A mark is the network's word on this one packet, and none of what is made here has it.
+        let marked = Ecn::from_traffic_class(traffic_class) == Ecn::Ce;
         PathFacts {
             source_port: layout.source_port,
-            traffic_class,
+            traffic_class: if marked { traffic_class & !3 | ECT0 } else { traffic_class },
             hop_limit,
             migration_request: bth.migration_request,
             partition_key: bth.partition_key,
@@ -145,8 +149,6 @@ impl core::error::Error for DirectoryError {}
 #[derive(Clone, Debug)]
 pub struct Directory {
     connections: Vec<Connection>,
-    /// How each of them is answered, as far as that is known.
-    forms: Vec<AnswerForm>,
     /// What their packets need, as far as that was asked for.
     cards: Vec<Option<Card>>,
     pub(crate) trust: Trust,
@@ -194,10 +196,9 @@ impl Directory {
         let gone = Vec::with_capacity(connections.len());
         let big_endian = Vec::new();
         let memories = memories(&connections);
-        let forms = vec![AnswerForm::UNKNOWN; connections.len()];
         let cards = vec![None; connections.len()];
         let mut directory =
-            Directory { connections, forms, cards, trust, places, gone, big_endian, memories };
+            Directory { connections, cards, trust, places, gone, big_endian, memories };
         if policy.map != Map::None {
             directory.places = fixed_places(&directory, policy);
         }
@@ -209,7 +210,6 @@ impl Directory {
     pub fn empty() -> Directory {
         Directory {
             connections: Vec::new(),
-            forms: Vec::new(),
             cards: Vec::new(),
             trust: Trust::new(Vec::new(), Vec::new()),
             places: Places::fixed(core::iter::empty()),
@@ -256,7 +256,6 @@ impl Directory {
     pub(crate) fn reserve(&mut self, connections_max: usize) {
         self.gone.reserve_exact(connections_max);
         self.connections.reserve_exact(connections_max.saturating_sub(self.connections.len()));
-        self.forms.reserve_exact(connections_max.saturating_sub(self.forms.len()));
         self.cards.reserve_exact(connections_max.saturating_sub(self.cards.len()));
     }
 
@@ -266,7 +265,6 @@ impl Directory {
             return Err(DirectoryError::Full);
         }
         self.connections.push(connection);
-        self.forms.push(AnswerForm::UNKNOWN);
         self.cards.push(None);
         Ok(ClientId((self.connections.len() - 1) as u32))
     }
@@ -281,7 +279,6 @@ impl Directory {
 
     /// A connection, to be changed.
     pub(crate) fn client_mut(&mut self, id: ClientId) -> Option<&mut Connection> {
-        *self.forms.get_mut(id.index())? = AnswerForm::UNKNOWN;
         *self.cards.get_mut(id.index())? = None;
         self.connections.get_mut(id.index())
     }
@@ -304,20 +301,6 @@ impl Directory {
         if let (Some(connection), Some(card)) = (connection, self.cards.get_mut(id.index())) {
             *card = Card::new(connection);
         }
-    }
-
-    /// Reads a little of how a client is answered.
-    #[inline]
-    pub(crate) fn touch_answer(&self, id: ClientId) -> u64 {
-        self.forms.get(id.index()).map_or(0, AnswerForm::touch)
-    }
-
-    /// A connection, and how it is answered.
-    pub(crate) fn client_to_answer(
-        &mut self,
-        id: ClientId,
-    ) -> Option<(&Connection, &mut AnswerForm)> {
-        Some((self.connections.get(id.index())?, self.forms.get_mut(id.index())?))
     }
 
     /// Number of connections.
@@ -479,4 +462,50 @@ fn fixed_places(directory: &Directory, policy: &Policy) -> Places {
         hosts
     };
     Places::fixed(domains.into_iter().map(|domain| (domain, hosts_of(domain))))
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use super::*;
+    use crate::wire::{BthRepr, Classified, Extension, Opcode, Path, Psn, build, classify};
+
+    /// What a packet with this traffic class shows of its direction.
+    fn shown(traffic_class: u8) -> PathFacts {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let path = Path {
+            source_mac: [2; 6],
+            destination_mac: [4; 6],
+            source: ip,
+            destination: ip,
+            source_port: 0xc001,
+            traffic_class,
+            hop_limit: 64,
+            identification: 0,
+        };
+        let bth = BthRepr {
+            opcode: Opcode::SendOnly,
+            solicited: false,
+            migration_request: true,
+            pad_count: 0,
+            partition_key: 0xffff,
+            fecn: false,
+            becn: false,
+            dest_qp: Qpn::new(1),
+            ack_request: true,
+            psn: Psn::new(0),
+        };
+        let mut frame = [0; 128];
+        let len = build(&path, &bth, &Extension::None, &[1; 4], &mut frame).unwrap();
+        let Ok(Classified::Rc(layout)) = classify(&frame[..len]) else { panic!("a packet") };
+        PathFacts::of(&frame[..len], &layout)
+    }
+
+    #[test]
+    fn a_direction_does_not_keep_one_packets_congestion_mark() {
+        for (seen, kept) in [(0x68, 0x68), (0x69, 0x69), (0x6a, 0x6a), (0x6b, 0x6a)] {
+            assert_eq!(shown(seen).traffic_class, kept);
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod trust;
 
 pub(crate) use addresses::{Addresses, Spot};
 pub(crate) use cache::{Cache, Put};
+pub(crate) use card::Card;
 pub use choices::{Choices, SwitchError};
 pub(crate) use declined::DeclinedKeys;
 pub(crate) use directory::Fit;

@@ -27,20 +27,21 @@ const PAD: u32 = 0x0030_0000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     /// Destination, source.
-    macs: [u8; 12],
+    pub(super) macs: [u8; 12],
     /// Source, destination.
-    ips: [u8; 8],
-    dest_qp: u32,
+    pub(super) ips: [u8; 8],
+    pub(super) dest_qp: u32,
     /// Bits of [`PATH`].
-    path: u32,
-    /// Sum of the IP header's words that are in common, for its checksum (RFC 1071).
-    sum: u32,
+    pub(super) path: u32,
+    /// Sum of the IP header's words that are in common, for its checksum (RFC 1071); of the
+    /// traffic class without the two ECN bits.
+    pub(super) sum: u32,
     /// What the words in common do to the ICRC, at the last word of the BTH.
-    residue: u32,
-    source_port: u16,
-    /// Without the two ECN bits.
-    traffic_class: u8,
-    hop_limit: u8,
+    pub(super) residue: u32,
+    pub(super) source_port: u16,
+    /// The two ECN bits are those of packets that are made here.
+    pub(super) traffic_class: u8,
+    pub(super) hop_limit: u8,
 }
 
 /// What a direction is made of.
@@ -68,8 +69,8 @@ impl Facts {
     pub(crate) fn new(ends: &Ends) -> Facts {
         let [destination_mac, source_mac] = ends.macs;
         let [source, destination] = ends.ips.map(Ipv4Addr::to_bits);
-        let (class, hop) = (ends.traffic_class & !3, ends.hop_limit);
-        let first = u64::from(VERSION_AND_LENGTH) << 8 | u64::from(class);
+        let (class, hop) = (ends.traffic_class, ends.hop_limit);
+        let first = u64::from(VERSION_AND_LENGTH) << 8 | u64::from(class & !3);
         let third = u64::from(hop) << 8 | u64::from(PROTOCOL);
         let halves = |word: u32| u64::from(word >> 16) + u64::from(word & 0xffff);
         let sum = first + third + halves(source) + halves(destination);
@@ -174,7 +175,7 @@ impl Facts {
         let own = u32::from(number(head, IP + 2)) + u32::from(number(head, IP + 4));
         let sum = self.sum + own + u32::from(number(head, IP + 6)) + u32::from(ecn);
         head[..12].copy_from_slice(&self.macs);
-        head[IP + 1] = self.traffic_class | ecn;
+        head[IP + 1] = self.traffic_class & !3 | ecn;
         head[IP + 8] = self.hop_limit;
         put(head, IP + 10, checksum(sum).to_be_bytes());
         put(head, IP + 12, self.ips);
@@ -213,7 +214,7 @@ const fn shape(opcode: Opcode) -> u32 {
 
 /// The checksum of an IP header, given the sum of its words (RFC 1071).
 #[inline]
-fn checksum(sum: u32) -> u16 {
+pub(super) fn checksum(sum: u32) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     !(sum as u16)
@@ -230,7 +231,7 @@ fn number<const N: usize>(head: &[u8; N], at: usize) -> u16 {
 }
 
 #[inline]
-fn put<const N: usize>(head: &mut Head, at: usize, bytes: [u8; N]) {
+pub(super) fn put<const N: usize>(head: &mut [u8], at: usize, bytes: [u8; N]) {
     if let Some(place) = head.get_mut(at..at + N) {
         place.copy_from_slice(&bytes);
     }

@@ -195,6 +195,11 @@ pub(super) fn advance_identification(word: u32) -> u32 {
         ^ rest
 }
 
+/// The same, when the program is made.
+pub(super) const fn residue_of_identification(word: [u8; 4]) -> u32 {
+    Row::of(COMMON / 4 - 1).at(u32::from_le_bytes(word))
+}
+
 /// What each byte of that word does there.
 static IDENTIFICATION: [[u32; 256]; 4] = {
     let row = Row::of(COMMON / 4 - 1);
@@ -241,18 +246,6 @@ static BEHIND: [[u32; 256]; 8] = {
     }
     tables
 };
-
-/// Patches the ICRC right behind some words that were changed by so much (old and new, exclusive
-/// or, in the bits that it covers), given the change of what is before them.
-#[inline]
-pub(crate) fn patch_behind<const N: usize>(frame: &mut [u8], changes: [u32; N], icrc_at: usize) {
-    let (pairs, last) = changes.as_chunks::<2>();
-    let change =
-        pairs.iter().fold(0, |change, [first, second]| advance_pair(change ^ first, *second));
-    let change = last.iter().fold(change, |change, word| advance_word(change ^ word));
-    let icrc = load(frame, icrc_at) ^ change;
-    put(icrc, frame, icrc_at);
-}
 
 /// Tables that move a change of four bytes along a packet, to get from the change of a header
 /// to the change of the ICRC.

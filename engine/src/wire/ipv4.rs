@@ -8,7 +8,7 @@ use super::fields::{Field, header_view};
 /// Version 4, five words of header.
 pub(super) const VERSION_AND_LENGTH: u8 = 0x45;
 /// The "don't fragment" flag.
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(super) const DONT_FRAGMENT: u16 = 0x4000;
 /// "More fragments" and the fragment's offset: not all zero in any fragment.
 pub(super) const FRAGMENT: u16 = 0x3fff;
 /// Offset of the checksum in the header.

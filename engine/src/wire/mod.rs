@@ -8,6 +8,7 @@ mod classify;
 mod fields;
 
 pub mod aeth;
+mod answers;
 pub mod atomic;
 pub mod bth;
 pub mod build;
