@@ -233,6 +233,15 @@ impl<const N: usize> Default for Tally<N> {
     }
 }
 
+impl Counters {
+    /// Counts a compare-and-swap that a client is told of.
+    #[inline]
+    pub(crate) fn count_swap(&mut self, succeeded: bool) {
+        self.swaps_succeeded += u64::from(succeeded);
+        self.swaps_failed += u64::from(!succeeded);
+    }
+}
+
 impl<const N: usize> Tally<N> {
     pub(crate) fn count(&mut self, index: usize) {
         if let Some(cell) = self.0.get_mut(index) {

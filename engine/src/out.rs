@@ -134,6 +134,7 @@ impl Out {
     }
 
     /// Adds a packet that `write` makes; `write` returns its length, or `None` to add nothing.
+    #[inline(always)]
     pub(crate) fn push_generated(
         &mut self,
         side: Side,
@@ -153,6 +154,7 @@ impl Out {
         }
     }
 
+    #[inline(always)]
     fn generate(
         &mut self,
         write: impl FnOnce(&mut [u8; GENERATED_MAX]) -> Option<usize>,

@@ -2,44 +2,47 @@
 //! client's oldest as well. The request is finished and its client told.
 
 use super::{Asks, Seen};
-use crate::counters::DropReason;
+use crate::config::Config;
+use crate::counters::{Counters, DropReason};
 use crate::engine::Engine;
-use crate::frame::{Frame, Side, Token};
+use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, ServerQpId};
-use crate::mail::Kind;
-use crate::mux::client::{State, Way};
-use crate::mux::generate::Answer;
+use crate::mail::{Kind, Request};
+use crate::mux::client::{Client, ClientSlot, State, Way};
+use crate::mux::generate::{self, Answer};
+use crate::mux::record::record_value;
 use crate::mux::results::AtomicResult;
-use crate::mux::server::Source;
+use crate::mux::server::{ServerSlot, Source};
+use crate::mux::server_qp::ServerQp;
+use crate::mux::slab::Slab;
 use crate::out::{Action, Out};
-use crate::policy::{PlaceId, TrustBy};
+use crate::policy::TrustBy;
 use crate::time::Nanos;
 use crate::wire::facts::Renewed;
-use crate::wire::{AethRepr, ClientPsn, Msn, Opcode, ServerPsn, Syndrome, usual};
+use crate::wire::{AethRepr, Opcode, ServerPsn, Syndrome, usual};
 
-/// The request that is answered.
-struct Answered {
-    client: ClientId,
-    /// Its records at its server queue pair and at its client.
-    at_server: u32,
-    at_client: u32,
-    server_psn: ServerPsn,
-    /// To its client.
-    psn: ClientPsn,
-    msn: Msn,
-    token: Token,
-    place: Option<PlaceId>,
-    opcode: Opcode,
-    ends_message: bool,
-    /// The client's oldest request then, if there is one, waits for its answer.
-    rests: bool,
+/// What an answer says.
+struct Told {
+    credits: u8,
+    /// Of an atomic: what its word held before.
+    original: Option<u64>,
 }
 
-/// What an atomic's answer says that its word held before.
-#[inline(always)]
-fn original_of(bytes: &[u8]) -> Option<u64> {
-    let original: &[u8; 8] = bytes.get(usual::HEADERS + AethRepr::LEN..)?.first_chunk()?;
-    Some(u64::from_be_bytes(*original))
+impl Told {
+    /// `None` if it does not say that what was asked for is done.
+    #[inline(always)]
+    fn read<K: Asks>(bytes: &[u8]) -> Option<Told> {
+        let (syndrome, rest) = bytes.get(usual::HEADERS..)?.split_first()?;
+        let Syndrome::Ack { credits } = Syndrome::from_byte(*syndrome) else { return None };
+        let original = match K::KIND {
+            Kind::Atomic => {
+                let original: &[u8; 8] = rest.get(AethRepr::LEN - 1..)?.first_chunk()?;
+                Some(u64::from_be_bytes(*original))
+            }
+            Kind::Plain | Kind::Read => None,
+        };
+        Some(Told { credits, original })
+    }
 }
 
 impl Engine {
@@ -53,210 +56,196 @@ impl Engine {
         frame: &mut Frame<'_>,
         out: &mut Out,
     ) -> bool {
-        let id = ClientId(seen.connection).own_server_qp();
-        let Some(credits) = self.usual_credits(id, frame.bytes(), seen) else { return false };
-        let Some(answered) = self.answered_by::<K>(id, seen) else { return false };
-        // What a response becomes may have changed since it was looked at, or since it was asked.
-        let is_known = |of| self.directory.card(of).is_some();
-        if K::KIND == Kind::Read && !(is_known(id.owner()) && is_known(answered.client)) {
-            return false;
-        }
-        self.tell_credits(id.owner(), credits);
-        if K::KIND == Kind::Read {
-            self.put_response(id, &answered, frame, seen);
-            out.push(Action::Forward(frame.token(), Side::Client));
-        } else {
-            self.drop_frame(frame, DropReason::Consumed, out);
-        }
-        let original = match K::KIND {
-            Kind::Atomic => original_of(frame.bytes()),
-            Kind::Plain | Kind::Read => None,
-        };
-        if let Some(original) = original {
-            self.note_original(answered.at_server, original, out);
-        }
-        self.finish_usual::<K>(now, id, &answered);
-        out.push(Action::Release(answered.token));
-        self.close_usual::<K>(id, &answered, original, out);
-        true
+        self.answer_usual::<K>(now, seen, frame, out).is_some()
     }
 
-    /// The credits that a packet tells, if it is intact, where that has to be looked at, and says
-    /// that what was asked for is done.
+    /// The same; `None` if it is not a usual one.
+    // Each table is looked into once; what stands there is at hand from then on.
     #[inline(always)]
-    fn usual_credits(&mut self, id: ServerQpId, bytes: &[u8], seen: &Seen) -> Option<u8> {
-        let Syndrome::Ack { credits } = Syndrome::from_byte(*bytes.get(usual::HEADERS)?) else {
-            return None;
-        };
-        let intact = match seen.shape.payload_len {
-            0 => true,
-            _ if self.trusts_usual_data() => self.clients.is_active(id.owner()),
-            _ => super::is_intact(bytes),
-        };
-        intact.then_some(credits)
-    }
-
-    /// The request that a packet answers, if it is the oldest there and at its client, and nothing
-    /// else is to be done for either.
-    #[inline(always)]
-    fn answered_by<K: Asks>(&mut self, id: ServerQpId, seen: &Seen) -> Option<Answered> {
-        let server = self.servers.states.usual(id.index())?;
-        let at_server = server.open.head()?;
-        let bound = self.servers.slots.get(at_server)?;
-        let (psn, request) = (bound.psn, &bound.request);
-        let fits = request.kind == K::KIND
-            && psn == ServerPsn::from_wire(seen.shape.psn)
-            && request.packets == 1
-            && bound.parts == 0
-            && !bound.done
-            && bound.source == Source::Frame
-            && !server.acknowledged.is_after(psn)
-            && !server.seen.is_after(psn)
-            && !self.watches.may_speak(request.client);
-        if !fits {
-            return None;
-        }
-        let client = self.clients.states.usual(request.client.index())?;
-        let at_client = request.slot.index;
-        let (record, next) = self.clients.slots.named(request.slot)?;
-        let place = match record.way {
-            Way::Own => None,
-            Way::Place(place) => Some(place),
-            Way::Alone(_) => return None,
-        };
-        let oldest = client.queue.head() == Some(at_client)
-            && record.state == State::Issued
-            && record.packets == 1
-            && record.parts == 0
-            && !record.psn.is_before(client.completed_end);
-        let next = next.and_then(|next| self.clients.slots.get(next));
-        oldest.then_some(Answered {
-            client: request.client,
-            at_server,
-            at_client,
-            server_psn: psn,
-            psn: record.psn,
-            msn: record.msn,
-            token: bound.token,
-            place,
-            opcode: record.opcode,
-            ends_message: record.ends_message,
-            rests: next.is_none_or(|next| next.state == State::Issued && next.held.is_empty()),
-        })
-    }
-
-    /// Credits are told to the owner's client alone, whose receive buffers they count.
-    #[inline(always)]
-    fn tell_credits(&mut self, owner: ClientId, credits: u8) {
-        if let Some(owner) = self.clients.states.get_same(owner.index()) {
-            owner.credits = credits;
-        }
-    }
-
-    /// Makes the response of a READ its client's.
-    #[inline(always)]
-    fn put_response(
-        &self,
-        id: ServerQpId,
-        answered: &Answered,
-        frame: &mut Frame<'_>,
+    fn answer_usual<K: Asks>(
+        &mut self,
+        now: Nanos,
         seen: &Seen,
-    ) {
-        let Answered { client, psn, msn, .. } = *answered;
-        let (from, to) = (self.directory.card(id.owner()), self.directory.card(client));
-        if let (Some(from), Some(to), Some(state)) = (from, to, self.clients.get(client)) {
-            let aeth = AethRepr { syndrome: Syndrome::Ack { credits: state.credits }, msn };
-            let new = Renewed { psn: psn.to_wire(), ack_request: false, aeth: Some(aeth) };
+        frame: &mut Frame<'_>,
+        out: &mut Out,
+    ) -> Option<()> {
+        let owner = ClientId(seen.connection);
+        let id = owner.own_server_qp();
+        let told = Told::read::<K>(frame.bytes())?;
+        if seen.shape.payload_len > 0 && !self.is_good_data(owner, frame) {
+            return None;
+        }
+        let Engine { clients, servers, directory, config, counters, .. } = self;
+        let server = servers.states.usual(id.index())?;
+        let bound = oldest::<K>(server, &servers.slots, seen)?;
+        let whose = bound.request.client;
+        if self.watches.may_speak(whose) {
+            return None;
+        }
+        let client = clients.states.usual(whose.index())?;
+        let at_client = bound.request.slot;
+        let (record, next) = clients.slots.named(at_client)?;
+        if !is_next(client, at_client.index, record) {
+            return None;
+        }
+        // If the next one was answered before this one, there is more to tell.
+        let next = next.and_then(|next| clients.slots.get(next));
+        let rests =
+            next.is_none_or(|next| matches!(next.state, State::Issued) && next.held.is_empty());
+        let cards = match K::KIND {
+            // What a response becomes may have changed since it was looked at, or was asked for.
+            Kind::Read => Some((directory.card(owner)?, directory.card(whose)?)),
+            Kind::Plain | Kind::Atomic => None,
+        };
+        let own = whose == owner;
+        if own {
+            client.credits = told.credits;
+        }
+        let &ClientSlot { psn, msn, way, opcode, ends_message, .. } = record;
+        let token = bound.token;
+        let syndrome = Syndrome::Ack { credits: client.credits };
+        let answer = Answer { psn, msn, syndrome, original: told.original };
+        if let Some((from, to)) = cards {
+            let aeth = Some(AethRepr { syndrome, msn });
+            let new = Renewed { psn: psn.to_wire(), ack_request: false, aeth };
             let at = seen.shape.icrc.into();
             to.response.put(&from.response, &self.icrc, frame.bytes_mut(), at, &new);
+            out.push(Action::Forward(frame.token(), Side::Client));
         } else {
-            debug_assert!(false, "both are known");
+            counters.drops.count(DropReason::Consumed as usize);
+            out.push(Action::Drop(frame.token(), DropReason::Consumed));
         }
-    }
-
-    /// Takes note of what an atomic's word held before: what its client is told.
-    #[inline(always)]
-    fn note_original(&mut self, at_server: u32, original: u64, out: &mut Out) {
-        let Some(record) = self.servers.slots.get(at_server) else { return };
-        let request = &record.request;
-        if self.config.records {
-            self.record_value(request, original, out);
-        }
-        // Nothing follows what memory holds where there is anything usual.
-        if request.origin.opcode == Opcode::CompareSwap {
-            let succeeded = original == request.operands.compare;
-            self.count_swap(succeeded);
-        }
-    }
-
-    /// The request is done at its server queue pair, and in its place.
-    #[inline(always)]
-    fn finish_usual<K: Asks>(&mut self, now: Nanos, id: ServerQpId, answered: &Answered) {
-        let Some(server) = self.servers.states.get_same(id.index()) else { return };
-        let end = answered.server_psn.add(1);
-        (server.acknowledged, server.seen, server.retries) = (end, end, 0);
-        let mapped = answered.place.is_some();
-        server.uncount(K::KIND, 1, mapped, answered.client != id.owner());
-        server.round_trip.on_answered(answered.server_psn, now);
-        self.servers.slots.remove_front(&mut server.open);
-        let before = server.deadline;
-        server.deadline = Nanos::NEVER;
-        if !server.open.is_empty() {
-            let (floor, cap) = (self.config.server_timeout_ns, self.config.server_timeout_max_ns);
-            server.deadline = now.after(server.round_trip.timeout_ns(floor, cap, 0));
-            // Else what is noted is early enough.
-            if server.deadline < before {
-                self.deadlines.note(id.0, server.deadline);
-            }
+        if let Some(original) = told.original {
+            let asked = (&bound.request, opcode == Opcode::CompareSwap);
+            note_original((config, counters), asked, original, out);
         }
         if self.policy.trust == TrustBy::Observation {
-            let access = self.clients.slots.get(answered.at_client).and_then(|slot| slot.access);
-            self.observe_access(answered.client, id, access);
+            directory.observe(whose, id, bound.request.access);
         }
-        if let Some(state) = answered.place.and_then(|place| self.directory.places.get_mut(place)) {
+        let place = way.place();
+        finish::<K>(now, server, bound.psn, (place.is_some(), !own));
+        servers.slots.remove_front(&mut server.open);
+        if let Some(deadline) = begin_next(now, server, config) {
+            self.deadlines.note(id.0, deadline);
+        }
+        clients.slots.remove_front(&mut client.queue);
+        if let Some(state) = place.and_then(|place| directory.places.get_mut(place)) {
             state.issued = state.issued.saturating_sub(1);
         }
-    }
-
-    /// The request is done for its client as well, which is told of a WRITE or an atomic now. If
-    /// its next request was answered before this one, there is more to tell.
-    #[inline(always)]
-    fn close_usual<K: Asks>(
-        &mut self,
-        target: ServerQpId,
-        answered: &Answered,
-        original: Option<u64>,
-        out: &mut Out,
-    ) {
-        let Answered { client: id, psn, msn, place, opcode, ends_message, rests, .. } = *answered;
-        let Some(client) = self.clients.states.get_same(id.index()) else { return };
-        self.clients.slots.remove_front(&mut client.queue);
-        client.open = client.open.saturating_sub(1);
-        client.completed_end = psn.add(1);
-        client.completed_msn = msn;
-        client.released = (place.map_or(Way::Own, Way::Place), target);
-        self.counters.completed += u64::from(ends_message);
-        self.counters.mapped += u64::from(ends_message && place.is_some());
-        let answer =
-            Answer { psn, msn, syndrome: Syndrome::Ack { credits: client.credits }, original };
-        match (K::KIND, original) {
-            (Kind::Plain, _) => {
-                client.last_plain = Some(psn);
-                if rests {
-                    self.answer(id, &answer, out);
-                }
-            }
-            (Kind::Atomic, Some(original)) => {
-                self.answer(id, &answer, out);
-                self.clients.results.keep_next(id, AtomicResult { psn, opcode, original });
+        out.push(Action::Release(token));
+        close(client, &answer, (way, id));
+        counters.completed += u64::from(ends_message);
+        counters.mapped += u64::from(ends_message && place.is_some());
+        match (K::KIND, told.original) {
+            (Kind::Plain, _) => client.last_plain = Some(psn),
+            (_, Some(original)) => {
+                clients.results.keep_next(whose, AtomicResult { psn, opcode, original });
             }
             _ => {}
         }
+        if K::KIND == Kind::Atomic || K::KIND == Kind::Plain && rests {
+            generate::tell(directory, counters, whose, &answer, out);
+        }
+        if !own {
+            clients.tell_credits(owner, told.credits);
+        }
         if !rests {
-            if let Some(client) = self.clients.get_mut(id) {
-                client.ack_due = K::KIND == Kind::Plain;
-            }
-            self.clients.work.push(id.0);
+            clients.owe(whose, K::KIND == Kind::Plain);
+        }
+        Some(())
+    }
+
+    /// Whether a response with data is what it was, where that has to be looked at.
+    #[inline(always)]
+    fn is_good_data(&self, owner: ClientId, frame: &Frame<'_>) -> bool {
+        match self.trusts_usual_data() {
+            true => self.clients.is_active(owner),
+            false => super::is_intact(frame.bytes()),
         }
     }
+}
+
+/// The oldest request of a server queue pair, if it is the one that is answered, and nothing else
+/// is to be done for it.
+#[inline(always)]
+fn oldest<'a, K: Asks>(
+    server: &ServerQp,
+    slots: &'a Slab<ServerSlot>,
+    seen: &Seen,
+) -> Option<&'a ServerSlot> {
+    let bound = slots.get(server.open.head()?)?;
+    let psn = bound.psn;
+    let fits = bound.request.kind == K::KIND
+        && psn == ServerPsn::from_wire(seen.shape.psn)
+        && bound.request.packets == 1
+        && bound.parts == 0
+        && !bound.done
+        && matches!(bound.source, Source::Frame)
+        && !server.acknowledged.is_after(psn)
+        && !server.seen.is_after(psn);
+    fits.then_some(bound)
+}
+
+/// Whether a request is its client's oldest as well, and nothing else is to be done for it there.
+#[inline(always)]
+fn is_next(client: &Client, at: u32, record: &ClientSlot) -> bool {
+    client.queue.head() == Some(at)
+        && matches!(record.state, State::Issued)
+        && record.packets == 1
+        && record.parts == 0
+        && !matches!(record.way, Way::Alone(_))
+        && !record.psn.is_before(client.completed_end)
+}
+
+/// Takes note of what an atomic's word held before: what its client is told.
+#[inline(always)]
+fn note_original(
+    (config, counters): (&Config, &mut Counters),
+    (request, is_swap): (&Request, bool),
+    original: u64,
+    out: &mut Out,
+) {
+    if config.records {
+        record_value(config, request, original, out);
+    }
+    // Nothing follows what memory holds where there is anything usual.
+    if is_swap {
+        counters.count_swap(original == request.operands.compare);
+    }
+}
+
+/// The oldest request is done at its server queue pair; a place brought it there if it is `mapped`.
+#[inline(always)]
+fn finish<K: Asks>(
+    now: Nanos,
+    server: &mut ServerQp,
+    psn: ServerPsn,
+    (mapped, guest): (bool, bool),
+) {
+    let end = psn.add(1);
+    (server.acknowledged, server.seen, server.retries) = (end, end, 0);
+    server.uncount(K::KIND, 1, mapped, guest);
+    server.round_trip.on_answered(psn, now);
+}
+
+/// The next one's time begins. The deadline, if it is before the one that is known.
+#[inline(always)]
+fn begin_next(now: Nanos, server: &mut ServerQp, config: &Config) -> Option<Nanos> {
+    let before = server.deadline;
+    server.deadline = Nanos::NEVER;
+    if server.open.is_empty() {
+        return None;
+    }
+    let (floor, cap) = (config.server_timeout_ns, config.server_timeout_max_ns);
+    server.deadline = now.after(server.round_trip.timeout_ns(floor, cap, 0));
+    (server.deadline < before).then_some(server.deadline)
+}
+
+/// The request is done for its client as well.
+#[inline(always)]
+fn close(client: &mut Client, answer: &Answer, released: (Way, ServerQpId)) {
+    client.open = client.open.saturating_sub(1);
+    client.completed_end = answer.psn.add(1);
+    client.completed_msn = answer.msn;
+    client.released = released;
 }

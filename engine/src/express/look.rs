@@ -90,6 +90,9 @@ impl Engine {
         if side == Side::Client {
             self.touch_addresses(frames, &groups);
         }
+        if many && side == Side::Client {
+            black_box(self.touch_own(&groups));
+        }
         match side {
             _ if !verifies => {}
             Side::Client => {
@@ -194,19 +197,31 @@ impl Engine {
     }
 
     /// Reads what is known of connections: for requests also what makes them certain to be
-    /// accepted, and what binding them changes, for answers whose credits they tell, and what is
-    /// open.
+    /// accepted, for answers whose credits they tell, and what is open.
     fn touch_connections(&self, side: Side, count: usize) -> u64 {
         let packets = self.burst.packets.get(..count).unwrap_or_default();
         packets.iter().filter_map(Seen::connection).fold(0, |seen, id| {
-            let client = self.clients.get(id).map_or(0, |client| client.credits.into());
-            let card = self.directory.card(id).map_or(0, |card| card.touch());
-            let server = self.servers.get(id.own_server_qp()).map_or(0, ServerQp::touch);
-            let reads = match side {
-                Side::Client => self.servers.past_reads.touch(id.own_server_qp()),
-                Side::Server => 0,
+            let client = self.clients.get(id).map_or(0, |client| match side {
+                Side::Client => u64::from(client.open) ^ client.last_key.unwrap_or(0),
+                Side::Server => client.credits.into(),
+            });
+            let card = self.directory.card(id).map_or(0, Card::touch);
+            let server = match side {
+                Side::Client => 0,
+                Side::Server => self.servers.get(id.own_server_qp()).map_or(0, ServerQp::touch),
             };
-            seen ^ client ^ card ^ server ^ reads
+            seen ^ client ^ card ^ server
+        })
+    }
+
+    /// Reads what READs change, which go to their clients' own server queue pairs.
+    fn touch_own(&self, groups: &Groups) -> u64 {
+        groups.with(Opcode::ReadRequest).iter().fold(0, |seen, at| {
+            let packet = self.burst.packets.get(usize::from(*at));
+            let Some(id) = packet.and_then(Seen::connection) else { return seen };
+            let own = id.own_server_qp();
+            let server = self.servers.get(own).map_or(0, ServerQp::touch);
+            seen ^ server ^ self.servers.past_reads.touch(own)
         })
     }
 

@@ -10,6 +10,7 @@
 //! ([`crate::Config::step_by_step`]).
 
 mod answer;
+mod asked;
 mod look;
 mod request;
 

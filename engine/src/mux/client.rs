@@ -195,6 +195,17 @@ pub(crate) enum Way {
     Alone(PlaceId),
 }
 
+impl Way {
+    /// The place whose holder it goes to.
+    #[inline]
+    pub(crate) fn place(self) -> Option<PlaceId> {
+        match self {
+            Way::Place(place) => Some(place),
+            Way::Own | Way::Alone(_) => None,
+        }
+    }
+}
+
 /// One open request of a client: one packet, and for a READ the PSNs of its response. What its
 /// answer needs is first.
 #[derive(Clone, Copy)]
@@ -244,6 +255,23 @@ impl Clients {
     /// Whether a client's packets are translated, and nothing else is to be found out of it.
     pub(crate) fn is_active(&self, id: ClientId) -> bool {
         self.get(id).is_some_and(|client| client.service == Service::Active)
+    }
+
+    /// A client's own server queue pair says how many receive buffers it has: that is told to this
+    /// client alone.
+    #[inline(always)]
+    pub(crate) fn tell_credits(&mut self, owner: ClientId, credits: u8) {
+        if let Some(owner) = self.states.get_same(owner.index()) {
+            owner.credits = credits;
+        }
+    }
+
+    /// There is more to tell a client; an acknowledgement before that, if that is `ack_due`.
+    pub(crate) fn owe(&mut self, id: ClientId, ack_due: bool) {
+        if let Some(client) = self.get_mut(id) {
+            client.ack_due = ack_due;
+        }
+        self.work.push(id.0);
     }
 
     /// For the connections known from the start and those learnt later, so many in all.

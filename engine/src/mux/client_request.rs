@@ -1,7 +1,7 @@
 //! A client's packet comes in: next, repeated or after a gap; where it goes, and whether now.
 
 use super::client::{ClientSlot, Gap, Service, State, Way};
-use super::generate;
+use super::generate::{self, Answer};
 use super::record::origin_of;
 use super::slab::Queue;
 use crate::counters::DropReason;
@@ -454,15 +454,8 @@ impl Engine {
 
     /// A generated answer on its way to a client.
     #[inline]
-    pub(crate) fn answer(&mut self, id: ClientId, answer: &generate::Answer, out: &mut Out) {
-        let added = match (self.directory.card(id), self.directory.client(id)) {
-            (Some(card), _) => generate::usual_answer(out, card, answer),
-            (None, Some(connection)) => generate::answer(out, connection, answer),
-            (None, None) => false,
-        };
-        if added {
-            self.counters.generated.count(answer.kind() as usize);
-        }
+    pub(crate) fn answer(&mut self, id: ClientId, answer: &Answer, out: &mut Out) {
+        generate::tell(&self.directory, &mut self.counters, id, answer, out);
     }
 
     /// The client is served no longer: what it holds is given up, what is bound is finished.

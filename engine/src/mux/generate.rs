@@ -1,14 +1,15 @@
 //! Packets that the engine makes: answers to a client, congestion notifications, and requests to a
 //! server.
 
+use crate::counters::Counters;
 use crate::journal::{Binding, Operands};
 use crate::out::{GENERATED_MAX, Out};
-use crate::policy::{Card, Connection, Endpoint, PathFacts};
+use crate::policy::{Card, Connection, Directory, Endpoint, PathFacts};
 use crate::wire::{
     AethRepr, AtomicAckEthRepr, AtomicEthRepr, BthRepr, ClientPsn, Extension, Msn, Opcode, Path,
     Psn, RethRepr, ServerPsn, Syndrome, build, build_cnp, insert_tag, usual,
 };
-use crate::{GeneratedKind, Side};
+use crate::{ClientId, GeneratedKind, Side};
 
 /// An answer without payload.
 #[derive(Clone, Copy)]
@@ -30,14 +31,32 @@ impl Answer {
     }
 }
 
-/// Adds the answer, as the client's own server queue pair would have sent it.
-pub(crate) fn answer(out: &mut Out, connection: &Connection, answer: &Answer) -> bool {
+/// Adds the answer, as the client's own server queue pair would have sent it, and counts it.
+#[inline(always)]
+pub(crate) fn tell(
+    directory: &Directory,
+    counters: &mut Counters,
+    id: ClientId,
+    answer: &Answer,
+    out: &mut Out,
+) {
+    let added = match (directory.card(id), directory.client(id)) {
+        (Some(card), _) => usual_answer(out, card, answer),
+        (None, Some(connection)) => any_answer(out, connection, answer),
+        (None, None) => false,
+    };
+    if added {
+        counters.generated.count(answer.kind() as usize);
+    }
+}
+
+fn any_answer(out: &mut Out, connection: &Connection, answer: &Answer) -> bool {
     out.push_generated(Side::Client, |buffer| write(buffer, connection, answer))
 }
 
-/// The same, for a connection whose packets have the usual shape.
+/// Where packets have the usual shape.
 #[inline(always)]
-pub(crate) fn usual_answer(out: &mut Out, card: &Card, answer: &Answer) -> bool {
+fn usual_answer(out: &mut Out, card: &Card, answer: &Answer) -> bool {
     let aeth = usual::aeth_bytes(&AethRepr { syndrome: answer.syndrome, msn: answer.msn });
     out.push_generated(Side::Client, |buffer| {
         card.response.write_answer(answer.psn.to_wire(), aeth, answer.original, buffer)
@@ -221,7 +240,7 @@ mod tests {
             let (mut usual, mut any) = (Out::new(16), Out::new(16));
             let card = Card::new(&connection).unwrap();
             prop_assert!(usual_answer(&mut usual, &card, &answer));
-            prop_assert!(super::answer(&mut any, &connection, &answer));
+            prop_assert!(any_answer(&mut any, &connection, &answer));
             prop_assert_eq!(usual.generated(0), any.generated(0));
         }
     }

@@ -10,209 +10,21 @@
 //! Guests may have made the client's own forget it. The engine does not send such a READ again: it
 //! gives it up, and its client asks again if it still wants it.
 
-use alloc::boxed::Box;
-use alloc::vec;
-
 use super::generate;
+use super::past_reads::{is_repeated_read, own_read, packets_of, skipped};
 use super::server::{ServerSlot, Source};
 use super::server_qp::ServerQp;
 use crate::counters::{DropReason, GeneratedKind};
 use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::{ClientId, ServerQpId};
-use crate::journal::{Extent, OwnRead, PAST_READS, PastRead};
+use crate::journal::{Extent, OwnRead, PastRead};
 use crate::mail::{Kind, Outcome, Request};
 use crate::out::{Action, Out};
 use crate::policy::Access;
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Ecn, Layout, NakCode, Opcode, RethRepr, ServerPsn, Syndrome};
-
-/// The last READs and atomics of each server queue pair, in the order of their PSNs.
-pub(crate) struct PastReads {
-    rings: Box<[[Option<Past>; PAST_READS]]>,
-    /// Where in each ring the next one goes: apart, since the rings are large.
-    next: Box<[u8]>,
-}
-
-/// A READ or an atomic that was bound.
-#[derive(Clone, Copy)]
-struct Past {
-    known: PastRead,
-    /// Of one of the owner's, the PSN behind it.
-    end: Option<ClientPsn>,
-}
-
-impl PastReads {
-    pub(super) fn new(connections_max: usize) -> PastReads {
-        PastReads {
-            rings: vec![[None; PAST_READS]; connections_max].into(),
-            next: vec![0; connections_max].into(),
-        }
-    }
-
-    /// A READ or an atomic gets its PSN. A READ may be asked for again with this access.
-    // Where it is called, what kind it is and its access are in registers.
-    #[inline(always)]
-    pub(crate) fn note_bound(
-        &mut self,
-        request: &Request,
-        access: Option<Access>,
-        server_psn: ServerPsn,
-    ) {
-        let owners = request.client == request.server_qp.owner();
-        let read = access.filter(|_| owners && request.kind == Kind::Read);
-        let read = read.map(|access| own_read(request.origin.psn, request.packets, &access));
-        let end = owners.then_some(request.origin.psn.add(request.packets));
-        self.note(request.server_qp, PastRead { server_psn, read }, end);
-    }
-
-    /// A READ or an atomic was bound.
-    #[inline(always)]
-    pub(super) fn note(&mut self, id: ServerQpId, known: PastRead, end: Option<ClientPsn>) {
-        let (ring, next) = (self.rings.get_mut(id.index()), self.next.get_mut(id.index()));
-        if let (Some(ring), Some(next)) = (ring, next)
-            && let Some(oldest) = ring.get_mut(usize::from(*next) % PAST_READS)
-        {
-            *oldest = Some(Past { known, end });
-            *next = (*next + 1) % PAST_READS as u8;
-        }
-    }
-
-    /// Reads a little of where the next one goes, which may be in two lines.
-    #[inline]
-    pub(crate) fn touch(&self, id: ServerQpId) -> u64 {
-        let Some((ring, next)) = self.ring(id) else { return 0 };
-        let behind = (next + 1) % PAST_READS;
-        [next, behind].iter().filter_map(|at| ring.get(*at)).flatten().count() as u64
-    }
-
-    /// All of a server queue pair, oldest first.
-    pub(super) fn known(&self, id: ServerQpId) -> impl Iterator<Item = PastRead> {
-        let one = self.ring(id).into_iter();
-        one.flat_map(|(ring, next)| {
-            let (newer, older) = ring.split_at_checked(next).unwrap_or((ring, &[]));
-            older.iter().chain(newer).flatten().map(|past| past.known)
-        })
-    }
-
-    pub(super) fn reset(&mut self, id: ServerQpId) {
-        let (ring, next) = (self.rings.get_mut(id.index()), self.next.get_mut(id.index()));
-        if let (Some(ring), Some(next)) = (ring, next) {
-            (*ring, *next) = ([None; PAST_READS], 0);
-        }
-    }
-
-    /// A ring, and where in it the next one goes, which is less than [`PAST_READS`].
-    #[inline]
-    fn ring(&self, id: ServerQpId) -> Option<(&[Option<Past>; PAST_READS], usize)> {
-        let next = usize::from(*self.next.get(id.index())?);
-        Some((self.rings.get(id.index())?, next % PAST_READS))
-    }
-
-    /// A READ or an atomic passed before the translation. One that is known keeps its place,
-    /// whatever passed since; of a READ that is asked for again from a later packet on, some
-    /// responders forget what is before that.
-    fn note_passed(&mut self, id: ServerQpId, passed: PastRead) {
-        let Some(ring) = self.rings.get_mut(id.index()) else { return };
-        for known in ring.iter_mut().flatten().map(|past| &mut past.known) {
-            if let (Some(read), Some(asked)) = (known.read.as_mut(), passed.read)
-                && skipped(read, asked.psn) < read.packets
-            {
-                *known = PastRead { server_psn: passed.server_psn, read: Some(asked) };
-                return;
-            }
-            if known.server_psn == passed.server_psn {
-                return;
-            }
-        }
-        let packets = passed.read.map_or(1, |read| read.packets);
-        let psn = ClientPsn::from_wire(passed.server_psn.to_wire());
-        self.note(id, passed, Some(psn.add(packets)));
-        self.sink_newest(id);
-    }
-
-    /// Puts what was noted last where its PSN belongs: its client may have asked for it before the
-    /// connection was watched.
-    fn sink_newest(&mut self, id: ServerQpId) {
-        let Some((_, next)) = self.ring(id) else { return };
-        let Some(ring) = self.rings.get_mut(id.index()) else { return };
-        let place = |back: usize| (next + PAST_READS - back) % PAST_READS;
-        let psn = |past: &Option<Past>| past.as_ref().map(|past| past.known.server_psn);
-        for (newer, older) in (1..PAST_READS).map(|back| (place(back), place(back + 1))) {
-            let (this, before) = (ring.get(newer).and_then(psn), ring.get(older).and_then(psn));
-            let (Some(this), Some(before)) = (this, before) else { return };
-            if !before.is_after(this) {
-                return;
-            }
-            ring.swap(newer, older);
-        }
-    }
-
-    /// The path MTU is known now, and with it how many PSNs each READ takes that has passed.
-    pub(super) fn tell_path_mtu(&mut self, id: ServerQpId, path_mtu: u16) {
-        let Some(ring) = self.rings.get_mut(id.index()) else { return };
-        for past in ring.iter_mut().flatten() {
-            if let Some(read) = &mut past.known.read {
-                read.packets = packets_of(read.extent.len, path_mtu);
-                past.end = Some(read.psn.add(read.packets));
-            }
-        }
-    }
-
-    /// Whether the owner has had so many READs and atomics done behind this PSN that it cannot wait
-    /// for the one before it: it has at most `depth` outstanding. One that it repeated counts once,
-    /// wherever the repeat began.
-    fn is_past(&self, id: ServerQpId, end: ClientPsn, depth: usize) -> bool {
-        depth > 0 && self.count_behind(id, end) >= depth
-    }
-
-    /// READs and atomics of the owner behind this PSN.
-    fn count_behind(&self, id: ServerQpId, end: ClientPsn) -> usize {
-        let Some((ring, _)) = self.ring(id) else { return 0 };
-        let ends =
-            || ring.iter().filter_map(|past| past.as_ref()?.end).filter(|one| one.is_after(end));
-        let is_new = |(i, one): &(usize, ClientPsn)| !ends().take(*i).any(|other| other == *one);
-        ends().enumerate().filter(is_new).count()
-    }
-
-    /// The READ among the last `depth` that this one repeats, wholly or from a later packet of
-    /// `path_mtu` bytes on. Of one that was steered the log has another address.
-    fn find(&self, request: &Request, depth: usize, path_mtu: u16) -> Option<(ServerPsn, OwnRead)> {
-        let access = request.access?;
-        let (ring, next) = self.ring(request.server_qp)?;
-        let newest_first = (1..=depth.min(PAST_READS)).map(|back| next + PAST_READS - back);
-        let mut newest_first = newest_first.filter_map(|at| *ring.get(at % PAST_READS)?);
-        newest_first.find_map(|Past { known: PastRead { server_psn, read }, .. }| {
-            let read = read?;
-            let skipped = skipped(&read, request.origin.psn);
-            let start = read.extent.start.wrapping_add(u64::from(skipped) * u64::from(path_mtu));
-            let same = (start, read.extent.remote_key) == (access.start, access.remote_key);
-            let covers = same && skipped + request.packets <= read.packets;
-            covers.then_some((server_psn, read))
-        })
-    }
-}
-
-fn own_read(psn: ClientPsn, packets: u32, access: &Access) -> OwnRead {
-    let Access { remote_key, start, len, .. } = *access;
-    OwnRead { psn, packets, extent: Extent { remote_key, start, len } }
-}
-
-/// Whether its client has asked for it before, and it was answered then.
-fn is_repeated_read(request: &Request) -> bool {
-    request.kind == Kind::Read && request.origin.psn.is_before(request.origin.floor)
-}
-
-/// Packets of a READ's response of so many bytes.
-fn packets_of(len: u32, path_mtu: u16) -> u32 {
-    len.div_ceil(u32::from(path_mtu).max(1)).max(1)
-}
-
-/// Packets before those that the client asks for. Less than 2^24.
-fn skipped(read: &OwnRead, psn: ClientPsn) -> u32 {
-    psn.offset_from(read.psn)
-}
 
 impl Engine {
     /// A READ or an atomic passes before the connection is translated, perhaps not for the first

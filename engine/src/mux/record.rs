@@ -4,6 +4,7 @@ use super::client::{ClientSlot, Way};
 use super::closing::Loss;
 use super::results::AtomicResult;
 use super::server::ServerSlot;
+use crate::Config;
 use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::{ClientId, ServerQpId};
@@ -140,15 +141,6 @@ impl Engine {
         }
     }
 
-    /// Records the answer of an atomic.
-    pub(crate) fn record_value(&self, request: &Request, original: u64, out: &mut Out) {
-        if self.config.records && self.config.keeps(Rule::ValueIsRecorded) {
-            let client = request.client;
-            let Origin { psn, opcode, .. } = request.origin;
-            out.push_record(&Record::Value { client, psn, opcode, original });
-        }
-    }
-
     /// Records that a server queue pair was given up. `false` if that was recorded.
     pub(crate) fn record_loss(&mut self, server_qp: ServerQpId, out: &mut Out) -> bool {
         let records = self.config.records && self.config.keeps(Rule::LossIsRecorded);
@@ -179,5 +171,14 @@ impl Engine {
         }
         out.push_record(&Record::Stopped { client });
         true
+    }
+}
+
+/// Records the answer of an atomic.
+pub(crate) fn record_value(config: &Config, request: &Request, original: u64, out: &mut Out) {
+    if config.records && config.keeps(Rule::ValueIsRecorded) {
+        let client = request.client;
+        let Origin { psn, opcode, .. } = request.origin;
+        out.push_record(&Record::Value { client, psn, opcode, original });
     }
 }

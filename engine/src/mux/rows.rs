@@ -47,6 +47,12 @@ impl<T> Rows<T> {
 }
 
 impl<T: Usual> Rows<T> {
+    /// Whether the record is known to be usual. If it is not known, that says nothing.
+    #[inline]
+    pub(crate) fn is_known_usual(&self, index: usize) -> bool {
+        self.usual.get(index).copied().unwrap_or(false)
+    }
+
     /// The record, to be left as usual, or unusual, as it is.
     #[inline(always)]
     pub(crate) fn get_same(&mut self, index: usize) -> Option<&mut T> {

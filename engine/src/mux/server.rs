@@ -4,7 +4,7 @@
 use alloc::vec;
 
 use super::client::Way;
-use super::read_again::PastReads;
+use super::past_reads::PastReads;
 use super::rewrite::{Become, rewrite};
 use super::rows::Rows;
 use super::server_qp::{SPAN_MAX, ServerQp};
@@ -332,7 +332,7 @@ impl Engine {
             self.servers.past_reads.note_bound(&request, access, psn);
         }
         let Some(server) = self.servers.states.get_mut(id.index()) else { return };
-        server.on_bound(now, psn, &request, layout.ecn, &self.config);
+        server.on_bound((now, server.open.is_empty()), psn, &request, layout.ecn, &self.config);
         self.deadlines.note(id.0, server.deadline);
         self.servers.slots.push_back(&mut server.open, slot);
         let recorded = self.config.keeps(Rule::BindingBeforePacket);

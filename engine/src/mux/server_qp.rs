@@ -213,17 +213,17 @@ impl ServerQp {
         less(&mut self.open_guests, guest.into());
     }
 
-    /// A request gets its PSN, before it is put among the open ones.
+    /// A request gets its PSN. `alone` if no other one is open.
     #[inline(always)]
     pub(crate) fn on_bound(
         &mut self,
-        now: Nanos,
+        (now, alone): (Nanos, bool),
         psn: ServerPsn,
         request: &Request,
         ecn: Ecn,
         config: &Config,
     ) {
-        if self.open.is_empty() {
+        if alone {
             self.acknowledged = psn;
             let (floor, cap) = (config.server_timeout_ns, config.server_timeout_max_ns);
             self.deadline = now.after(self.round_trip.timeout_ns(floor, cap, 0));

@@ -1,6 +1,7 @@
 //! A server's packet comes in: which requests it answers, wholly or in part.
 
 use super::closing::Loss;
+use super::record::record_value;
 use super::server::{ServerSlot, Source};
 use super::server_qp::ServerQp;
 use crate::counters::DropReason;
@@ -187,7 +188,7 @@ impl Engine {
             self.drop_frame(frame, DropReason::Consumed, out);
             self.mark_done(slot, 1);
             let original = self.on_atomic_answered(id, slot, original);
-            self.record_value(&record.request, original, out);
+            record_value(&self.config, &record.request, original, out);
             return self.complete(&record.request, Outcome::Atomic(original), out);
         }
         self.on_next_part(now, id, slot, frame, layout, out);
@@ -351,7 +352,7 @@ impl Engine {
         }
         if plain {
             if let Outcome::Atomic(original) = outcome {
-                self.record_value(&record.request, original, out);
+                record_value(&self.config, &record.request, original, out);
             }
             self.complete(&record.request, outcome, out);
         }

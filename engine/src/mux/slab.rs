@@ -93,6 +93,27 @@ impl<T: Copy> Slab<T> {
         Some((SlotRef { index, generation: entry.generation }, &mut entry.value))
     }
 
+    /// The place of a new record at the end of a queue, to be filled in, or `None` when all are in
+    /// use.
+    #[inline(always)]
+    pub(crate) fn append(&mut self, queue: &mut Queue) -> Option<(SlotRef, &mut T)> {
+        let index = self.free;
+        if index as usize >= self.entries.len() {
+            return None;
+        }
+        match self.entries.get_mut(queue.tail as usize) {
+            Some(tail) => tail.next = index,
+            None => queue.head = index,
+        }
+        let entry = self.entries.get_mut(index as usize)?;
+        self.free = entry.next;
+        self.used += 1;
+        (entry.next, entry.previous) = (NIL, queue.tail);
+        entry.used = true;
+        queue.tail = index;
+        Some((SlotRef { index, generation: entry.generation }, &mut entry.value))
+    }
+
     /// Gives a record up. The most recently used one is taken again first: it is still in cache.
     pub(crate) fn remove(&mut self, index: u32) {
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
@@ -182,7 +203,7 @@ impl<T: Copy> Slab<T> {
     }
 
     /// Takes the first record out of its queue and gives it up.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove_front(&mut self, queue: &mut Queue) {
         let index = queue.head;
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
@@ -216,10 +237,15 @@ mod tests {
         let mut queue = Queue::EMPTY;
         for round in 0..10u8 {
             for i in 0..3 {
-                let index = slab.insert(round + i).unwrap();
-                slab.push_back(&mut queue, index);
+                if round % 3 == 0 {
+                    let index = slab.insert(round + i).unwrap();
+                    slab.push_back(&mut queue, index);
+                } else {
+                    *slab.append(&mut queue).unwrap().1 = round + i;
+                }
             }
             assert_eq!(slab.insert(0), None);
+            assert!(slab.append(&mut queue).is_none());
             for i in 0..3 {
                 let index = queue.head().unwrap();
                 assert_eq!(slab.get(index), Some(&(round + i)));

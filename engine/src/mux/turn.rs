@@ -212,7 +212,7 @@ impl Engine {
         self.words.set(domain, turn.start, user, psn, Holds::Known(after), false);
         self.counters.replaced_atomics += 1;
         if is_swap {
-            self.count_swap(true);
+            self.counters.count_swap(true);
         }
     }
 

@@ -69,7 +69,7 @@ impl Engine {
         let is_swap = request.origin.opcode == Opcode::CompareSwap;
         if !self.follows_memory() {
             if is_swap {
-                self.count_swap(original == request.operands.compare);
+                self.counters.count_swap(original == request.operands.compare);
             }
             return original;
         }
@@ -102,15 +102,9 @@ impl Engine {
             Told::AsAnswered | Told::Had(_) | Told::Version(_) => original,
         };
         if is_swap {
-            self.count_swap(told == request.operands.compare);
+            self.counters.count_swap(told == request.operands.compare);
         }
         told
-    }
-
-    #[inline]
-    pub(crate) fn count_swap(&mut self, succeeded: bool) {
-        self.counters.swaps_succeeded += u64::from(succeeded);
-        self.counters.swaps_failed += u64::from(!succeeded);
     }
 
     fn learn_word(

@@ -178,7 +178,7 @@ impl Watches {
 
     /// When the requests that are held for a flip are let go.
     pub(crate) fn drain_deadline(&self, id: ClientId, wait_ns: u64) -> Option<Nanos> {
-        self.get(id).draining_since.map(|since| since.after(wait_ns))
+        self.speaking(id)?.draining_since.map(|since| since.after(wait_ns))
     }
 
     pub(crate) fn is_draining(&self, id: ClientId) -> bool {

@@ -190,12 +190,7 @@ impl Engine {
         if self.policy.trust != TrustBy::Observation {
             return;
         }
-        let Some(domain) = self.directory.client(client).map(|connection| connection.domain) else {
-            return;
-        };
-        if let Some(access) = access {
-            self.directory.trust.observe(domain, server_qp, &access);
-        }
+        self.directory.observe(client, server_qp, access);
     }
 
     /// The owner's request could not share its server queue pair with guests. After a few such

@@ -86,6 +86,15 @@ impl Card {
             && ends.is_some_and(|ends| ends <= end)
     }
 
+    /// Whether its cards say that it is certain that a queue pair, `guest` if it is another one's,
+    /// accepts a client's access, and that the client's own would.
+    #[inline(always)]
+    pub(crate) fn is_certain(&self, host: &Card, guest: bool, access: &Access) -> bool {
+        let Granted { remote_key, rights } = host.granted;
+        let granted = remote_key == access.remote_key && rights.contains(access.right);
+        self.reaches(access) && (!guest || self.fits(host) && (self.reach.configured || granted))
+    }
+
     /// Reads a little of the second line; the first one is read by whoever has the card.
     #[inline]
     pub(crate) fn touch(&self) -> u64 {
@@ -116,38 +125,24 @@ fn facts(from: &Endpoint, to: &Endpoint, path: &PathFacts) -> Option<Facts> {
 }
 
 impl Directory {
-    /// Whether it is certain that a server queue pair accepts a client's access, and that the
-    /// client's own would: as [`Directory::fit`] says, but only for usual shapes and equal paths.
-    #[inline(always)]
-    pub(crate) fn is_certain(&mut self, id: ClientId, host: ServerQpId, access: &Access) -> bool {
-        self.is_known_certain(id, host, access) || self.find_certain(id, host, access)
-    }
-
-    /// Whether the cards say so already.
-    #[inline(always)]
-    fn is_known_certain(&self, id: ClientId, host: ServerQpId, access: &Access) -> bool {
-        let Some(own) = self.card(id).filter(|own| own.reaches(access)) else { return false };
-        if host == id.own_server_qp() {
-            return true;
-        }
-        let Some(other) = self.card(host.owner()) else { return false };
-        let Granted { remote_key, rights } = other.granted;
-        let known = remote_key == access.remote_key && rights.contains(access.right);
-        own.fits(other) && (own.reach.configured || known)
-    }
-
-    /// Looks up what the cards do not say yet.
+    /// Looks up whether it is certain that a server queue pair accepts a client's access, and that
+    /// the client's own would, where their cards do not say so yet: as [`Directory::fit`] says, but
+    /// only for usual shapes and equal paths. Both cards if so.
     #[cold]
-    fn find_certain(&mut self, id: ClientId, host: ServerQpId, access: &Access) -> bool {
-        if !self.card(id).is_some_and(|own| own.reaches(access)) && !self.find_reach(id, access) {
-            return false;
+    pub(crate) fn find_certain(
+        &mut self,
+        id: ClientId,
+        host: ServerQpId,
+        access: &Access,
+    ) -> Option<(&Card, &Card)> {
+        let guest = host != id.own_server_qp();
+        if !self.card(id)?.reaches(access) && !self.find_reach(id, access) {
+            return None;
         }
-        if !self.is_known_certain(id, host, access) {
-            let (own, other) = (self.card(id), self.card(host.owner()));
-            let fit = own.zip(other).is_some_and(|(own, other)| own.fits(other));
-            return fit && self.find_granted(host, access);
-        }
-        true
+        let (own, other) = (self.card(id)?, self.card(host.owner())?);
+        let certain = own.is_certain(other, guest, access)
+            || own.fits(other) && self.find_granted(host, access);
+        certain.then_some((self.card(id)?, self.card(host.owner())?))
     }
 
     /// Looks up what a queue pair reaches around an access. Whether it is certain to accept it.

@@ -283,6 +283,14 @@ impl Directory {
         self.connections.get_mut(id.index())
     }
 
+    /// A server queue pair has accepted a client's access.
+    pub(crate) fn observe(&mut self, client: ClientId, host: ServerQpId, access: Option<Access>) {
+        let domain = self.client(client).map(|connection| connection.domain);
+        if let (Some(domain), Some(access)) = (domain, access) {
+            self.trust.observe(domain, host, &access);
+        }
+    }
+
     /// What the packets of a usual connection need, once it was made.
     #[inline]
     pub(crate) fn card(&self, id: ClientId) -> Option<&Card> {
