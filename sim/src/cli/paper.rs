@@ -20,7 +20,7 @@ use crate::sweep::RunFolder;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  qpmux paper --quick --only 023\n\n\
     Runs Clover, YCSB and raw verbs through adapters and boxes that cost what they cost, three\n\
-    seeds each; takes some twenty minutes on two cores, --quick less than one. DIR gets, for each\n\
+    seeds each; takes some 15 minutes on two cores, --quick less than one. DIR gets, for each\n\
     figure, its numbers (.csv), its drawing (.svg, .png) and its errors (.md), and README.md,\n\
     index.html and summary.json for all. The same program gives the same bytes, on any number of\n\
     threads. What was run is kept in DIR/runs: when it is stopped, the same command goes on\n\

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Era, Published, checks, exclusion, names, plans};
 use crate::figure::{Check, Figure, Scores, draw, errors, figures_of, rows};
+use crate::job::Job;
 use crate::sweep::{Runs, make_all};
 
 fn all(is_quick: bool, names: &[&str]) -> (Vec<Figure>, Runs) {
@@ -22,6 +23,43 @@ fn every_name_has_its_figure_and_every_curve_its_own() {
         for curve in &panel.curves {
             assert!(seen.insert((panel.experiment.clone(), curve.series.clone())), "{seen:?}");
         }
+    }
+}
+
+/// The operations that a curve is named after, as in "operations 2,000 to 4,000": how many there
+/// were before the first of them, and the last.
+fn span(series: &str) -> Option<(u64, u64)> {
+    let (from, to) = series.split_once("operations ")?.1.split_once(" to ")?;
+    let number = |text: &str| text.replace(',', "").parse().ok();
+    number(from).zip(number(to))
+}
+
+#[test]
+fn curves_named_after_operations_are_measured_over_these() {
+    let (figures, runs) = all(false, &[]);
+    let panels = figures.iter().flat_map(|figure| &figure.panels);
+    let mut spans = BTreeSet::new();
+    for curve in panels.flat_map(|panel| &panel.curves) {
+        let Some(span) = span(&curve.series) else { continue };
+        for (threads, job) in &curve.points {
+            let Job::Store(plan) = runs.job(*job) else { panic!("{} is no store", curve.series) };
+            assert!(!plan.shortcuts, "{}, {threads} threads: it has a steady state", curve.series);
+            assert_eq!((plan.warm_up, plan.warm_up + plan.ops), span, "{threads} threads");
+        }
+        spans.insert(span);
+    }
+    assert_eq!(spans, BTreeSet::from([(2_000, 4_000), (8_000, 16_000)]));
+}
+
+#[test]
+fn no_curve_of_clover_without_steering_hides_that_it_wrote_no_shortcuts() {
+    let (figures, runs) = all(false, &["020-conditions"]);
+    let panels = figures.iter().flat_map(|figure| &figure.panels);
+    for curve in
+        panels.filter(|panel| panel.experiment.ends_with("-clover")).flat_map(|p| &p.curves)
+    {
+        let Job::Store(plan) = runs.job(curve.points[0].1) else { panic!("it is no store") };
+        assert_eq!(plan.shortcuts, span(&curve.series).is_none(), "{}", curve.series);
     }
 }
 

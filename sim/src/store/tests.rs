@@ -56,6 +56,20 @@ fn all_modes_run_and_steering_saves_tries() {
     assert!(again[1..].iter().all(|again| *again < 0.01), "{again:?}");
 }
 
+/// Without shortcuts lists are walked from their first version: there is no throughput that does
+/// not depend on how long it ran. With them there is, however short the run.
+#[test]
+fn only_without_shortcuts_is_clover_slower_the_longer_it_runs() {
+    let kops = |shortcuts, before| {
+        let plan = StorePlan { shortcuts, warm_up: before, ops: before, ..plan(None, Ycsb::A, 8) };
+        run(&plan, 1, &mut |_| {}).unwrap().ops_per_s / 1e3
+    };
+    let [early, late] = [500, 4_000].map(|before| kops(true, before));
+    assert!((late / early - 1.0).abs() < 0.1, "{early} and {late} kops/s");
+    let [early, late] = [500, 4_000].map(|before| kops(false, before));
+    assert!(late < 0.5 * early, "{early} and {late} kops/s");
+}
+
 /// An append that is not sent on, since the engine has forgotten what it is about, fails; it must
 /// not make all others fail whose clients wait for the same key.
 #[test]
