@@ -139,10 +139,10 @@ stage_qpmux() {
 }
 
 stage_live() {
-    local doc=usr/share/doc/qpmux-live dashboard
+    local doc=usr/share/doc/qpmux-live dashboard page
     put_program qpmux-live
     put_words qpmux-live qpmux-live/dpdk
-    put_packed live/README.md $doc/README.md
+    for page in live/*.md; do put_packed "$page" "$doc/${page#live/}"; done
     put_packed "$here/qpmux-live.8" usr/share/man/man8/qpmux-live.8
     put 644 "$here/live.toml" etc/qpmux/live.toml
     put 644 "$here/qpmux-live.service" lib/systemd/system/qpmux-live.service

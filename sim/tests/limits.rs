@@ -16,6 +16,11 @@ fn an_engine_that_goes_on_takes_the_same_bytes_back_only() {
 }
 
 #[test]
+fn who_writes_a_word_that_is_on_its_way_elsewhere_waits() {
+    assert!(direct::stray_writes_wait(&Config::default()));
+}
+
+#[test]
 fn a_word_that_is_changed_past_the_engine_is_replaced_no_more() {
     assert!(direct::a_contradicted_word_is_left_alone(&Config::default()));
 }

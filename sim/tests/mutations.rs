@@ -29,6 +29,7 @@ fn direct_test(rule: Rule) -> Option<(fn(&Config) -> bool, &'static str)> {
     match rule {
         Rule::SpanBelowHalf => Some((direct::span_stays_below_half, "I-S10")),
         Rule::AppendsAreAwaited => Some((direct::appends_from_before_a_switch_are_awaited, "A7")),
+        Rule::StrayWriteWaits => Some((direct::stray_writes_wait, "A6")),
         Rule::ContradictionEndsWord => Some((direct::a_contradicted_word_is_left_alone, "A6")),
         Rule::ReturnedBytesMatch => Some((direct::returned_bytes_are_the_same, "I-S2")),
         Rule::AloneIsRestored => Some((learnt::what_ran_alone_still_does, "I-X3")),

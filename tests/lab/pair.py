@@ -17,6 +17,10 @@ from wire import CLIENTS, SERVERS, ask, defects, ip
 # The second one's interfaces.
 SECOND = "2"
 PORT = 7471
+# Of their numbers. DPDK's net_af_packet calls a port's group of sockets by the number of the
+# process, with each bit changed that is set in the interface's. If both hosts come to the same
+# name, the later one cannot open its port: these numbers are far from the others'.
+FIRST_INDEX = 0x5A00
 
 
 class Host:
@@ -107,6 +111,12 @@ class Pair:
         """What the speaker has counted."""
         return self.speaker().report()
 
+    def two_whole_sides(self):
+        """The same once the other one has all records: it may have gone on unasked, on a
+        busy machine, and who then loses the only one that has any, loses the connections."""
+        self.wait()
+        return self.two_sides()
+
     def two_sides(self):
         """Who forwards, and who stands by."""
         speaker = self.speaker()
@@ -120,7 +130,7 @@ class Pair:
 
     def crash(self):
         """The speaker is killed; the other one goes on, and then the killed one stands by."""
-        speaker, other = self.two_sides()
+        speaker, other = self.two_whole_sides()
         begin = time.monotonic()
         speaker.process.kill()
         process.stop(speaker.process)
@@ -143,7 +153,7 @@ class Pair:
 
     def hand_over(self):
         """The speaker hands over, and stands by."""
-        speaker, other = self.two_sides()
+        speaker, other = self.two_whole_sides()
         begin = time.monotonic()
         if speaker.ctl("hand-over") is None:
             raise RuntimeError(f"{speaker.name} does not hand over")
@@ -153,7 +163,7 @@ class Pair:
 
     def stand_still(self):
         """The speaker stands still until the other one has gone on, and a bit longer."""
-        speaker, other = self.two_sides()
+        speaker, other = self.two_whole_sides()
         begin = time.monotonic()
         speaker.process.send_signal(signal.SIGSTOP)
         gap = self.follow(other, begin)
@@ -195,9 +205,9 @@ class Pair:
 
 def second_interfaces(mtu):
     """The interfaces of the second one, at the bridges of the first."""
-    for name, inside in ((CLIENTS, "inside"), (SERVERS, "beyond")):
-        ends = (name + SECOND, inside + SECOND)
-        ip("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+    for number, (name, inside) in enumerate(((CLIENTS, "inside"), (SERVERS, "beyond"))):
+        ends, index = (name + SECOND, inside + SECOND), str(FIRST_INDEX + number)
+        ip("link", "add", ends[0], "index", index, "type", "veth", "peer", "name", ends[1])
         for end in ends:
             ip("link", "set", end, "mtu", str(mtu), "up")
         ip("link", "set", ends[1], "master", f"{inside}-bridge")

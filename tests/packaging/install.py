@@ -43,6 +43,9 @@ INSTALLED = [
     "/usr/share/man/man1/qpmux-replay.1.gz",
     "/usr/share/man/man8/qpmux-live.8.gz",
     DPDK_EXAMPLE,
+    # Where its README sends its reader.
+    "/usr/share/doc/qpmux-live/dpdk.md.gz",
+    "/usr/share/doc/qpmux-live/restart.md.gz",
     "/usr/share/qpmux-live/grafana/qpmux-live.json",
 ] + [
     f"/usr/share/doc/{package}/{name}"

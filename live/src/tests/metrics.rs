@@ -117,15 +117,30 @@ fn named(expression: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-fn expressions(document: &Value, found: &mut Vec<String>) {
-    match document {
-        Value::Object(fields) => fields.iter().for_each(|(name, each)| match each {
-            Value::String(text) if name == "expr" => found.push(text.clone()),
-            each => expressions(each, found),
-        }),
-        Value::Array(all) => all.iter().for_each(|each| expressions(each, found)),
-        _ => {}
-    }
+/// Expressions below here, each with the legend of what it draws; a variable's has none.
+fn expressions(document: &Value, found: &mut Vec<(String, String)>) {
+    let each = match document {
+        Value::Object(fields) => {
+            let text = |name: &str| fields.get(name).and_then(Value::as_str);
+            let asks = text("expr").or_else(|| text("query").filter(|_| !is_source(fields)));
+            let legend = text("legendFormat").unwrap_or_default();
+            found.extend(asks.map(|asks| (asks.to_owned(), legend.to_owned())));
+            fields.values().collect()
+        }
+        Value::Array(all) => all.iter().collect(),
+        _ => Vec::new(),
+    };
+    each.into_iter().for_each(|each| expressions(each, found));
+}
+
+/// Whether a variable stands for where the metrics are, which it names by a kind.
+fn is_source(fields: &serde_json::Map<String, Value>) -> bool {
+    fields.get("type").is_some_and(|kind| kind == "datasource")
+}
+
+/// What stands between two marks, each time.
+fn between<'a>(text: &'a str, begin: &str, end: char) -> Vec<&'a str> {
+    text.split(begin).skip(1).map(|rest| rest.split(end).next().unwrap()).collect()
 }
 
 #[test]
@@ -136,23 +151,27 @@ fn the_dashboard_names_metrics_and_labels_that_exist() {
     let mut all = Vec::new();
     expressions(&dashboard, &mut all);
     assert!(all.len() > 10);
-    for expression in &all {
+    for (expression, legend) in &all {
         let names = named(expression);
         assert!(!names.is_empty(), "{expression}");
         for name in &names {
             assert!(metrics.contains_key(name), "{name} in {expression}");
         }
-        // What is summed by a label, or shown by it, must have it.
-        for grouped in expression.split("by (").skip(1) {
-            let label = grouped.split(')').next().unwrap();
+        // What is summed by a label must have it. What is shown by one must be summed by it.
+        let summed = between(expression, "by (", ')');
+        for label in &summed {
             let has = |labels: &String| labels.contains(&format!("{label}=\""));
             for name in &names {
                 let labels = &metrics[name].values;
-                assert!(label == "instance" || labels.keys().all(has), "{label} in {expression}");
+                assert!(*label == "instance" || labels.keys().all(has), "{label} in {expression}");
             }
         }
+        for label in between(legend, "{{", '}') {
+            assert!(summed.contains(&label), "{legend} of {expression}");
+        }
     }
-    let shown: BTreeSet<String> = all.iter().flat_map(|each| named(each)).collect();
+    assert!(all.iter().any(|(expression, _)| expression.starts_with("label_values(")));
+    let shown: BTreeSet<String> = all.iter().flat_map(|(each, _)| named(each)).collect();
     for must in ["qpmux_broken_total", "qpmux_connections", "qpmux_port_lost_total"] {
         assert!(shown.contains(must), "{must}");
     }

@@ -1,6 +1,6 @@
 //! Situations that no run of torture comes to: requests of 2^22 packets, a client that sends
-//! something else under a PSN that it has used, a word that is changed past the engine, and a
-//! switch of policies among appends to one list.
+//! something else under a PSN that it has used, a word that is changed past the engine, a WRITE to a
+//! word that is on its way elsewhere, and a switch of policies among appends to one list.
 
 pub(crate) mod learnt;
 pub(crate) mod sides;
@@ -128,9 +128,8 @@ pub(crate) fn returned_bytes_are_the_same(config: &Config) -> bool {
     (bound, another, host.open().0) == (1, 0, 1)
 }
 
-/// Whether a compare-and-swap stays one after an answer has contradicted what was known of its
-/// word: somebody writes it past the engine.
-pub(crate) fn a_contradicted_word_is_left_alone(config: &Config) -> bool {
+/// An engine that replaces compare-and-swaps, whose addresses are their keys.
+fn replacing(config: &Config) -> Host {
     let word = AddressKey { opcode: Opcode::CompareSwap, len: 8, unit: 8 };
     let policy = Policy {
         key_map: KeyMap::Modulo,
@@ -138,7 +137,29 @@ pub(crate) fn a_contradicted_word_is_left_alone(config: &Config) -> bool {
         profile: Profile::new(Vec::new(), AtomicKey::None).with_addresses(vec![word]),
         ..policy()
     };
-    let mut host = Host::new(config, &policy, &directory(), 1).unwrap();
+    Host::new(config, &policy, &directory(), 1).unwrap()
+}
+
+/// Whether a WRITE without a key waits, on its client's own server queue pair, while a WRITE in the
+/// place of a swap of that word is on its way by another one.
+pub(crate) fn stray_writes_wait(config: &Config) -> bool {
+    let mut host = replacing(config);
+    let asked = swap_word(&mut host, 0, 0, 5);
+    answer_word(&mut host, 0, 0);
+    let replaced = swap_word(&mut host, 1, 5, 6);
+    let mut write = |client, virtual_address| {
+        let reth = RethRepr { virtual_address, remote_key: KEY, dma_length: 8 };
+        offer(&mut host, client, Opcode::WriteOnly, reth, &[7; 8])
+    };
+    let (same_word, another) = (write(2, 64), write(0, 4096));
+    (asked, replaced) == (Some(Opcode::CompareSwap), Some(Opcode::WriteOnly))
+        && (same_word, another) == (0, 1)
+}
+
+/// Whether a compare-and-swap stays one after an answer has contradicted what was known of its
+/// word: somebody writes it past the engine.
+pub(crate) fn a_contradicted_word_is_left_alone(config: &Config) -> bool {
+    let mut host = replacing(config);
     // The first is asked, as nothing is known yet; the second fails, and finds what nobody wrote.
     let asked = [(0, 5, Some(0)), (9, 6, Some(7)), (5, 8, None)];
     let forms: Vec<Option<Opcode>> = (0..)
