@@ -16,9 +16,10 @@ use crate::mux::server::{ServerSlot, Source};
 use crate::mux::server_qp::ServerQp;
 use crate::mux::slab::Slab;
 use crate::out::{Action, Out};
-use crate::policy::TrustBy;
+use crate::policy::{Card, TrustBy};
 use crate::time::Nanos;
 use crate::wire::facts::Renewed;
+use crate::wire::icrc::PatchTables;
 use crate::wire::{AethRepr, Opcode, ServerPsn, Syndrome, usual};
 
 /// What an answer says.
@@ -56,25 +57,24 @@ impl Engine {
         frame: &mut Frame<'_>,
         out: &mut Out,
     ) -> bool {
-        self.answer_usual::<K>(now, seen, frame, out).is_some()
+        let owner = ClientId(seen.connection);
+        let Some(told) = Told::read::<K>(frame.bytes()) else { return false };
+        (seen.shape.payload_len == 0 || self.is_good_data(owner, frame))
+            && self.end_usual::<K>((now, owner), &told, seen, frame, out).is_some()
     }
 
-    /// The same; `None` if it is not a usual one.
+    /// Ends the request that is answered; `None`, and nothing is done, if it is not a usual one.
     // Each table is looked into once; what stands there is at hand from then on.
     #[inline(always)]
-    fn answer_usual<K: Asks>(
+    fn end_usual<K: Asks>(
         &mut self,
-        now: Nanos,
+        (now, owner): (Nanos, ClientId),
+        told: &Told,
         seen: &Seen,
         frame: &mut Frame<'_>,
         out: &mut Out,
     ) -> Option<()> {
-        let owner = ClientId(seen.connection);
         let id = owner.own_server_qp();
-        let told = Told::read::<K>(frame.bytes())?;
-        if seen.shape.payload_len > 0 && !self.is_good_data(owner, frame) {
-            return None;
-        }
         let Engine { clients, servers, directory, config, counters, .. } = self;
         let server = servers.states.usual(id.index())?;
         let bound = oldest::<K>(server, &servers.slots, seen)?;
@@ -88,61 +88,45 @@ impl Engine {
         if !is_next(client, at_client.index, record) {
             return None;
         }
-        // If the next one was answered before this one, there is more to tell.
-        let next = next.and_then(|next| clients.slots.get(next));
-        let rests =
-            next.is_none_or(|next| matches!(next.state, State::Issued) && next.held.is_empty());
         let cards = match K::KIND {
             // What a response becomes may have changed since it was looked at, or was asked for.
             Kind::Read => Some((directory.card(owner)?, directory.card(whose)?)),
             Kind::Plain | Kind::Atomic => None,
         };
-        let own = whose == owner;
+        // If the next one was answered before this one, there is more to tell.
+        let rests = next.and_then(|next| clients.slots.get(next)).is_none_or(ClientSlot::waits);
+        let (own, place) = (whose == owner, record.way.place());
         if own {
             client.credits = told.credits;
         }
         let &ClientSlot { psn, msn, way, opcode, ends_message, .. } = record;
-        let token = bound.token;
         let syndrome = Syndrome::Ack { credits: client.credits };
         let answer = Answer { psn, msn, syndrome, original: told.original };
-        if let Some((from, to)) = cards {
-            let aeth = Some(AethRepr { syndrome, msn });
-            let new = Renewed { psn: psn.to_wire(), ack_request: false, aeth };
-            let at = seen.shape.icrc.into();
-            to.response.put(&from.response, &self.icrc, frame.bytes_mut(), at, &new);
-            out.push(Action::Forward(frame.token(), Side::Client));
-        } else {
-            counters.drops.count(DropReason::Consumed as usize);
-            out.push(Action::Drop(frame.token(), DropReason::Consumed));
-        }
+        out.push(match cards {
+            Some(cards) => pass_on(cards, &self.icrc, &answer, seen, frame),
+            None => consume(counters, frame),
+        });
         if let Some(original) = told.original {
             let asked = (&bound.request, opcode == Opcode::CompareSwap);
             note_original((config, counters), asked, original, out);
+            clients.results.keep_next(whose, AtomicResult { psn, opcode, original });
         }
         if self.policy.trust == TrustBy::Observation {
             directory.observe(whose, id, bound.request.access);
         }
-        let place = way.place();
+        out.push(Action::Release(bound.token));
         finish::<K>(now, server, bound.psn, (place.is_some(), !own));
         servers.slots.remove_front(&mut server.open);
         if let Some(deadline) = begin_next(now, server, config) {
             self.deadlines.note(id.0, deadline);
         }
-        clients.slots.remove_front(&mut client.queue);
         if let Some(state) = place.and_then(|place| directory.places.get_mut(place)) {
             state.issued = state.issued.saturating_sub(1);
         }
-        out.push(Action::Release(token));
-        close(client, &answer, (way, id));
+        clients.slots.remove_front(&mut client.queue);
+        close::<K>(client, &answer, (way, id));
         counters.completed += u64::from(ends_message);
         counters.mapped += u64::from(ends_message && place.is_some());
-        match (K::KIND, told.original) {
-            (Kind::Plain, _) => client.last_plain = Some(psn),
-            (_, Some(original)) => {
-                clients.results.keep_next(whose, AtomicResult { psn, opcode, original });
-            }
-            _ => {}
-        }
         if K::KIND == Kind::Atomic || K::KIND == Kind::Plain && rests {
             generate::tell(directory, counters, whose, &answer, out);
         }
@@ -197,6 +181,30 @@ fn is_next(client: &Client, at: u32, record: &ClientSlot) -> bool {
         && !record.psn.is_before(client.completed_end)
 }
 
+/// Makes the response of a READ its client's.
+#[inline(always)]
+fn pass_on(
+    (from, to): (&Card, &Card),
+    tables: &PatchTables,
+    answer: &Answer,
+    seen: &Seen,
+    frame: &mut Frame<'_>,
+) -> Action {
+    let &Answer { psn, msn, syndrome, .. } = answer;
+    let aeth = Some(AethRepr { syndrome, msn });
+    let new = Renewed { psn: psn.to_wire(), ack_request: false, aeth };
+    let at = seen.shape.icrc.into();
+    to.response.put(&from.response, tables, frame.bytes_mut(), at, &new);
+    Action::Forward(frame.token(), Side::Client)
+}
+
+/// Drops what has said all that it had to say.
+#[inline(always)]
+fn consume(counters: &mut Counters, frame: &Frame<'_>) -> Action {
+    counters.drops.count(DropReason::Consumed as usize);
+    Action::Drop(frame.token(), DropReason::Consumed)
+}
+
 /// Takes note of what an atomic's word held before: what its client is told.
 #[inline(always)]
 fn note_original(
@@ -243,9 +251,12 @@ fn begin_next(now: Nanos, server: &mut ServerQp, config: &Config) -> Option<Nano
 
 /// The request is done for its client as well.
 #[inline(always)]
-fn close(client: &mut Client, answer: &Answer, released: (Way, ServerQpId)) {
+fn close<K: Asks>(client: &mut Client, answer: &Answer, released: (Way, ServerQpId)) {
     client.open = client.open.saturating_sub(1);
     client.completed_end = answer.psn.add(1);
     client.completed_msn = answer.msn;
     client.released = released;
+    if K::KIND == Kind::Plain {
+        client.last_plain = Some(answer.psn);
+    }
 }

@@ -241,6 +241,14 @@ pub(crate) struct ClientSlot {
     pub(crate) key: Option<u64>,
 }
 
+impl ClientSlot {
+    /// Whether nothing of its answer has come.
+    #[inline]
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self.state, State::Issued) && self.held.is_empty()
+    }
+}
+
 /// All clients of one shard, and what they have open.
 pub(crate) struct Clients {
     pub(crate) states: Rows<Client>,

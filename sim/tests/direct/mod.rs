@@ -1,6 +1,6 @@
 //! Situations that no run of torture comes to: requests of 2^22 packets, a client that sends
-//! something else under a PSN that it has used, a word that is changed past the engine, a WRITE to a
-//! word that is on its way elsewhere, and a switch of policies among appends to one list.
+//! something else under a PSN that it has used, a word that is changed past the engine, a WRITE to
+//! a word that is on its way elsewhere, and a switch of policies among appends to one list.
 
 pub(crate) mod learnt;
 pub(crate) mod sides;
