@@ -79,13 +79,10 @@ impl Engine {
         let server = servers.states.usual(id.index())?;
         let bound = oldest::<K>(server, &servers.slots, seen)?;
         let whose = bound.request.client;
-        if self.watches.may_speak(whose) {
-            return None;
-        }
         let client = clients.states.usual(whose.index())?;
         let at_client = bound.request.slot;
         let (record, next) = clients.slots.named(at_client)?;
-        if !is_next(client, at_client.index, record) {
+        if self.watches.may_speak(whose) || !is_next(client, at_client.index, record) {
             return None;
         }
         let cards = match K::KIND {
