@@ -23,16 +23,16 @@ use crate::wire::icrc::PatchTables;
 use crate::wire::{AethRepr, Opcode, ServerPsn, Syndrome, usual};
 
 /// What an answer says.
-struct Told {
+struct Said {
     credits: u8,
     /// Of an atomic: what its word held before.
     original: Option<u64>,
 }
 
-impl Told {
+impl Said {
     /// `None` if it does not say that what was asked for is done.
     #[inline(always)]
-    fn read<K: Asks>(bytes: &[u8]) -> Option<Told> {
+    fn read<K: Asks>(bytes: &[u8]) -> Option<Said> {
         let (syndrome, rest) = bytes.get(usual::HEADERS..)?.split_first()?;
         let Syndrome::Ack { credits } = Syndrome::from_byte(*syndrome) else { return None };
         let original = match K::KIND {
@@ -42,7 +42,7 @@ impl Told {
             }
             Kind::Plain | Kind::Read => None,
         };
-        Some(Told { credits, original })
+        Some(Said { credits, original })
     }
 }
 
@@ -58,9 +58,9 @@ impl Engine {
         out: &mut Out,
     ) -> bool {
         let owner = ClientId(seen.connection);
-        let Some(told) = Told::read::<K>(frame.bytes()) else { return false };
+        let Some(said) = Said::read::<K>(frame.bytes()) else { return false };
         (seen.shape.payload_len == 0 || self.is_good_data(owner, frame))
-            && self.end_usual::<K>((now, owner), &told, seen, frame, out).is_some()
+            && self.end_usual::<K>((now, owner), &said, seen, frame, out).is_some()
     }
 
     /// Ends the request that is answered; `None`, and nothing is done, if it is not a usual one.
@@ -69,7 +69,7 @@ impl Engine {
     fn end_usual<K: Asks>(
         &mut self,
         (now, owner): (Nanos, ClientId),
-        told: &Told,
+        said: &Said,
         seen: &Seen,
         frame: &mut Frame<'_>,
         out: &mut Out,
@@ -82,7 +82,7 @@ impl Engine {
         let client = clients.states.usual(whose.index())?;
         let at_client = bound.request.slot;
         let (record, next) = clients.slots.named(at_client)?;
-        if self.watches.may_speak(whose) || !is_next(client, at_client.index, record) {
+        if self.watches.may_speak(whose) || !is_oldest(client, at_client.index, record) {
             return None;
         }
         let cards = match K::KIND {
@@ -94,16 +94,16 @@ impl Engine {
         let rests = next.and_then(|next| clients.slots.get(next)).is_none_or(ClientSlot::waits);
         let (own, place) = (whose == owner, record.way.place());
         if own {
-            client.credits = told.credits;
+            client.credits = said.credits;
         }
         let &ClientSlot { psn, msn, way, opcode, ends_message, .. } = record;
         let syndrome = Syndrome::Ack { credits: client.credits };
-        let answer = Answer { psn, msn, syndrome, original: told.original };
+        let answer = Answer { psn, msn, syndrome, original: said.original };
         out.push(match cards {
             Some(cards) => pass_on(cards, &self.icrc, &answer, seen, frame),
             None => consume(counters, frame),
         });
-        if let Some(original) = told.original {
+        if let Some(original) = said.original {
             let asked = (&bound.request, opcode == Opcode::CompareSwap);
             note_original((config, counters), asked, original, out);
             clients.results.keep_next(whose, AtomicResult { psn, opcode, original });
@@ -128,7 +128,7 @@ impl Engine {
             generate::tell(directory, counters, whose, &answer, out);
         }
         if !own {
-            clients.tell_credits(owner, told.credits);
+            clients.tell_credits(owner, said.credits);
         }
         if !rests {
             clients.owe(whose, K::KIND == Kind::Plain);
@@ -169,7 +169,7 @@ fn oldest<'a, K: Asks>(
 
 /// Whether a request is its client's oldest as well, and nothing else is to be done for it there.
 #[inline(always)]
-fn is_next(client: &Client, at: u32, record: &ClientSlot) -> bool {
+fn is_oldest(client: &Client, at: u32, record: &ClientSlot) -> bool {
     client.queue.head() == Some(at)
         && matches!(record.state, State::Issued)
         && record.packets == 1

@@ -8,8 +8,9 @@ use super::{NOBODY, Seen};
 use crate::engine::{BURST_MAX, Engine};
 use crate::frame::{Frame, Side};
 use crate::ids::ClientId;
+use crate::mux::server::ServerSlot;
 use crate::mux::server_qp::ServerQp;
-use crate::policy::{Card, Map};
+use crate::policy::Map;
 use crate::wire::{Opcode, usual};
 
 /// Connections whose state stays in a core's own cache, so that looking at it first costs more than
@@ -205,7 +206,10 @@ impl Engine {
                 Side::Client => u64::from(client.open) ^ client.last_key.unwrap_or(0),
                 Side::Server => client.credits.into(),
             });
-            let card = self.directory.card(id).map_or(0, Card::touch);
+            let card = self.directory.card(id).map_or(0, |card| match side {
+                Side::Client => card.touch(),
+                Side::Server => 1,
+            });
             let server = match side {
                 Side::Client => 0,
                 Side::Server => self.servers.get(id.own_server_qp()).map_or(0, ServerQp::touch),
@@ -229,26 +233,25 @@ impl Engine {
     /// belong to, and at last how their clients are answered.
     fn touch_requests(&self, count: usize, groups: &Groups) -> u64 {
         let packets = self.burst.packets.get(..count).unwrap_or_default();
-        let (mut requests, mut seen) = ([None; BURST_MAX], 0);
+        let (mut requests, mut seen) = ([None::<&ServerSlot>; BURST_MAX], 0);
         for (id, request) in packets.iter().map(Seen::connection).zip(&mut requests) {
             let server = id.and_then(|id| self.servers.get(id.own_server_qp()));
             let oldest = server.and_then(|server| server.open.head());
             let Some(record) = oldest.and_then(|slot| self.servers.slots.get(slot)) else {
                 continue;
             };
-            seen ^= record.arrival;
-            *request = Some((record.request.client, record.request.slot.index));
+            *request = Some(record);
         }
-        for (id, slot) in requests.iter().flatten() {
-            let client = self.clients.get(*id).map_or(0, |client| client.open);
-            seen ^= u64::from(client ^ self.clients.slots.get(*slot).map_or(0, |slot| slot.parts));
+        for record in requests.iter().flatten() {
+            let (id, slot) = (record.request.client, record.request.slot.index);
+            let client = self.clients.get(id).map_or(0, |client| client.open);
+            seen ^= u64::from(client ^ self.clients.slots.get(slot).map_or(0, |slot| slot.parts));
+            seen ^= u64::from(self.directory.card(id).is_some());
         }
-        let client_of = |at: &u8| requests.get(usize::from(*at)).copied().flatten();
-        for (id, _) in requests.iter().flatten() {
-            seen ^= self.directory.card(*id).map_or(0, Card::touch);
-        }
-        for (id, _) in groups.with(Opcode::AtomicAcknowledge).iter().filter_map(client_of) {
-            seen ^= self.clients.results.touch(id);
+        let asked = |at: &u8| requests.get(usize::from(*at)).copied().flatten();
+        for record in groups.with(Opcode::AtomicAcknowledge).iter().filter_map(asked) {
+            seen ^= record.request.operands.compare;
+            seen ^= self.clients.results.touch(record.request.client);
         }
         seen
     }

@@ -99,6 +99,7 @@ impl Engine {
         counters.address_hits += u64::from(found.spot.is_some());
         let evicted = note_address(&mut self.addresses, own.domain, asked, &found);
         counters.address_evictions += u64::from(evicted);
+        // Both halves have room for it: that was asked before anything was changed.
         let reads_mapped = self.choices.map == Map::All;
         let slots = &mut clients.slots;
         let accepted = accept::<K>((id, client), slots, asked, (&route, found.key), reads_mapped)?;
@@ -106,8 +107,7 @@ impl Engine {
         let psn = server.next;
         let alone = server.open.is_empty();
         let (slot, record) = servers.slots.append(&mut server.open)?;
-        *record = bound(&accepted, asked, psn, servers.arrivals);
-        record.unverified = unverified;
+        *record = bound(&accepted, (asked, unverified), psn, servers.arrivals);
         if K::KIND != Kind::Plain {
             servers.past_reads.note_bound(&record.request, Some(asked.access), psn);
         }
@@ -227,7 +227,12 @@ fn accept<K: Asks>(
 
 /// The record of a request at its server queue pair, where it gets a PSN.
 #[inline(always)]
-fn bound(accepted: &Accepted, asked: &Asked, psn: ServerPsn, arrival: u64) -> ServerSlot {
+fn bound(
+    accepted: &Accepted,
+    (asked, unverified): (&Asked, bool),
+    psn: ServerPsn,
+    arrival: u64,
+) -> ServerSlot {
     let &Asked { kind, access, operands, payload_len, token, .. } = asked;
     let &Accepted { client, slot, origin, target, key } = accepted;
     ServerSlot {
@@ -251,7 +256,7 @@ fn bound(accepted: &Accepted, asked: &Asked, psn: ServerPsn, arrival: u64) -> Se
         psn,
         token,
         source: Source::Frame,
-        unverified: false,
+        unverified,
         payload_len,
         parts: 0,
         done: false,

@@ -18,9 +18,9 @@ pub(crate) struct Assembly {
     /// The slot of its first packet.
     pub(crate) first: u32,
     /// Bytes that are still to come.
-    left: u32,
+    pub(super) left: u32,
     /// When it began, or was last waited for with reason.
-    since: Nanos,
+    pub(super) since: Nanos,
 }
 
 impl Engine {

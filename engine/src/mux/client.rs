@@ -277,7 +277,7 @@ impl Clients {
     /// There is more to tell a client; an acknowledgement before that, if that is `ack_due`.
     pub(crate) fn owe(&mut self, id: ClientId, ack_due: bool) {
         if let Some(client) = self.get_mut(id) {
-            client.ack_due = ack_due;
+            client.ack_due |= ack_due;
         }
         self.work.push(id.0);
     }
@@ -345,10 +345,38 @@ mod tests {
     use super::*;
     use crate::mux::server::ServerSlot;
     use crate::mux::server_qp::ServerQp;
+    use crate::time::Nanos;
     use core::mem::offset_of;
 
     /// Bytes of a cache line.
     const LINE: usize = 64;
+
+    /// Timers do not look at a connection whose two records are usual ([`crate::recovery`]), but for
+    /// the deadline of what is open.
+    #[test]
+    fn what_has_another_deadline_is_not_usual() {
+        let start = Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 0 };
+        let client = Client::started(ClientId(0), &start);
+        assert!(client.is_usual());
+        let waits = Assembly { first: 0, left: 1, since: Nanos(1) };
+        assert!(!Client { assembly: Some(waits), ..client }.is_usual());
+        let mut server = ServerQp::new();
+        server.start(ClientPsn::new(0));
+        assert!(server.is_usual());
+        let mut slab = Slab::new(1, ());
+        let mut queue = Queue::EMPTY;
+        slab.append(&mut queue);
+        let now = Some(Nanos(1));
+        for other in [
+            ServerQp { again: queue, ..server },
+            ServerQp { stalled_until: Nanos(1), ..server },
+            ServerQp { waiting_guests: queue, ..server },
+            ServerQp { blocked_since: now, ..server },
+            ServerQp { not_ready_until: now, ..server },
+        ] {
+            assert!(!other.is_usual());
+        }
+    }
 
     #[test]
     fn what_usual_packets_need_is_in_few_cache_lines() {

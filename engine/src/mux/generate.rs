@@ -232,11 +232,12 @@ mod tests {
             connection in connection(),
             psn: u32,
             msn: u32,
-            credits in 0u8..32,
+            syndrome: u8,
             original: Option<u64>,
         ) {
             let (psn, msn) = (ClientPsn::new(psn), Msn::new(msn));
-            let answer = Answer { psn, msn, syndrome: Syndrome::Ack { credits }, original };
+            let syndrome = Syndrome::from_byte(syndrome);
+            let answer = Answer { psn, msn, syndrome, original };
             let (mut usual, mut any) = (Out::new(16), Out::new(16));
             let card = Card::new(&connection).unwrap();
             prop_assert!(usual_answer(&mut usual, &card, &answer));

@@ -14,7 +14,7 @@ mod in_place_tables;
 mod keys;
 pub(crate) mod lookup;
 mod past_reads;
-pub(crate) mod read_again;
+mod read_again;
 mod recall;
 pub(crate) mod record;
 mod repeat;

@@ -11,7 +11,7 @@
 //! gives it up, and its client asks again if it still wants it.
 
 use super::generate;
-use super::past_reads::{is_repeated_read, own_read, packets_of, skipped};
+use super::past_reads::{own_read, packets_of, skipped};
 use super::server::{ServerSlot, Source};
 use super::server_qp::ServerQp;
 use crate::counters::{DropReason, GeneratedKind};
@@ -25,6 +25,11 @@ use crate::policy::Access;
 use crate::rules::Rule;
 use crate::time::Nanos;
 use crate::wire::{ClientPsn, Ecn, Layout, NakCode, Opcode, RethRepr, ServerPsn, Syndrome};
+
+/// Whether its client has asked for it before, and it was answered then.
+fn is_repeated_read(request: &Request) -> bool {
+    request.kind == Kind::Read && request.origin.psn.is_before(request.origin.floor)
+}
 
 impl Engine {
     /// A READ or an atomic passes before the connection is translated, perhaps not for the first
@@ -218,7 +223,7 @@ impl Engine {
     ) {
         let Some(mut connection) = self.directory.server_qp(id).copied() else { return };
         if ecn == Ecn::Ce {
-            connection.request.traffic_class |= Ecn::Ce as u8;
+            connection.request.traffic_class |= Ecn::Ce.to_bits();
         }
         let Extent { remote_key, start, len } = *extent;
         let reth = RethRepr { virtual_address: start, remote_key, dma_length: len };

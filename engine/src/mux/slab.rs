@@ -82,8 +82,7 @@ impl<T: Copy> Slab<T> {
     }
 
     /// The place of a new record, to be filled in, or `None` when all are in use.
-    #[inline]
-    pub(crate) fn place(&mut self) -> Option<(SlotRef, &mut T)> {
+    fn place(&mut self) -> Option<(SlotRef, &mut T)> {
         let index = self.free;
         let entry = self.entries.get_mut(index as usize)?;
         self.free = entry.next;
@@ -265,8 +264,17 @@ mod tests {
         for taken in 0..4 {
             let mut slab = Slab::new(5, 0u8);
             let mut queue = Queue::EMPTY;
-            let indices: Vec<_> = (0..4).map(|i| slab.insert(i).unwrap()).collect();
-            indices.iter().for_each(|index| slab.push_back(&mut queue, *index));
+            let mut add = |value: u8| {
+                if value % 2 == 1 {
+                    let (slot, place) = slab.append(&mut queue).unwrap();
+                    *place = value;
+                    return slot.index;
+                }
+                let index = slab.insert(value).unwrap();
+                slab.push_back(&mut queue, index);
+                index
+            };
+            let indices: Vec<_> = (0..4).map(&mut add).collect();
             slab.unlink(&mut queue, indices[taken]);
             let last = slab.insert(4).unwrap();
             slab.push_back(&mut queue, last);

@@ -9,8 +9,8 @@ use crate::frame::Side;
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::wire::facts::{Ends, Facts};
 
-/// A connection whose packets have the usual shape: IPv4, untagged. What a request needs of its
-/// target is in the first cache line, what an answer needs in the second.
+/// A connection whose packets have the usual shape: IPv4, untagged. A cache line for each direction.
+/// Whether there is a card at all is told by the second one, which is so read first.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Card {
@@ -86,8 +86,8 @@ impl Card {
             && ends.is_some_and(|ends| ends <= end)
     }
 
-    /// Whether its cards say that it is certain that a queue pair, `guest` if it is another one's,
-    /// accepts a client's access, and that the client's own would.
+    /// Whether the cards say that it is certain that `host`'s queue pair accepts an access of this
+    /// client, a `guest` there if it is not its own, and that its own would.
     #[inline(always)]
     pub(crate) fn is_certain(&self, host: &Card, guest: bool, access: &Access) -> bool {
         let Granted { remote_key, rights } = host.granted;
@@ -95,10 +95,10 @@ impl Card {
         self.reaches(access) && (!guest || self.fits(host) && (self.reach.configured || granted))
     }
 
-    /// Reads a little of the second line; the first one is read by whoever has the card.
+    /// Reads a little of the first line; the second one is read by whoever has the card.
     #[inline]
     pub(crate) fn touch(&self) -> u64 {
-        self.reach.start
+        self.granted.remote_key.into()
     }
 
     /// Whether a frame of this connection can become one of the other's.

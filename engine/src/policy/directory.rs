@@ -25,9 +25,6 @@ pub struct Endpoint {
     pub qpn: Qpn,
 }
 
-/// The ECN bits of a sender that takes part (RFC 3168).
-const ECT0: u8 = 2;
-
 /// What the packets of one direction of a connection have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PathFacts {
@@ -56,11 +53,14 @@ impl PathFacts {
             Ipv6::new_checked(header).map_or((0, 64), |ip| (ip.traffic_class(), ip.hop_limit()))
         };
         let bth = layout.bth(frame);
-        // A mark is the network's word on this one packet, and none of what is made here has it.
+        // A mark is the network's word on this one packet, not on those that are made later.
         let marked = Ecn::from_traffic_class(traffic_class) == Ecn::Ce;
         PathFacts {
             source_port: layout.source_port,
-            traffic_class: if marked { traffic_class & !3 | ECT0 } else { traffic_class },
+            traffic_class: match marked {
+                true => traffic_class & !3 | Ecn::Ect0.to_bits(),
+                false => traffic_class,
+            },
             hop_limit,
             migration_request: bth.migration_request,
             partition_key: bth.partition_key,

@@ -41,6 +41,17 @@ impl Ecn {
             _ => Self::Ce,
         }
     }
+
+    /// Those two bits.
+    #[inline]
+    pub const fn to_bits(self) -> u8 {
+        match self {
+            Self::NotEct => 0,
+            Self::Ect1 => 1,
+            Self::Ect0 => 2,
+            Self::Ce => 3,
+        }
+    }
 }
 
 /// Where the IP header is in a frame without VLAN tag.
