@@ -328,6 +328,8 @@ impl Engine {
     }
 
     /// The same where nothing is translated.
+    // A function by itself: its short loop has the registers to itself.
+    #[inline(never)]
     fn pass_burst(
         &mut self,
         side: Side,
