@@ -351,8 +351,8 @@ mod tests {
     /// Bytes of a cache line.
     const LINE: usize = 64;
 
-    /// Timers do not look at a connection whose two records are usual ([`crate::recovery`]), but for
-    /// the deadline of what is open.
+    /// Timers do not look at a connection whose two records are usual ([`crate::recovery`]), but
+    /// for the deadline of what is open.
     #[test]
     fn what_has_another_deadline_is_not_usual() {
         let start = Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 0 };

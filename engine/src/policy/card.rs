@@ -9,8 +9,8 @@ use crate::frame::Side;
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::wire::facts::{Ends, Facts};
 
-/// A connection whose packets have the usual shape: IPv4, untagged. A cache line for each direction.
-/// Whether there is a card at all is told by the second one, which is so read first.
+/// A connection whose packets have the usual shape: IPv4, untagged. A cache line for each
+/// direction. Whether there is a card at all is told by the second one, which is so read first.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Card {
