@@ -8,14 +8,16 @@ use pcap_file::pcap::PcapHeader;
 use pcap_file::{DataLink, Endianness, PcapError, TsResolution};
 
 use crate::FRAME_BYTES_MAX;
-use crate::classic::{RECORD_HEADER_BYTES, record_header};
+use crate::classic::record_header;
 use crate::error::CaptureError;
 use crate::output::Packed;
 use crate::paths::is_standard;
 use crate::reader::Records;
 
-/// Size of the buffer in front of the file, in bytes.
-const BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes that are written at a time, from a multiple of as many on: file systems have such pieces in
+/// few large parts of memory. Pieces of half as much that end where records do take a fifth more
+/// processor time (ext4 of Linux 6.18, with what it takes to reach the disk).
+const BUFFER_BYTES: usize = 512 * 1024;
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// Writes a classic pcap: nanoseconds, Ethernet, little endian, snap length 262144.
@@ -99,11 +101,8 @@ impl CaptureWriter {
         let fraction = (timestamp_ns % NS_PER_S) as u32;
         let numbers = [ts_sec, fraction, incl_len, original_len.max(incl_len)];
         let header = record_header(numbers);
-        if self.buffer.len() + RECORD_HEADER_BYTES + data.len() > BUFFER_BYTES {
-            self.empty_buffer()?;
-        }
-        self.buffer.extend_from_slice(&header);
-        self.buffer.extend_from_slice(data);
+        self.append(&header)?;
+        self.append(data)?;
         self.written += 1;
         Ok(())
     }
@@ -113,14 +112,8 @@ impl CaptureWriter {
     /// # Errors
     /// [`CaptureError::Write`] where writing fails.
     pub fn write_records(&mut self, records: &Records<'_>) -> Result<(), CaptureError> {
-        if self.buffer.len() + records.bytes.len() > BUFFER_BYTES {
-            self.empty_buffer()?;
-        }
+        self.append(records.bytes)?;
         self.written += records.count;
-        if self.buffer.is_empty() && records.bytes.len() > BUFFER_BYTES / 2 {
-            return self.write_through(records.bytes);
-        }
-        self.buffer.extend_from_slice(records.bytes);
         Ok(())
     }
 
@@ -140,21 +133,28 @@ impl CaptureWriter {
         }
     }
 
-    fn empty_buffer(&mut self) -> Result<(), CaptureError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let written = self.write_through(&buffer);
-        if written.is_ok() {
-            buffer.clear();
+    /// Adds bytes to the buffer, and writes it whenever it is full.
+    #[inline]
+    fn append(&mut self, mut bytes: &[u8]) -> Result<(), CaptureError> {
+        while let Some((first, rest)) = bytes.split_at_checked(BUFFER_BYTES - self.buffer.len()) {
+            self.buffer.extend_from_slice(first);
+            self.empty_buffer()?;
+            bytes = rest;
         }
-        self.buffer = buffer;
-        written
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
     }
 
-    fn write_through(&mut self, bytes: &[u8]) -> Result<(), CaptureError> {
-        self.output.write_all(bytes).map_err(|source| {
+    fn empty_buffer(&mut self) -> Result<(), CaptureError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let written = self.output.write_all(&buffer).map_err(|source| {
             self.broken = true;
             CaptureError::Write { file: self.file.clone(), source }
-        })
+        });
+        // Also what was not written: there is nothing that could be done with it.
+        buffer.clear();
+        self.buffer = buffer;
+        written
     }
 
     fn unwritable(&self, field: &'static str, value: u64, limit: u64) -> CaptureError {
