@@ -143,8 +143,10 @@ pub struct ServerQpReport {
 pub struct Engine {
     pub(crate) shard: ShardId,
     pub(crate) shards: u8,
-    /// It is the only shard, requests go out as they come in, and usual packets take the short way.
-    pub(crate) plain: bool,
+    /// It is the only shard, and usual packets take the short way.
+    pub(crate) goes_short: bool,
+    /// Something may depend on what memory holds.
+    pub(crate) minds: bool,
     pub(crate) config: Config,
     /// What it is built for.
     pub(crate) policy: Policy,
@@ -228,7 +230,8 @@ impl Engine {
         Ok(Engine {
             shard,
             shards: shards.max(1),
-            plain: shards <= 1 && !policy.knows_memory() && config.goes_short(),
+            goes_short: shards <= 1 && config.goes_short(),
+            minds: policy.knows_memory(),
             counters: Counters::default(),
             icrc: PatchTables::new(config.frame_len_max),
             clients: Clients::new(&config, connections, connections_max),

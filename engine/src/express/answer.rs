@@ -23,10 +23,10 @@ use crate::wire::icrc::PatchTables;
 use crate::wire::{AethRepr, Opcode, ServerPsn, Syndrome, usual};
 
 /// What an answer says.
-struct Said {
+pub(super) struct Said {
     credits: u8,
     /// Of an atomic: what its word held before.
-    original: Option<u64>,
+    pub(super) original: Option<u64>,
 }
 
 impl Said {
@@ -58,8 +58,9 @@ impl Engine {
         out: &mut Out,
     ) -> bool {
         let owner = ClientId(seen.connection);
-        let Some(said) = Said::read::<K>(frame.bytes()) else { return false };
+        let Some(mut said) = Said::read::<K>(frame.bytes()) else { return false };
         (seen.shape.payload_len == 0 || self.is_good_data(owner, frame))
+            && (!self.minds || self.mind_answer::<K>(owner, &mut said, seen, frame).is_some())
             && self.end_usual::<K>((now, owner), &said, seen, frame, out).is_some()
     }
 
@@ -105,7 +106,7 @@ impl Engine {
         });
         if let Some(original) = said.original {
             let asked = (&bound.request, opcode == Opcode::CompareSwap);
-            note_original((config, counters), asked, original, out);
+            note_original((config, counters, self.minds), asked, original, out);
             clients.results.keep_next(whose, AtomicResult { psn, opcode, original });
         }
         if self.policy.trust == TrustBy::Observation {
@@ -124,14 +125,14 @@ impl Engine {
         close::<K>(client, &answer, (way, id));
         counters.completed += u64::from(ends_message);
         counters.mapped += u64::from(ends_message && place.is_some());
-        if K::KIND == Kind::Atomic || K::KIND == Kind::Plain && rests {
+        if K::TOLD == Kind::Atomic || K::TOLD == Kind::Plain && rests {
             generate::tell(directory, counters, whose, &answer, out);
         }
         if !own {
             clients.tell_credits(owner, said.credits);
         }
         if !rests {
-            clients.owe(whose, K::KIND == Kind::Plain);
+            clients.owe(whose, K::TOLD == Kind::Plain);
         }
         Some(())
     }
@@ -139,7 +140,7 @@ impl Engine {
     /// Whether a response with data is what it was, where that has to be looked at.
     #[inline(always)]
     fn is_good_data(&self, owner: ClientId, frame: &Frame<'_>) -> bool {
-        match self.trusts_usual_data() {
+        match self.trusts_data() {
             true => self.clients.is_active(owner),
             false => super::is_intact(frame.bytes()),
         }
@@ -149,7 +150,7 @@ impl Engine {
 /// The oldest request of a server queue pair, if it is the one that is answered, and nothing else
 /// is to be done for it.
 #[inline(always)]
-fn oldest<'a, K: Asks>(
+pub(super) fn oldest<'a, K: Asks>(
     server: &ServerQp,
     slots: &'a Slab<ServerSlot>,
     seen: &Seen,
@@ -169,7 +170,7 @@ fn oldest<'a, K: Asks>(
 
 /// Whether a request is its client's oldest as well, and nothing else is to be done for it there.
 #[inline(always)]
-fn is_oldest(client: &Client, at: u32, record: &ClientSlot) -> bool {
+pub(super) fn is_oldest(client: &Client, at: u32, record: &ClientSlot) -> bool {
     client.queue.head() == Some(at)
         && matches!(record.state, State::Issued)
         && record.packets == 1
@@ -202,10 +203,11 @@ fn consume(counters: &mut Counters, frame: &Frame<'_>) -> Action {
     Action::Drop(frame.token(), DropReason::Consumed)
 }
 
-/// Takes note of what an atomic's word held before: what its client is told.
+/// Takes note of what an atomic's word held before: what its client is told. It may have been
+/// `counted` whether it succeeded.
 #[inline(always)]
 fn note_original(
-    (config, counters): (&Config, &mut Counters),
+    (config, counters, counted): (&Config, &mut Counters, bool),
     (request, is_swap): (&Request, bool),
     original: u64,
     out: &mut Out,
@@ -213,8 +215,7 @@ fn note_original(
     if config.records {
         record_value(config, request, original, out);
     }
-    // Nothing follows what memory holds where there is anything usual.
-    if is_swap {
+    if is_swap && !counted {
         counters.count_swap(original == request.operands.compare);
     }
 }
@@ -253,7 +254,7 @@ fn close<K: Asks>(client: &mut Client, answer: &Answer, released: (Way, ServerQp
     client.completed_end = answer.psn.add(1);
     client.completed_msn = answer.msn;
     client.released = released;
-    if K::KIND == Kind::Plain {
+    if K::TOLD == Kind::Plain {
         client.last_plain = Some(answer.psn);
     }
 }

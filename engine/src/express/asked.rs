@@ -27,6 +27,8 @@ pub(super) struct Found {
     pub(super) key: Option<u64>,
     /// Where its address is remembered, if it was looked for there.
     pub(super) spot: Option<Spot>,
+    /// Nothing is known of its address: a READ that is for no key, as far as is known.
+    pub(super) missed: bool,
 }
 
 impl Asked {
@@ -102,7 +104,7 @@ impl Asked {
         (client, own): (&Client, &Card),
         frame: &Frame<'_>,
     ) -> Option<Found> {
-        let of = |key| Found { key, spot: None };
+        let of = |key| Found { key, spot: None, missed: false };
         if self.kind == Kind::Read && map != Map::All {
             return Some(of(None));
         }
@@ -112,10 +114,14 @@ impl Asked {
             KeyOf::Keyless => Some(of(None)),
             KeyOf::Known(key) => Some(of(Some(key))),
             KeyOf::Unknown => None,
-            KeyOf::OfAddress { otherwise, .. } => {
-                match addresses.find(own.domain, self.access.start) {
-                    Some((spot, key)) => Some(Found { key: Some(key), spot: Some(spot) }),
-                    None => Some(of(Some(otherwise?))),
+            KeyOf::OfAddress { otherwise, named } => {
+                match (addresses.find(own.domain, self.access.start), otherwise) {
+                    (Some((spot, key)), _) => Some(Found { spot: Some(spot), ..of(Some(key)) }),
+                    (None, Some(key)) => Some(of(Some(key))),
+                    (None, None) if self.kind == Kind::Read && !named => {
+                        Some(Found { missed: true, ..of(None) })
+                    }
+                    (None, None) => None,
                 }
             }
         }

@@ -3,6 +3,9 @@
 //! is left to do for either. Nearly all packets are. A burst is looked through first
 //! ([`look`]); then each packet is handled in one go, with a look at each table.
 //!
+//! Where requests depend on what memory holds, what is known of that is asked and told between the
+//! same steps ([`minding`]).
+//!
 //! There is no state of its own here, and nothing happens that would not happen without: whatever
 //! is unusual about a packet is left to `mux/`, which handles every packet, step by step. Before
 //! the first change it is certain that the packet is usual. That both do the same is shown by
@@ -12,9 +15,9 @@
 mod answer;
 mod asked;
 mod look;
+mod minding;
 mod request;
 
-use crate::config::Verify;
 use crate::engine::{BURST_MAX, Engine};
 use crate::frame::{Frame, Side};
 use crate::ids::ClientId;
@@ -61,12 +64,17 @@ impl Seen {
 /// What a request asks for, known when the program is made: so each kind has code of its own, in
 /// which nothing depends on it, and what comes next is guessed wrong once a packet at most.
 trait Asks {
+    /// At its server queue pair.
     const KIND: Kind;
+    /// To its client.
+    const TOLD: Kind = Self::KIND;
 }
 
 struct Write;
 struct Read;
 struct Atomic;
+/// A WRITE took its place.
+struct Replaced;
 
 impl Asks for Write {
     const KIND: Kind = Kind::Plain;
@@ -80,13 +88,17 @@ impl Asks for Atomic {
     const KIND: Kind = Kind::Atomic;
 }
 
+impl Asks for Replaced {
+    const KIND: Kind = Kind::Plain;
+    const TOLD: Kind = Kind::Atomic;
+}
+
 impl Engine {
-    /// Whether there can be anything usual at all: on one shard, while requests go out as they come
-    /// in, no other engine has left anything behind, nobody waits for a place, and nobody is about
-    /// to begin.
+    /// Whether there can be anything usual at all: on one shard, while no other engine has left
+    /// anything behind, nobody waits for a place, and nobody is about to begin.
     #[inline]
     pub(crate) fn has_usual(&self) -> bool {
-        self.plain
+        self.goes_short
             && self.resumes.is_settled()
             && self.parked.is_empty()
             && !self.learner.as_ref().is_some_and(|learner| learner.any_waits())
@@ -120,6 +132,9 @@ impl Engine {
             (Side::Client, Opcode::CompareSwap | Opcode::FetchAdd) => {
                 self.take_request::<Atomic>(now, &seen, frame, out)
             }
+            (Side::Server, Opcode::Acknowledge) if self.minds && self.is_replaced(&seen) => {
+                self.take_answer::<Replaced>(now, &seen, frame, out)
+            }
             (Side::Server, Opcode::Acknowledge) => {
                 self.take_answer::<Write>(now, &seen, frame, out)
             }
@@ -131,13 +146,6 @@ impl Engine {
             }
             _ => false,
         }
-    }
-
-    /// Whether frames with data need not be verified: nothing looks at it where there is anything
-    /// usual.
-    #[inline]
-    fn trusts_usual_data(&self) -> bool {
-        self.config.verify == Verify::Headers
     }
 
     #[inline]

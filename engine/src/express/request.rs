@@ -20,13 +20,13 @@ use crate::wire::{ServerPsn, usual};
 
 /// Where a request goes.
 #[derive(Clone, Copy)]
-struct Route {
-    target: ServerQpId,
-    place: Option<PlaceId>,
+pub(super) struct Route {
+    pub(super) target: ServerQpId,
+    pub(super) place: Option<PlaceId>,
 }
 
 /// A request that its client's half has accepted.
-struct Accepted {
+pub(super) struct Accepted {
     client: ClientId,
     slot: SlotRef,
     origin: Origin,
@@ -49,6 +49,9 @@ impl Engine {
         let id = ClientId(seen.connection);
         let asked = Asked::read::<K>(frame.bytes(), seen, frame.token());
         let Some(asked) = asked else { return false };
+        if self.minds {
+            return self.bind_minding::<K>((now, id), &asked, frame, out).is_some();
+        }
         let bound = self.bind_usual::<K>((now, id), &asked, seen, frame);
         let Some(slot) = bound else { return false };
         if self.config.records {
@@ -69,7 +72,7 @@ impl Engine {
         seen: &Seen,
         frame: &mut Frame<'_>,
     ) -> Option<u32> {
-        let unverified = asked.payload_len > 0 && self.trusts_usual_data();
+        let unverified = asked.payload_len > 0 && self.trusts_data();
         let Engine { clients, servers, directory, config, counters, .. } = self;
         let room = clients.slots.free().min(config.client_window_max as usize);
         let client = clients.states.usual(id.index())?;
@@ -135,7 +138,7 @@ impl Engine {
 
 /// Where a request goes.
 #[inline(always)]
-fn find_route(
+pub(super) fn find_route(
     policy: &Policy,
     directory: &Directory,
     declined: &DeclinedKeys,
@@ -157,7 +160,7 @@ fn find_route(
 
 /// Whether nothing at its client or its server queue pair keeps a request waiting.
 #[inline(always)]
-fn goes_at_once<K: Asks>(
+pub(super) fn goes_at_once<K: Asks>(
     client: &Client,
     (target, server): (ServerQpId, &ServerQp),
     host: &Card,
@@ -171,7 +174,12 @@ fn goes_at_once<K: Asks>(
 
 /// Takes note of the key at a request's address, which it uses or writes.
 #[inline(always)]
-fn note_address(addresses: &mut Addresses, domain: DomainId, asked: &Asked, found: &Found) -> bool {
+pub(super) fn note_address(
+    addresses: &mut Addresses,
+    domain: DomainId,
+    asked: &Asked,
+    found: &Found,
+) -> bool {
     if let Some(spot) = found.spot {
         addresses.note_use(spot);
     }
@@ -183,7 +191,7 @@ fn note_address(addresses: &mut Addresses, domain: DomainId, asked: &Asked, foun
 
 /// Accepts a request: its slot at its client, and what it is to that.
 #[inline(always)]
-fn accept<K: Asks>(
+pub(super) fn accept<K: Asks>(
     (id, client): (ClientId, &mut Client),
     slots: &mut Slab<ClientSlot>,
     asked: &Asked,
@@ -227,7 +235,7 @@ fn accept<K: Asks>(
 
 /// The record of a request at its server queue pair, where it gets a PSN.
 #[inline(always)]
-fn bound(
+pub(super) fn bound(
     accepted: &Accepted,
     (asked, unverified): (&Asked, bool),
     psn: ServerPsn,

@@ -290,7 +290,7 @@ impl Engine {
     }
 
     /// Gives the request its PSN for ever, makes its frame one of this queue pair's, and sends it.
-    pub(super) fn bind(
+    pub(crate) fn bind(
         &mut self,
         now: Nanos,
         slot: u32,

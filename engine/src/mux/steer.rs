@@ -23,15 +23,15 @@ struct Append {
 }
 
 impl Engine {
-    /// Whether a request is one that is sent on.
-    pub(super) fn steers(&self, request: &Request) -> bool {
+    /// Whether requests of that kind are sent on, if they are `mapped`.
+    pub(super) fn steers(&self, kind: Kind, mapped: bool) -> bool {
         let translated = self.choices.map != Map::None;
-        let kind = match request.kind {
+        let kind = match kind {
             Kind::Atomic => self.choices.steer >= Steer::Writes,
             Kind::Read => self.choices.steer == Steer::All,
             Kind::Plain => false,
         };
-        kind && translated && request.mapped
+        kind && translated && mapped
     }
 
     /// Sends a request on to the end of its key's list, if it aims at a node before that.
@@ -45,7 +45,7 @@ impl Engine {
             }
         } else if let Some(append) = append {
             self.steer_append(id, domain, key, request, &append, turn);
-        } else if request.kind == Kind::Read && self.steers(request) {
+        } else if request.kind == Kind::Read && self.steers(Kind::Read, true) {
             self.steer_read(id, domain, key, request, turn);
         }
     }
@@ -223,7 +223,7 @@ impl Engine {
     }
 
     /// A client's WRITE was accepted: it may fill a slot, overwrite one, or point to one.
-    pub(super) fn note_written(
+    pub(crate) fn note_written(
         &mut self,
         id: ClientId,
         key: Option<u64>,

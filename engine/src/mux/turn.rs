@@ -77,7 +77,17 @@ impl Turns {
 impl Engine {
     /// Whether a request waits because it is not known yet where its list ends.
     pub(super) fn waits_for_list(&self, id: ServerQpId, request: &Request) -> bool {
-        let Some(key) = request.key.filter(|_| self.steers(request)) else { return false };
+        self.is_list_awaited(id, (request.kind, request.mapped), request.key)
+    }
+
+    /// The same of a request of that kind, `mapped` or not, for a key.
+    pub(crate) fn is_list_awaited(
+        &self,
+        id: ServerQpId,
+        (kind, mapped): (Kind, bool),
+        key: Option<u64>,
+    ) -> bool {
+        let Some(key) = key.filter(|_| self.steers(kind, mapped)) else { return false };
         let Some(domain) = self.memory_at(id) else { return false };
         self.lists.is_busy(domain, key, id)
     }
@@ -246,7 +256,7 @@ impl Engine {
         frame: &Frame<'_>,
         layout: &Layout,
     ) {
-        let Some(range) = self.written_range(id, request, turn) else { return };
+        let Some(range) = self.written_range(id, request.access, turn.start) else { return };
         let replaced = matches!(turn.told, Told::Had(_));
         self.words.begin_write(range, id, replaced);
         if layout.opcode == Opcode::WriteFirst
@@ -285,28 +295,31 @@ impl Engine {
         }
     }
 
-    /// What a request writes at the server.
+    /// What an access that goes to this address writes at the server.
     pub(super) fn written_range(
         &self,
         id: ServerQpId,
-        request: &Request,
-        turn: &Turn,
+        access: Option<Access>,
+        start: u64,
     ) -> Option<Range> {
-        let access = request.access.filter(|_| self.follows_words())?;
+        let access = access.filter(|_| self.follows_words())?;
         let writes = access.right != Rights::READ && access.len > 0;
-        let range = Range { domain: self.memory_at(id)?, start: turn.start, len: access.len };
+        let range = Range { domain: self.memory_at(id)?, start, len: access.len };
         writes.then_some(range)
     }
 
     /// Whether a request waits for WRITEs in the place of atomics that are on their way to the same
     /// memory by another server queue pair: it would not see them, nor they it.
     pub(super) fn waits_for_word(&self, id: ServerQpId, request: &Request) -> bool {
+        request.access.is_some_and(|access| self.is_word_awaited(id, access))
+    }
+
+    /// The same of a request with this access.
+    pub(crate) fn is_word_awaited(&self, id: ServerQpId, access: Access) -> bool {
         if !self.follows_words() || !self.config.keeps(Rule::StrayWriteWaits) {
             return false;
         }
-        let start = request.access.map_or(0, |access| access.start);
-        let turn = Turn { start, ..Turn::default() };
-        let range = self.written_range(id, request, &turn);
+        let range = self.written_range(id, Some(access), access.start);
         range.is_some_and(|range| self.words.must_wait(range, id))
     }
 

@@ -147,7 +147,7 @@ impl Engine {
 
     /// Makes the answer of a READ, in hand, the one that its client waits for. `false` if it is
     /// none: somebody wrote over the node that the READ had gone on to.
-    pub(super) fn turn_answer(
+    pub(crate) fn turn_answer(
         &mut self,
         id: ServerQpId,
         slot: u32,
@@ -162,18 +162,27 @@ impl Engine {
             return true;
         };
         self.compare_word(id, &record, &turn, found);
+        if !self.is_node_found(&turn, found) {
+            return false;
+        }
         let (Told::Version(version), Some(form)) = (turn.told, self.policy.profile.list()) else {
             return true;
         };
-        let all = form.next.mask() | form.next_version.mask() | form.version.mask();
-        if form.version.get(found) != turn.operands.compare || found & !all != 0 {
-            return false;
-        }
         if version != turn.operands.compare && self.config.keeps(Rule::SteeredAnswerIsTranslated) {
             let word = order.bytes(form.version.with(found, version));
             reform::payload_start(&self.icrc, frame.bytes_mut(), layout, &word);
         }
         true
+    }
+
+    /// Whether a READ that had gone on has found the node that it went to, by its first word.
+    /// `true` of any other READ.
+    pub(crate) fn is_node_found(&self, turn: &Turn, found: u64) -> bool {
+        let (Told::Version(_), Some(form)) = (turn.told, self.policy.profile.list()) else {
+            return true;
+        };
+        let all = form.next.mask() | form.next_version.mask() | form.version.mask();
+        form.version.get(found) == turn.operands.compare && found & !all == 0
     }
 
     /// Compares a word that a READ found with what is known of it.
@@ -207,13 +216,13 @@ impl Engine {
     }
 
     /// A request is not open any more: what it wrote, it has written.
-    pub(super) fn end_write(&mut self, id: ServerQpId, slot: u32) {
+    pub(crate) fn end_write(&mut self, id: ServerQpId, slot: u32) {
         if !self.follows_words() {
             return;
         }
         let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
         let turn = self.turns.get(slot);
-        if let Some(range) = self.written_range(id, &request, &turn) {
+        if let Some(range) = self.written_range(id, request.access, turn.start) {
             let replaced = matches!(turn.told, Told::Had(_));
             if self.words.end_write(range, replaced) {
                 while let Some(waiter) = self.word_waiters.pop() {

@@ -1,0 +1,150 @@
+//! The usual packet where something depends on what memory holds. The steps are those of
+//! `request.rs` and `answer.rs`; between them requests become what `mux/turn.rs` makes of them, and
+//! answers say what `mux/turned.rs` makes of that again.
+
+use super::answer::{Said, is_oldest, oldest};
+use super::asked::{Asked, Found};
+use super::request::{Route, accept, bound, find_route, goes_at_once, note_address};
+use super::{Asks, Seen};
+use crate::engine::Engine;
+use crate::frame::Frame;
+use crate::ids::ClientId;
+use crate::mail::Kind;
+use crate::mux::turn::{Told, Turn};
+use crate::out::Out;
+use crate::policy::Map;
+use crate::time::Nanos;
+use crate::wire::{ServerPsn, usual};
+
+impl Engine {
+    /// Accepts a request, decides what it becomes, and sends that. `None`, and nothing is done, if
+    /// it is not a usual one.
+    pub(super) fn bind_minding<K: Asks>(
+        &mut self,
+        (now, id): (Nanos, ClientId),
+        asked: &Asked,
+        frame: &mut Frame<'_>,
+        out: &mut Out,
+    ) -> Option<()> {
+        let (found, route) = self.check_minding::<K>(id, asked, frame)?;
+        let layout = usual::layout(frame.bytes())?;
+        let kind = (K::KIND, route.place.is_some());
+        if self.is_list_awaited(route.target, kind, found.key)
+            || self.is_word_awaited(route.target, asked.access)
+        {
+            return None;
+        }
+        let domain = self.directory.card(id)?.domain;
+        self.counters.requests += 1;
+        self.counters.keyed += u64::from(found.key.is_some());
+        self.counters.address_hits += u64::from(found.spot.is_some());
+        self.counters.address_misses += u64::from(found.missed);
+        let evicted = note_address(&mut self.addresses, domain, asked, &found);
+        self.counters.address_evictions += u64::from(evicted);
+        if K::KIND == Kind::Plain {
+            self.note_written(id, found.key, &asked.access, frame, &layout);
+        }
+        let reads_mapped = self.choices.map == Map::All;
+        let client = self.clients.states.get_same(id.index())?;
+        let slots = &mut self.clients.slots;
+        let accepted = accept::<K>((id, client), slots, asked, (&route, found.key), reads_mapped)?;
+        if let Some(state) = route.place.and_then(|place| self.directory.places.get_mut(place)) {
+            state.issued += 1;
+        }
+        let servers = &mut self.servers;
+        servers.arrivals += 1;
+        let record = bound(&accepted, (asked, false), ServerPsn::default(), servers.arrivals);
+        let slot = servers.slots.insert(record)?;
+        self.turns.set(slot, Turn::default());
+        self.bind(now, slot, frame, &layout, out);
+        Some(())
+    }
+
+    /// Where a request goes, and its key, if it is a usual one.
+    #[inline(always)]
+    fn check_minding<K: Asks>(
+        &mut self,
+        id: ClientId,
+        asked: &Asked,
+        frame: &Frame<'_>,
+    ) -> Option<(Found, Route)> {
+        let Engine { clients, servers, directory, config, .. } = self;
+        let room = clients.slots.free().min(config.client_window_max as usize);
+        let client = clients.states.usual(id.index())?;
+        let own = directory.card(id)?;
+        let intact = asked.payload_len == 0 || super::is_intact(frame.bytes());
+        if !asked.is_next_of(client, own, room) || !intact {
+            return None;
+        }
+        let knows = (&self.policy, self.choices.map);
+        let found = asked.find_key(knows, &self.addresses, (client, own), frame)?;
+        let route = find_route(&self.policy, directory, &self.declined, (id, own), found.key)?;
+        let server = servers.states.usual(route.target.index())?;
+        let host = directory.card(route.target.owner())?;
+        let guest = route.target != id.own_server_qp();
+        let goes = goes_at_once::<K>(client, (route.target, server), host, config)
+            && !directory.places.have_moved()
+            && !servers.slots.is_full();
+        if goes && own.is_certain(host, guest, &asked.access) {
+            return Some((found, route));
+        }
+        directory.find_certain(id, route.target, &asked.access).filter(|_| goes)?;
+        Some((found, route))
+    }
+
+    /// Whether the oldest request of the server queue pair that answers is a WRITE in the place of
+    /// an atomic.
+    #[inline]
+    pub(super) fn is_replaced(&self, seen: &Seen) -> bool {
+        let id = ClientId(seen.connection).own_server_qp();
+        let oldest = self.servers.get(id).and_then(|server| server.open.head());
+        oldest.is_some_and(|slot| matches!(self.turns.get(slot).told, Told::Had(_)))
+    }
+
+    /// Takes note of what an answer says of memory, and makes it the one that its client waits for.
+    /// `None`, and nothing is done, if it is not a usual one.
+    pub(super) fn mind_answer<K: Asks>(
+        &mut self,
+        owner: ClientId,
+        said: &mut Said,
+        seen: &Seen,
+        frame: &mut Frame<'_>,
+    ) -> Option<()> {
+        let id = owner.own_server_qp();
+        let server = self.servers.states.usual(id.index())?;
+        let slot = server.open.head()?;
+        let request = oldest::<K>(server, &self.servers.slots, seen)?.request;
+        let client = self.clients.states.usual(request.client.index())?;
+        let (record, _) = self.clients.slots.named(request.slot)?;
+        if self.watches.may_speak(request.client) || !is_oldest(client, request.slot.index, record)
+        {
+            return None;
+        }
+        let turn = self.turns.get(slot);
+        if matches!(turn.told, Told::Had(_)) && !self.word_waiters.is_empty() {
+            // Others may go on once it has ended, and do so before its client is told.
+            return None;
+        }
+        match (K::TOLD, turn.told) {
+            (Kind::Atomic, Told::Had(original)) => said.original = Some(original),
+            (Kind::Atomic, _) => {
+                let original = self.on_atomic_answered(id, slot, said.original?);
+                said.original = Some(original);
+            }
+            (Kind::Read, _) => {
+                self.directory.card(owner)?;
+                self.directory.card(request.client)?;
+                let layout = usual::layout(frame.bytes())?;
+                let word = layout.payload(frame.bytes()).get(..8);
+                let order = self.directory.byte_order(id);
+                if word.is_some_and(|word| !self.is_node_found(&turn, order.number(word))) {
+                    return None;
+                }
+                self.turn_answer(id, slot, frame, &layout);
+            }
+            (Kind::Plain, _) => {}
+        }
+        self.end_write(id, slot);
+        Some(())
+    }
+}
