@@ -59,13 +59,18 @@ impl Engine {
     ) -> bool {
         let owner = ClientId(seen.connection);
         let Some(mut said) = Said::read::<K>(frame.bytes()) else { return false };
-        (seen.shape.payload_len == 0 || self.is_good_data(owner, frame))
-            && (!self.minds || self.mind_answer::<K>(owner, &mut said, seen, frame).is_some())
-            && self.end_usual::<K>((now, owner), &said, seen, frame, out).is_some()
+        if seen.shape.payload_len > 0 && !self.is_good_data(owner, frame)
+            || self.minds && self.mind_answer::<K>(owner, &mut said, seen, frame).is_none()
+        {
+            return false;
+        }
+        let ended = self.end_usual::<K>((now, owner), &said, seen, frame, out).is_some();
+        debug_assert!(ended || !self.minds, "what was minded is usual");
+        ended
     }
 
     /// Ends the request that is answered; `None`, and nothing is done, if it is not a usual one.
-    // Each table is looked into once; what stands there is at hand from then on.
+    // Each table is looked into once here; what stands there is at hand from then on.
     #[inline(always)]
     fn end_usual<K: Asks>(
         &mut self,

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::ClientId;
 use crate::mail::Kind;
-use crate::mux::turn::{Told, Turn};
+use crate::mux::turn::Told;
 use crate::out::Out;
 use crate::policy::Map;
 use crate::time::Nanos;
@@ -27,14 +27,15 @@ impl Engine {
         out: &mut Out,
     ) -> Option<()> {
         let (found, route) = self.check_minding::<K>(id, asked, frame)?;
-        let layout = usual::layout(frame.bytes())?;
         let kind = (K::KIND, route.place.is_some());
         if self.is_list_awaited(route.target, kind, found.key)
             || self.is_word_awaited(route.target, asked.access)
         {
             return None;
         }
+        let layout = usual::layout(frame.bytes())?;
         let domain = self.directory.card(id)?.domain;
+        // Both halves have room for it: that was asked before anything is changed.
         self.counters.requests += 1;
         self.counters.keyed += u64::from(found.key.is_some());
         self.counters.address_hits += u64::from(found.spot.is_some());
@@ -55,8 +56,9 @@ impl Engine {
         servers.arrivals += 1;
         let record = bound(&accepted, (asked, false), ServerPsn::default(), servers.arrivals);
         let slot = servers.slots.insert(record)?;
-        self.turns.set(slot, Turn::default());
         self.bind(now, slot, frame, &layout, out);
+        // Timers look at no more than a line of what is known to be usual.
+        let _ = self.servers.states.usual(route.target.index());
         Some(())
     }
 
@@ -81,14 +83,16 @@ impl Engine {
         let route = find_route(&self.policy, directory, &self.declined, (id, own), found.key)?;
         let server = servers.states.usual(route.target.index())?;
         let host = directory.card(route.target.owner())?;
-        let guest = route.target != id.own_server_qp();
-        let goes = goes_at_once::<K>(client, (route.target, server), host, config)
-            && !directory.places.have_moved()
-            && !servers.slots.is_full();
-        if goes && own.is_certain(host, guest, &asked.access) {
-            return Some((found, route));
+        if !goes_at_once::<K>(client, (route.target, server), host, config)
+            || directory.places.have_moved()
+            || servers.slots.is_full()
+        {
+            return None;
         }
-        directory.find_certain(id, route.target, &asked.access).filter(|_| goes)?;
+        let guest = route.target != id.own_server_qp();
+        if !own.is_certain(host, guest, &asked.access) {
+            directory.find_certain(id, route.target, &asked.access)?;
+        }
         Some((found, route))
     }
 

@@ -1,7 +1,7 @@
 //! The measurement as a test: whether all engines do the same.
 
 use qpmux_engine::Verify;
-use qpmux_engine::policy::Map;
+use qpmux_engine::policy::{Atomics, KeyMap, Map, Order, Steer};
 use qpmux_workloads::keys::Ycsb;
 
 use super::*;
@@ -34,6 +34,25 @@ fn engines_with_and_without_short_cuts_do_the_same() {
             ..short.clone()
         },
         EnginePlan { policy: policy(Map::All, 2), ..short.clone() },
+        EnginePlan {
+            policy: Policy { key_map: KeyMap::ByConnection, ..policy(Map::All, 3) },
+            ..short.clone()
+        },
+        EnginePlan {
+            trust: Trust::Observed,
+            policy: Policy { order: Order::Keyed, ..policy(Map::All, 3) },
+            ..short.clone()
+        },
+        EnginePlan {
+            trust: Trust::Observed,
+            policy: Policy { steer: Steer::All, ..policy(Map::All, 3) },
+            ..short.clone()
+        },
+        EnginePlan {
+            trust: Trust::Observed,
+            policy: Policy { atomics: Atomics::Replace, ..policy(Map::Writes, 3) },
+            ..short.clone()
+        },
         EnginePlan { policy: policy(Map::None, 0), ..short.clone() },
         EnginePlan { trust: Trust::Strangers, ..short },
     ];
