@@ -46,7 +46,7 @@ pub(crate) fn client_of(qpn: u32) -> usize {
 pub(crate) enum Mix {
     /// Four WRITEs, four READs and two swaps of ten.
     All,
-    /// READs and swaps: no frame has more than 86 bytes, but for the answers of READs with 142.
+    /// READs and swaps: frames have 70 to 126 bytes.
     Small,
     /// WRITEs: every other frame has 1,098 bytes.
     Large,
@@ -79,8 +79,9 @@ pub(crate) struct Client {
     pub(crate) armed: Option<u64>,
     /// How far away it is, ns.
     pub(crate) delay: u64,
+    /// What it asks for.
+    pub(crate) mix: Mix,
     number: u64,
-    mix: Mix,
     /// The key of its newest WRITE.
     key: u64,
 }
@@ -137,8 +138,8 @@ pub(crate) fn pair(i: u32, clients: u32, mix: Mix, rng: &mut Pcg64) -> (Client, 
         posted: VecDeque::new(),
         armed: None,
         delay: 0,
-        number: u64::from(i),
         mix,
+        number: u64::from(i),
         key: 0,
     };
     (client, Responder::new(responder))

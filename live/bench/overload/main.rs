@@ -35,7 +35,7 @@ use runs::{Case, Progress, Results};
 #[command(after_help = "Example:\n  cargo run --release -p qpmux-live --example overload -- \
     --loads 0.5,1,2,3 --out out/overload")]
 struct Args {
-    /// Only measure what the loop costs a frame, by map and by what is verified.
+    /// Only measure what the loop costs a frame, by traffic, by map and by what is verified.
     #[arg(long)]
     costs: bool,
     /// Offered load, as multiples of capacity.

@@ -1,18 +1,34 @@
 //! A driver whose ports are rings in memory: finite, and what comes when one is full is lost and
-//! counted, as a network card does.
+//! counted, as a network card does. As with a card, what is kept is sent from where it lies.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use qpmux_engine::{BURST_MAX, Side};
-use qpmux_live::driver::{Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index};
+use qpmux_live::driver::{
+    Buffer, Burst, Driver, Held, PortCounters, ROOM_AFTER, ROOM_BEFORE, index,
+};
 
 /// A frame and its memory.
-pub(crate) type Packet = Held<Box<[u8]>>;
+pub(crate) type Packet = Held<Shared>;
 
 /// Longest frame.
 pub(crate) const FRAME_LEN_MAX: usize = 1_518;
+
+/// Memory of a frame, which the host may keep while what it sent of it is on its way.
+pub(crate) struct Shared(Rc<[u8]>);
+
+impl Buffer for Shared {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Nothing while there is another owner: no frame fits in there.
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        Rc::get_mut(&mut self.0).unwrap_or_default()
+    }
+}
 
 /// The order of a round, as that of the other drivers: answers give buffers back.
 const ROUND: [Side; 2] = [Side::Server, Side::Client];
@@ -22,7 +38,7 @@ struct Wires {
     missed: [u64; 2],
     counters: [PortCounters; 2],
     sent: Vec<(Side, Packet)>,
-    spare: Vec<Box<[u8]>>,
+    spare: Vec<Shared>,
 }
 
 /// Both ports. Clones are the same ports: one is the host's, one the world's around it.
@@ -54,7 +70,7 @@ impl Rings {
             wires.waiting[index(side)].push_back(packet);
         } else {
             wires.missed[index(side)] += 1;
-            wires.spare.push(packet.buffer);
+            wires.put_back(packet.buffer);
         }
     }
 
@@ -68,21 +84,28 @@ impl Rings {
         into.append(&mut self.wires.borrow_mut().sent);
     }
 
-    /// Memory for a frame.
-    pub(crate) fn blank(&self) -> Box<[u8]> {
+    /// Memory for a frame, that nobody else has.
+    pub(crate) fn blank(&self) -> Shared {
         self.wires.borrow_mut().blank()
     }
 
-    /// Takes memory back.
-    pub(crate) fn put_back(&self, buffer: Box<[u8]>) {
-        self.wires.borrow_mut().spare.push(buffer);
+    /// Takes one owner's memory back.
+    pub(crate) fn put_back(&self, buffer: Shared) {
+        self.wires.borrow_mut().put_back(buffer);
     }
 }
 
 impl Wires {
-    fn blank(&mut self) -> Box<[u8]> {
+    fn blank(&mut self) -> Shared {
         let len = ROOM_BEFORE + FRAME_LEN_MAX + ROOM_AFTER;
-        self.spare.pop().unwrap_or_else(|| vec![0; len].into())
+        self.spare.pop().unwrap_or_else(|| Shared(vec![0; len].into()))
+    }
+
+    /// It is spare once its last owner has given it up.
+    fn put_back(&mut self, buffer: Shared) {
+        if Rc::strong_count(&buffer.0) == 1 {
+            self.spare.push(buffer);
+        }
     }
 
     fn send(&mut self, side: Side, packet: Packet) {
@@ -92,9 +115,9 @@ impl Wires {
 }
 
 impl Driver for Rings {
-    type Buffer = Box<[u8]>;
+    type Buffer = Shared;
 
-    fn receive(&mut self, burst: &mut Burst<Box<[u8]>>) -> Option<Side> {
+    fn receive(&mut self, burst: &mut Burst<Shared>) -> Option<Side> {
         let Some(&side) = ROUND.get(self.asked) else {
             self.asked = 0;
             return None;
@@ -112,23 +135,28 @@ impl Driver for Rings {
         self.wires.borrow_mut().send(side, frame);
     }
 
-    /// A copy goes out. A card would read the same buffer: this costs the loop a little more.
     fn send_kept(&mut self, side: Side, frame: &mut Packet) {
-        self.send_bytes(side, frame.frame());
+        let buffer = Shared(Rc::clone(&frame.buffer.0));
+        self.send(side, frame.in_buffer(buffer));
     }
 
     fn send_bytes(&mut self, side: Side, frame: &[u8]) {
         let wires = &mut *self.wires.borrow_mut();
-        let mut buffer = wires.blank();
-        buffer[ROOM_BEFORE..ROOM_BEFORE + frame.len()].copy_from_slice(frame);
-        wires.send(side, Held::new(buffer, ROOM_BEFORE, frame.len()));
+        let mut packet = Held::new(wires.blank(), ROOM_BEFORE, frame.len());
+        packet.frame_mut().copy_from_slice(frame);
+        wires.send(side, packet);
     }
 
-    fn make_exclusive(&mut self, _: &mut Packet) -> bool {
+    fn make_exclusive(&mut self, held: &mut Packet) -> bool {
+        if Rc::strong_count(&held.buffer.0) > 1 {
+            let mut copy = held.in_buffer(self.blank());
+            copy.frame_mut().copy_from_slice(held.frame());
+            self.put_back(std::mem::replace(held, copy).buffer);
+        }
         true
     }
 
-    fn release(&mut self, buffer: Box<[u8]>) {
+    fn release(&mut self, buffer: Shared) {
         self.put_back(buffer);
     }
 

@@ -40,6 +40,7 @@ impl Case {
             ring,
             server_delay: 0,
             limits,
+            server_qps: 4,
             map: "writes",
             verify: "full",
             mix: Mix::All,

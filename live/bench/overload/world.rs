@@ -9,7 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 use qpmux_engine::wire::{Classified, classify};
 use qpmux_engine::{ClientId, ConnectionState, Nanos, Side};
 use qpmux_live::config::Settings;
-use qpmux_live::driver::{Held, ROOM_BEFORE};
+use qpmux_live::driver::{Buffer, Held, ROOM_BEFORE};
 use qpmux_live::host::Host;
 use qpmux_live::journal::Writer;
 use qpmux_live::standby::new_log;
@@ -45,6 +45,8 @@ pub(crate) struct Shape {
     pub(crate) server_delay: u64,
     /// A line of table `[limits]`.
     pub(crate) limits: &'static str,
+    /// Server queue pairs that carry keys, at most.
+    pub(crate) server_qps: u32,
     /// The map, and of which packets the ICRC is verified.
     pub(crate) map: &'static str,
     pub(crate) verify: &'static str,
@@ -325,7 +327,7 @@ fn transmit(
 ) {
     loop {
         let mut buffer = rings.blank();
-        let place = &mut buffer[ROOM_BEFORE..ROOM_BEFORE + FRAME_LEN_MAX];
+        let place = &mut buffer.bytes_mut()[ROOM_BEFORE..ROOM_BEFORE + FRAME_LEN_MAX];
         let Some(len) = emit(place) else { return rings.put_back(buffer) };
         wires.put(arrives, true, side, Held::new(buffer, ROOM_BEFORE, len));
     }
@@ -345,12 +347,13 @@ fn count(tally: &mut Tally, came: u64, completion: &Completion) -> bool {
 fn configuration(shape: &Shape) -> String {
     format!(
         "[client]\ninterface = 'clients'\n[server]\ninterface = 'servers'\n\
-         [policy]\nmap = '{}'\nserver_qps = 4\n\
+         [policy]\nmap = '{}'\nserver_qps = {}\n\
          [network]\npath_mtu = 1024\ndepth = 16\nverify = '{}'\n\
          [limits]\nframe_len_max = {FRAME_LEN_MAX}\n{}\n\
          [[region]]\nserver = '{SERVER}'\nrkey = {RKEY}\nstart = {BASE}\nlen = {}\n\
          rights = ['read', 'write', 'atomic']\n",
         shape.map,
+        shape.server_qps,
         shape.verify,
         shape.limits,
         memory_len(shape.clients),
