@@ -14,9 +14,9 @@ use crate::output::Packed;
 use crate::paths::is_standard;
 use crate::reader::Records;
 
-/// Bytes that are written at a time, from a multiple of as many on: file systems have such pieces in
-/// few large parts of memory. Pieces of half as much that end where records do take a fifth more
-/// processor time (ext4 of Linux 6.18, with what it takes to reach the disk).
+/// Bytes that are written at a time, from a multiple of as many on: file systems have such pieces
+/// in few large parts of memory. Pieces of half as much that end where records do take a fifth
+/// more processor time (ext4 of Linux 6.18, with what it takes to reach the disk).
 const BUFFER_BYTES: usize = 512 * 1024;
 const NS_PER_S: u64 = 1_000_000_000;
 

@@ -218,7 +218,8 @@ impl Engine {
         })
     }
 
-    /// Reads what READs change that are not mapped: they go to their clients' own server queue pairs.
+    /// Reads what READs change that are not mapped: they go to their clients' own server queue
+    /// pairs.
     fn touch_own(&self, groups: &Groups) -> u64 {
         groups.with(Opcode::ReadRequest).iter().fold(0, |seen, at| {
             let packet = self.burst.packets.get(usize::from(*at));
