@@ -16,7 +16,7 @@ use crate::mux::server::{ServerSlot, Source};
 use crate::mux::server_qp::ServerQp;
 use crate::mux::slab::Slab;
 use crate::out::{Action, Out};
-use crate::policy::{Card, TrustBy};
+use crate::policy::{Card, Directory, TrustBy};
 use crate::time::Nanos;
 use crate::wire::facts::Renewed;
 use crate::wire::icrc::PatchTables;
@@ -82,13 +82,16 @@ impl Engine {
     ) -> Option<()> {
         let id = owner.own_server_qp();
         let Engine { clients, servers, directory, config, counters, .. } = self;
-        let server = servers.states.usual(id.index())?;
+        let (server, _) = servers.states.usual_or_waiting(id.index())?;
         let bound = oldest::<K>(server, &servers.slots, seen)?;
         let whose = bound.request.client;
-        let client = clients.states.usual(whose.index())?;
+        let (client, holds) = clients.states.usual_or_waiting(whose.index())?;
         let at_client = bound.request.slot;
         let (record, next) = clients.slots.named(at_client)?;
-        if self.watches.may_speak(whose) || !is_oldest(client, at_client.index, record) {
+        if self.watches.may_speak(whose)
+            || !is_oldest(client, at_client.index, record)
+            || holds && may_go_early::<K>(directory)
+        {
             return None;
         }
         let cards = match K::KIND {
@@ -136,8 +139,8 @@ impl Engine {
         if !own {
             clients.tell_credits(owner, said.credits);
         }
-        if !rests {
-            clients.owe(whose, K::TOLD == Kind::Plain);
+        if holds || !rests {
+            clients.owe(whose, K::TOLD == Kind::Plain && !rests);
         }
         Some(())
     }
@@ -171,6 +174,13 @@ pub(super) fn oldest<'a, K: Asks>(
         && !server.acknowledged.is_after(psn)
         && !server.seen.is_after(psn);
     fits.then_some(bound)
+}
+
+/// Whether what waits behind a READ may go before the READ is complete, though it could not when it
+/// came: its place may have moved to where the READ went.
+#[inline(always)]
+pub(super) fn may_go_early<K: Asks>(directory: &Directory) -> bool {
+    K::KIND == Kind::Read && directory.places.have_moved()
 }
 
 /// Whether a request is its client's oldest as well, and nothing else is to be done for it there.

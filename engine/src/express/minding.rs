@@ -2,9 +2,9 @@
 //! `request.rs` and `answer.rs`; between them requests become what `mux/turn.rs` makes of them, and
 //! answers say what `mux/turned.rs` makes of that again.
 
-use super::answer::{Said, is_oldest, oldest};
+use super::answer::{Said, is_oldest, may_go_early, oldest};
 use super::asked::{Asked, Found};
-use super::request::{Route, accept, bound, find_route, goes_at_once, note_address};
+use super::request::{Route, accept, bound, goes_at_once};
 use super::{Asks, Seen};
 use crate::engine::Engine;
 use crate::frame::Frame;
@@ -33,18 +33,9 @@ impl Engine {
         {
             return None;
         }
-        let layout = usual::layout(frame.bytes())?;
-        let domain = self.directory.card(id)?.domain;
         // Both halves have room for it: that was asked before anything is changed.
-        self.counters.requests += 1;
-        self.counters.keyed += u64::from(found.key.is_some());
-        self.counters.address_hits += u64::from(found.spot.is_some());
-        self.counters.address_misses += u64::from(found.missed);
-        let evicted = note_address(&mut self.addresses, domain, asked, &found);
-        self.counters.address_evictions += u64::from(evicted);
-        if K::KIND == Kind::Plain {
-            self.note_written(id, found.key, &asked.access, frame, &layout);
-        }
+        let layout = usual::layout(frame.bytes())?;
+        self.count_usual(id, asked, &found, frame)?;
         let reads_mapped = self.choices.map == Map::All;
         let client = self.clients.states.get_same(id.index())?;
         let slots = &mut self.clients.slots;
@@ -70,30 +61,14 @@ impl Engine {
         asked: &Asked,
         frame: &Frame<'_>,
     ) -> Option<(Found, Route)> {
+        self.clients.states.usual(id.index())?;
+        let (found, route) = self.find_usual::<K>(id, asked, frame)?;
         let Engine { clients, servers, directory, config, .. } = self;
-        let room = clients.slots.free().min(config.client_window_max as usize);
         let client = clients.states.usual(id.index())?;
-        let own = directory.card(id)?;
-        let intact = asked.payload_len == 0 || super::is_intact(frame.bytes());
-        if !asked.is_next_of(client, own, room) || !intact {
-            return None;
-        }
-        let knows = (&self.policy, self.choices.map);
-        let found = asked.find_key(knows, &self.addresses, (client, own), frame)?;
-        let route = find_route(&self.policy, directory, &self.declined, (id, own), found.key)?;
         let server = servers.states.usual(route.target.index())?;
         let host = directory.card(route.target.owner())?;
-        if !goes_at_once::<K>(client, (route.target, server), host, config)
-            || directory.places.have_moved()
-            || servers.slots.is_full()
-        {
-            return None;
-        }
-        let guest = route.target != id.own_server_qp();
-        if !own.is_certain(host, guest, &asked.access) {
-            directory.find_certain(id, route.target, &asked.access)?;
-        }
-        Some((found, route))
+        let goes = goes_at_once::<K>(client, (route.target, server), host, config);
+        (goes && !servers.slots.is_full()).then_some((found, route))
     }
 
     /// Whether the oldest request of the server queue pair that answers is a WRITE in the place of
@@ -115,12 +90,14 @@ impl Engine {
         frame: &mut Frame<'_>,
     ) -> Option<()> {
         let id = owner.own_server_qp();
-        let server = self.servers.states.usual(id.index())?;
+        let (server, _) = self.servers.states.usual_or_waiting(id.index())?;
         let slot = server.open.head()?;
         let request = oldest::<K>(server, &self.servers.slots, seen)?.request;
-        let client = self.clients.states.usual(request.client.index())?;
+        let (client, holds) = self.clients.states.usual_or_waiting(request.client.index())?;
         let (record, _) = self.clients.slots.named(request.slot)?;
-        if self.watches.may_speak(request.client) || !is_oldest(client, request.slot.index, record)
+        if self.watches.may_speak(request.client)
+            || !is_oldest(client, request.slot.index, record)
+            || holds && may_go_early::<K>(&self.directory)
         {
             return None;
         }

@@ -1,7 +1,8 @@
 //! The short way for what is usual: a packet of the usual shape on a usual connection, the next one
 //! of its client, or the answer to the oldest request of its server queue pair, where nothing else
-//! is left to do for either. Nearly all packets are. A burst is looked through first
-//! ([`look`]); then each packet is handled in one go, with a look at each table.
+//! is left to do for either; or a request that only waits for others of its client ([`hold`]).
+//! Nearly all packets are. A burst is looked through first ([`look`]); then each packet is handled
+//! in one go, with a look at each table.
 //!
 //! Where requests depend on what memory holds, what is known of that is asked and told between the
 //! same steps ([`minding`]).
@@ -14,6 +15,7 @@
 
 mod answer;
 mod asked;
+mod hold;
 mod look;
 mod minding;
 mod request;

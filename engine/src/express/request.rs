@@ -35,8 +35,8 @@ pub(super) struct Accepted {
 }
 
 impl Engine {
-    /// Accepts a request, binds it and sends it on, if it is a usual one. `false`, and nothing is
-    /// done, if it is not.
+    /// Accepts a request, binds it and sends it on, or holds it, if it is a usual one. `false`, and
+    /// nothing is done, if it is not.
     // One function by itself has its values in registers.
     #[inline(never)]
     pub(super) fn take_request<K: Asks>(
@@ -50,10 +50,13 @@ impl Engine {
         let asked = Asked::read::<K>(frame.bytes(), seen, frame.token());
         let Some(asked) = asked else { return false };
         if self.minds {
-            return self.bind_minding::<K>((now, id), &asked, frame, out).is_some();
+            return self.bind_minding::<K>((now, id), &asked, frame, out).is_some()
+                || self.hold_usual::<K>(id, &asked, frame, out).is_some();
         }
         let bound = self.bind_usual::<K>((now, id), &asked, seen, frame);
-        let Some(slot) = bound else { return false };
+        let Some(slot) = bound else {
+            return self.hold_usual::<K>(id, &asked, frame, out).is_some();
+        };
         if self.config.records {
             self.record_usual(slot, frame, out);
         }
@@ -189,7 +192,7 @@ pub(super) fn note_address(
     }
 }
 
-/// Accepts a request: its slot at its client, and what it is to that.
+/// Accepts a request that goes at once: its slot at its client, and what it is to that.
 #[inline(always)]
 pub(super) fn accept<K: Asks>(
     (id, client): (ClientId, &mut Client),
@@ -198,21 +201,38 @@ pub(super) fn accept<K: Asks>(
     (route, of_key): (&Route, Option<u64>),
     reads_mapped: bool,
 ) -> Option<Accepted> {
+    let target = route.target;
+    client.target = target;
+    let state = (State::Issued, reads_mapped);
+    let (slot, way) = enqueue::<K>(client, slots, asked, (route, of_key), state)?;
+    let &Asked { psn, opcode, .. } = asked;
+    let (msn, key, floor) = (client.accepted_msn, client.last_key, client.completed_end);
+    let origin = Origin { psn, msn, opcode, floor, way, again: false, key };
+    Some(Accepted { client: id, slot, origin, target, key: of_key })
+}
+
+/// A request gets its slot at its client, in this state.
+#[inline(always)]
+pub(super) fn enqueue<K: Asks>(
+    client: &mut Client,
+    slots: &mut Slab<ClientSlot>,
+    asked: &Asked,
+    (route, of_key): (&Route, Option<u64>),
+    (state, reads_mapped): (State, bool),
+) -> Option<(SlotRef, Way)> {
     let &Asked { access, operands, psn, opcode, .. } = asked;
     let (target, way) = (route.target, route.place.map_or(Way::Own, Way::Place));
     let (slot, record) = slots.append(&mut client.queue)?;
     client.expected = psn.add(1);
     client.accepted_msn = client.accepted_msn.add(1);
     client.open += 1;
-    client.target = target;
     if of_key.is_some() && K::KIND == Kind::Plain {
         client.last_key = of_key;
     }
-    let (msn, key, floor) = (client.accepted_msn, client.last_key, client.completed_end);
     *record = ClientSlot {
         psn,
         packets: 1,
-        msn,
+        msn: client.accepted_msn,
         kind: K::KIND,
         opcode,
         ends_message: true,
@@ -223,14 +243,13 @@ pub(super) fn accept<K: Asks>(
         operands,
         of_key,
         reads_mapped,
-        state: State::Issued,
-        key,
+        state,
+        key: client.last_key,
         original: 0,
         parts: 0,
         held: Queue::EMPTY,
     };
-    let origin = Origin { psn, msn, opcode, floor, way, again: false, key };
-    Some(Accepted { client: id, slot, origin, target, key: of_key })
+    Some((slot, way))
 }
 
 /// The record of a request at its server queue pair, where it gets a PSN.

@@ -2,7 +2,7 @@
 
 use super::assembly::Assembly;
 use super::results::Results;
-use super::rows::{Rows, Usual};
+use super::rows::{Condition, Rows, Usual};
 use super::slab::{Queue, Slab};
 use super::work::WorkRing;
 use crate::frame::Token;
@@ -126,17 +126,23 @@ impl Client {
 }
 
 impl Usual for Client {
-    /// Requests are taken and go out as they come, and nothing is owed to it.
-    fn is_usual(&self) -> bool {
-        self.service == Service::Active
+    /// Requests are taken and go out as they come, and nothing is owed to it; or they wait for
+    /// their turn behind one of its own.
+    fn condition(&self) -> Condition {
+        let usual = self.service == Service::Active
             && self.gap == Gap::None
             && !self.in_message
             && !self.ack_due
             && self.assembly.is_none()
-            && self.first_held.is_none()
+            && (!self.returned || self.first_held.is_none())
             && self.halted.is_none()
             && self.not_ready.is_none()
-            && self.repeats.is_empty()
+            && self.repeats.is_empty();
+        match usual {
+            false => Condition::Unusual,
+            true if self.first_held.is_some() => Condition::Waiting,
+            true => Condition::Usual,
+        }
     }
 }
 
@@ -245,7 +251,7 @@ impl ClientSlot {
     /// Whether nothing of its answer has come.
     #[inline]
     pub(crate) fn waits(&self) -> bool {
-        matches!(self.state, State::Issued) && self.held.is_empty()
+        matches!(self.state, State::Issued | State::Held(_)) && self.held.is_empty()
     }
 }
 
@@ -357,12 +363,13 @@ mod tests {
     fn what_has_another_deadline_is_not_usual() {
         let start = Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 0 };
         let client = Client::started(ClientId(0), &start);
-        assert!(client.is_usual());
+        assert!(client.condition() == Condition::Usual);
         let waits = Assembly { first: 0, left: 1, since: Nanos(1) };
-        assert!(!Client { assembly: Some(waits), ..client }.is_usual());
+        let unusual = Client { assembly: Some(waits), ..client };
+        assert!(unusual.condition() == Condition::Unusual);
         let mut server = ServerQp::new();
         server.start(ClientPsn::new(0));
-        assert!(server.is_usual());
+        assert!(server.condition() == Condition::Usual);
         let mut slab = Slab::new(1, ());
         let mut queue = Queue::EMPTY;
         slab.append(&mut queue);
@@ -374,7 +381,7 @@ mod tests {
             ServerQp { blocked_since: now, ..server },
             ServerQp { not_ready_until: now, ..server },
         ] {
-            assert!(!other.is_usual());
+            assert!(other.condition() == Condition::Unusual);
         }
     }
 

@@ -201,20 +201,22 @@ impl Engine {
         rewrite(&self.icrc, frame.bytes_mut(), layout, &to);
     }
 
-    /// Whether there is nothing to do for a client but to release what is complete: the usual case,
-    /// in which none of the other steps would do anything.
-    pub(super) fn only_releases(&self, id: ClientId) -> bool {
+    /// Whether there is nothing to do for a client but to release what is complete, and to hand over
+    /// what waited for that: the usual case, in which none of the other steps would do anything.
+    pub(super) fn releases_or_issues(&self, id: ClientId) -> bool {
         let Some(client) = self.clients.get(id) else { return false };
-        let usual = client.service == Service::Active
+        let usual = !self.config.step_by_step
+            && client.service == Service::Active
             && client.repeats.is_empty()
-            && client.first_held.is_none()
+            && (!client.returned || client.first_held.is_none())
             && client.assembly.is_none()
             && client.not_ready.is_none()
             && client.gap == Gap::None
             && self.resumes.is_settled()
             && !self.watches.is_starting(id);
         let head = client.queue.head().and_then(|slot| self.clients.slots.get(slot));
-        usual && head.is_none_or(|record| matches!(record.state, State::Issued | State::Ready))
+        let goes = |state| matches!(state, State::Issued | State::Ready | State::Held(_));
+        usual && head.is_none_or(|record| goes(record.state))
     }
 
     /// Releases what is complete, in order; then hands over what waited for that.
@@ -224,8 +226,11 @@ impl Engine {
             if !out.has_room() {
                 return false;
             }
-            if self.only_releases(id) {
-                if self.release_step(id, out) || self.acknowledge(id, out) {
+            if self.releases_or_issues(id) {
+                if self.release_step(id, out)
+                    || self.acknowledge(id, out)
+                    || self.issue_held(id, out)
+                {
                     continue;
                 }
                 return true;

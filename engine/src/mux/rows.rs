@@ -1,4 +1,4 @@
-//! One record for each connection, and whether it is known to be usual.
+//! One record for each connection, and how usual it is known to be.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -8,20 +8,31 @@ use alloc::vec;
 pub(crate) struct Rows<T> {
     values: Box<[T]>,
     /// Apart from the values: 64 of them in a cache line.
-    usual: Box<[bool]>,
+    conditions: Box<[Condition]>,
 }
 
-/// A record with a usual state: one in which nothing but the most frequent things can happen next.
+/// How usual a record's state is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Condition {
+    /// Anything may happen next; or it is not known.
+    Unusual,
+    /// It would be usual, but that requests wait for their turn.
+    Waiting,
+    /// Nothing but the most frequent things can happen next.
+    Usual,
+}
+
+/// A record that has usual states.
 pub(crate) trait Usual {
-    /// Whether it is in that state.
-    fn is_usual(&self) -> bool;
+    /// How usual its state is.
+    fn condition(&self) -> Condition;
 }
 
 impl<T> FromIterator<T> for Rows<T> {
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Rows<T> {
         let values: Box<[T]> = values.into_iter().collect();
-        let usual = vec![false; values.len()].into();
-        Rows { values, usual }
+        let conditions = vec![Condition::Unusual; values.len()].into();
+        Rows { values, conditions }
     }
 }
 
@@ -41,7 +52,7 @@ impl<T> Rows<T> {
 
     #[inline]
     pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        *self.usual.get_mut(index)? = false;
+        *self.conditions.get_mut(index)? = Condition::Unusual;
         self.values.get_mut(index)
     }
 }
@@ -50,7 +61,7 @@ impl<T: Usual> Rows<T> {
     /// Whether the record is known to be usual. If it is not known, that says nothing.
     #[inline]
     pub(crate) fn is_known_usual(&self, index: usize) -> bool {
-        self.usual.get(index).copied().unwrap_or(false)
+        self.conditions.get(index) == Some(&Condition::Usual)
     }
 
     /// The record, to be left as usual, or unusual, as it is.
@@ -62,20 +73,37 @@ impl<T: Usual> Rows<T> {
     /// The record, if it is usual, to be left so.
     #[inline(always)]
     pub(crate) fn usual(&mut self, index: usize) -> Option<&mut T> {
-        let (value, usual) = (self.values.get_mut(index)?, self.usual.get_mut(index)?);
-        if !*usual {
-            *usual = look(value);
-            if !*usual {
+        let (value, condition) = (self.values.get_mut(index)?, self.conditions.get_mut(index)?);
+        if *condition != Condition::Usual {
+            look(value, condition);
+            if *condition != Condition::Usual {
                 return None;
             }
         }
         Some(value)
     }
+
+    /// The record, if it is usual, or would be but for what waits, to be left so; and whether that
+    /// is so.
+    #[inline(always)]
+    pub(crate) fn usual_or_waiting(&mut self, index: usize) -> Option<(&mut T, bool)> {
+        let (value, condition) = (self.values.get_mut(index)?, self.conditions.get_mut(index)?);
+        if *condition != Condition::Usual {
+            look(value, condition);
+            if *condition == Condition::Unusual {
+                return None;
+            }
+        }
+        Some((value, *condition == Condition::Waiting))
+    }
 }
 
-#[cold]
-fn look<T: Usual>(value: &T) -> bool {
-    value.is_usual()
+/// Finds out about a record of which nothing is known.
+#[inline(never)]
+fn look<T: Usual>(value: &T, condition: &mut Condition) {
+    if *condition == Condition::Unusual {
+        *condition = value.condition();
+    }
 }
 
 #[cfg(test)]
@@ -83,18 +111,34 @@ mod tests {
     use super::*;
 
     impl Usual for u8 {
-        fn is_usual(&self) -> bool {
-            *self == 0
+        fn condition(&self) -> Condition {
+            match self {
+                0 => Condition::Usual,
+                1 => Condition::Waiting,
+                _ => Condition::Unusual,
+            }
         }
     }
 
     #[test]
     fn what_was_changed_is_looked_at_again() {
-        let mut rows: Rows<u8> = [0, 1].into_iter().collect();
+        let mut rows: Rows<u8> = [0, 2].into_iter().collect();
         assert!(rows.usual(0).is_some() && rows.usual(1).is_none() && rows.usual(2).is_none());
-        *rows.get_mut(0).unwrap() = 1;
+        *rows.get_mut(0).unwrap() = 2;
         *rows.get_mut(1).unwrap() = 0;
         assert!(rows.usual(0).is_none() && rows.usual(1).is_some());
-        assert!(rows.iter().copied().eq([1, 0]));
+        assert!(rows.iter().copied().eq([2, 0]));
+    }
+
+    #[test]
+    fn what_waits_is_not_usual_and_found_all_the_same() {
+        let mut rows: Rows<u8> = [0, 1, 2].into_iter().collect();
+        let mut waits = |index| rows.usual_or_waiting(index).map(|(_, waits)| waits);
+        for _ in 0..2 {
+            assert_eq!([0, 1, 2, 3].map(&mut waits), [Some(false), Some(true), None, None]);
+        }
+        assert!(rows.usual(1).is_none() && rows.is_known_usual(0) && !rows.is_known_usual(1));
+        *rows.get_mut(1).unwrap() = 0;
+        assert!(!rows.is_known_usual(1) && rows.usual(1).is_some());
     }
 }

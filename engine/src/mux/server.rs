@@ -382,6 +382,18 @@ impl Engine {
             if !out.has_room() {
                 return false;
             }
+            if self.finishes_or_binds(id) {
+                if self.finish_step(now, id, out) {
+                    continue;
+                }
+                // It may have found that something has to be sent again.
+                if self.finishes_or_binds(id) {
+                    if self.recall_step(id, out) {
+                        continue;
+                    }
+                    return true;
+                }
+            }
             let lost = self.servers.get(id).is_none_or(|server| server.loss.is_some());
             let more = if self.is_asking(id) {
                 self.ask_server_step(now, id, out)

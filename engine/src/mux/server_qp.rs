@@ -2,7 +2,7 @@
 
 use super::closing::{Hosting, Loss};
 use super::congestion::Marked;
-use super::rows::Usual;
+use super::rows::{Condition, Usual};
 use super::slab::Queue;
 use crate::Config;
 use crate::frame::Token;
@@ -174,12 +174,18 @@ impl ServerQp {
     pub(super) fn only_finishes(&self) -> bool {
         self.waiting_own.is_empty()
             && self.waiting_guests.is_empty()
-            && self.waiting_rest.is_empty()
+            && self.recalled.is_none()
+            && self.finishes_or_binds()
+    }
+
+    /// The same, but that requests may wait to be bound.
+    #[inline]
+    pub(super) fn finishes_or_binds(&self) -> bool {
+        self.waiting_rest.is_empty()
             && self.again.is_empty()
             && self.hosting == Hosting::Open
             && self.loss.is_none()
             && self.repair.is_none()
-            && self.recalled.is_none()
             && self.blocked_since.is_none()
             && self.stalled_until == Nanos::NEVER
     }
@@ -253,12 +259,19 @@ impl ServerQp {
 }
 
 impl Usual for ServerQp {
-    /// Requests are bound as they come, and there is nothing to do but to finish what is complete.
-    fn is_usual(&self) -> bool {
-        self.started
-            && self.only_finishes()
+    /// Requests are bound as they come, and there is nothing to do but to finish what is complete;
+    /// or some wait to be bound, and the frame of the next one was recalled.
+    fn condition(&self) -> Condition {
+        let usual = self.started
+            && self.finishes_or_binds()
             && self.in_message.is_none()
             && self.not_ready_until.is_none()
-            && !self.exclusive
+            && !self.exclusive;
+        let waits = !self.waiting_own.is_empty() || !self.waiting_guests.is_empty();
+        match (usual, waits, self.recalled) {
+            (true, false, None) => Condition::Usual,
+            (true, true, Some(_)) => Condition::Waiting,
+            _ => Condition::Unusual,
+        }
     }
 }

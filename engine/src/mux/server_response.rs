@@ -63,6 +63,15 @@ impl Engine {
         self.resumes.is_settled() && self.servers.get(id).is_some_and(ServerQp::only_finishes)
     }
 
+    /// The same, but that requests may wait to be bound.
+    pub(super) fn finishes_or_binds(&self, id: ServerQpId) -> bool {
+        !self.config.step_by_step
+            && self.resumes.is_settled()
+            && self.servers.get(id).is_some_and(|server| {
+                server.finishes_or_binds() && server.in_message.is_none() && !server.exclusive
+            })
+    }
+
     /// Finishes what is complete for a server queue pair, as long as there is nothing else to do.
     /// Whether nothing is left; if not, there is more to do, or `out` has no room left.
     pub(super) fn finish_only(&mut self, now: Nanos, id: ServerQpId, out: &mut Out) -> bool {

@@ -58,7 +58,13 @@ impl Engine {
         }
         let Way::Place(place) = record.way else { return };
         let host = self.host_of(place, id);
+        let knows = !self.config.step_by_step && record.packets == 1;
         let fit = match (host, record.access) {
+            (Some(host), Some(access))
+                if knows && self.directory.is_known_certain(id, host, &access) =>
+            {
+                Fit::Certain
+            }
             (Some(host), Some(access)) => self.directory.fit(id, host, &access, record.packets),
             _ => Fit::Never(DeclineReason::NoPlace),
         };

@@ -125,6 +125,14 @@ fn facts(from: &Endpoint, to: &Endpoint, path: &PathFacts) -> Option<Facts> {
 }
 
 impl Directory {
+    /// Whether the cards say so: see [`Card::is_certain`].
+    pub(crate) fn is_known_certain(&self, id: ClientId, host: ServerQpId, access: &Access) -> bool {
+        let (Some(own), Some(other)) = (self.card(id), self.card(host.owner())) else {
+            return false;
+        };
+        own.is_certain(other, host != id.own_server_qp(), access)
+    }
+
     /// Looks up whether it is certain that a server queue pair accepts a client's access, and that
     /// the client's own would, where their cards do not say so yet: as [`Directory::fit`] says, but
     /// only for usual shapes and equal paths. Both cards if so.

@@ -80,10 +80,14 @@ struct EngineArgs {
     /// Bytes of a version: 128, 256, 512 or 1024.
     #[arg(long, default_value_t = 1024, value_name = "BYTES", value_parser = object)]
     object: u16,
-    /// Connections, of as many client threads.
+    /// Connections, each of a client of its own.
     #[arg(long, default_value_t = 64, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     connections: u32,
+    /// Threads that share a connection: operations that it has on its way at once.
+    #[arg(long, default_value_t = 1, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=16))]
+    threads: u32,
     #[command(flatten)]
     policy: PolicyArgs,
     /// Of which frames the ICRC is verified.
@@ -139,6 +143,7 @@ impl EngineArgs {
             workload: self.workload,
             object: self.object,
             connections: self.connections,
+            threads: self.threads,
             policy: self.policy.policy(Profile::keyless()),
             verify: match self.verify {
                 VerifyArg::Headers => Verify::Headers,

@@ -42,8 +42,10 @@ pub(super) fn all(base: &EnginePlan) -> Vec<Case> {
     cases.extend(workloads(&usual));
     cases.extend(policies(&usual));
     let full = EnginePlan { verify: Verify::Full, ..usual.clone() };
+    let pipelined = EnginePlan { threads: 8, ..usual.clone() };
     let observed = EnginePlan { trust: Trust::Observed, ..usual.clone() };
     let strangers = EnginePlan { trust: Trust::Strangers, ..usual };
+    cases.push(case("8 threads a connection", pipelined));
     cases.push(case("full verification", full));
     cases.push(case("rights learnt", observed));
     cases.push(case("unknown connections", strangers));

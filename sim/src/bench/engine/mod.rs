@@ -96,8 +96,11 @@ pub struct EnginePlan {
     pub workload: Ycsb,
     /// Bytes of a version: 128, 256, 512 or 1024.
     pub object: u16,
-    /// Client threads, with a connection each.
+    /// Connections, each of a client of its own.
     pub connections: u32,
+    /// Threads that share a connection: operations that it has on its way at once. With more than
+    /// one, requests for different server queue pairs wait for each other.
+    pub threads: u32,
     /// What the engine does. How it trusts, and whose keys it knows, is added.
     pub policy: Policy,
     /// Of which frames the ICRC is verified.
@@ -122,6 +125,7 @@ impl Default for EnginePlan {
             workload: Ycsb::A,
             object: 1024,
             connections: 64,
+            threads: 1,
             policy: Policy { map: Map::Writes, ..Policy::default() },
             verify: Verify::Headers,
             trust: Trust::Directory,
@@ -179,7 +183,7 @@ impl Plant {
             Trust::Observed | Trust::Strangers => Directory::empty(),
         };
         let config = Config {
-            requests_max: plan.connections.saturating_mul(4).max(65_536),
+            requests_max: plan.connections.saturating_mul(4 * plan.threads).max(65_536),
             connections_max: plan.connections.max(4_096),
             grants_max: plan.connections.saturating_mul(4).max(16_384),
             path_mtu: Some(1024),
@@ -204,11 +208,13 @@ impl Plant {
 fn record(plan: &EnginePlan) -> Result<(Plant, Recording), BenchError> {
     let profile = load_profile("clover")?;
     let list = profile.list().ok_or_else(|| said("Clover has lists"))?;
-    let mut traffic = Traffic::new(plan.workload, plan.connections, plan.object, list)?;
+    let mut traffic =
+        Traffic::new(plan.workload, (plan.connections, plan.threads), plan.object, list)?;
     let plant = Plant::new(plan, &traffic)?;
     let mut engine = plant.engine()?;
     let mut recorder = Recorder::new(&mut engine, &mut traffic, plan.burst as usize);
-    let mut warm = (plan.packets / 10).max(u64::from(plan.connections) * 16);
+    let mut warm =
+        (plan.packets / 10).max(u64::from(plan.connections) * u64::from(plan.threads) * 16);
     recorder.run(warm).map_err(BenchError::Recording)?;
     // Connections that are learnt flip when they pause.
     while plan.trust == Trust::Observed && recorder.counters().flips < plan.connections.into() {

@@ -19,6 +19,8 @@ pub struct EngineReport {
     pub object: u16,
     /// Connections.
     pub connections: u32,
+    /// Threads that share a connection.
+    pub threads: u32,
     /// Server queue pairs in use; 0 means all.
     pub server_qps: u32,
     /// Which requests leave their client's own server queue pair.
@@ -77,6 +79,7 @@ impl EngineReport {
             workload: plan.workload.to_string(),
             object: plan.object,
             connections: plan.connections,
+            threads: plan.threads,
             server_qps: policy.server_qps,
             map: name(&policy.map),
             key_map: name(&policy.key_map),

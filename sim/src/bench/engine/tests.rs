@@ -34,6 +34,34 @@ fn engines_with_and_without_short_cuts_do_the_same() {
             ..short.clone()
         },
         EnginePlan { policy: policy(Map::All, 2), ..short.clone() },
+        EnginePlan { threads: 8, policy: policy(Map::Writes, 4), ..short.clone() },
+        EnginePlan {
+            threads: 16,
+            connections: 40,
+            burst: 7,
+            verify: Verify::Full,
+            policy: policy(Map::All, 3),
+            ..short.clone()
+        },
+        EnginePlan {
+            threads: 6,
+            trust: Trust::Observed,
+            connections: 40,
+            policy: Policy { order: Order::Keyed, ..policy(Map::All, 3) },
+            ..short.clone()
+        },
+        EnginePlan {
+            threads: 5,
+            policy: Policy { key_map: KeyMap::ByConnection, ..policy(Map::Writes, 3) },
+            ..short.clone()
+        },
+        EnginePlan {
+            threads: 8,
+            trust: Trust::Observed,
+            connections: 40,
+            policy: Policy { steer: Steer::All, atomics: Atomics::Replace, ..policy(Map::All, 3) },
+            ..short.clone()
+        },
         EnginePlan {
             policy: Policy { key_map: KeyMap::ByConnection, ..policy(Map::All, 3) },
             ..short.clone()

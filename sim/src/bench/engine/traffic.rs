@@ -46,22 +46,36 @@ enum Stage {
     Append,
 }
 
-/// A client thread with its queue pair, and the server's queue pair of that connection.
+/// A client's queue pair, and the server's queue pair of that connection.
 struct Client {
     link: Link,
     answers: Link,
-    operations: OperationStream,
     psn: Psn,
+    threads: Vec<Thread>,
+    /// Answers that it waits for, in order, and for which of its threads.
+    awaited: VecDeque<(Psn, Opcode, usize)>,
+    /// The PSN and the count of messages of the server's queue pair.
+    server_psn: Psn,
+    server_msn: Msn,
+}
+
+/// A thread, which does one operation after the other.
+struct Thread {
+    operations: OperationStream,
     stage: Stage,
-    /// Answers that it waits for, in order.
-    awaited: VecDeque<(Psn, Opcode)>,
+    /// Answers that it waits for.
+    awaited: u32,
     /// The key of its operation, the slot that it writes, and the one that it appends to.
     key: u64,
     slot: u32,
     before: u32,
-    /// The PSN and the count of messages of the server's queue pair.
-    server_psn: Psn,
-    server_msn: Msn,
+}
+
+/// One of the threads of one of the clients.
+#[derive(Clone, Copy)]
+struct Who {
+    client: usize,
+    thread: usize,
 }
 
 /// All clients and servers.
@@ -98,31 +112,39 @@ fn facts(link: &Link) -> PathFacts {
 }
 
 impl Traffic {
-    /// So many clients, each with a connection of its own, about to begin their first operations.
+    /// So many clients, each with a connection of its own and so many threads that use it, about
+    /// to begin their first operations.
     pub(super) fn new(
         workload: Ycsb,
-        clients: u32,
+        (clients, threads): (u32, u32),
         object: u16,
         list: &ListForm,
     ) -> Result<Traffic, KeyError> {
-        let slots = KEYS as u32 + 4 * clients + 1024;
+        let slots = KEYS as u32 + 4 * clients * threads + 1024;
+        let thread = |seed: u32| {
+            let keys = KeyDistribution::Zipf { theta: 0.99 };
+            Ok(Thread {
+                operations: OperationStream::new(workload.mix(), keys, KEYS, 1, seed.into())?,
+                stage: Stage::Read,
+                awaited: 0,
+                key: 0,
+                slot: 0,
+                before: 0,
+            })
+        };
         let client = |index: u32| {
             let host =
                 Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 0, 0).to_bits() + 1 + index / THREADS);
             let mut link = Link::new(host, CLIENT_QPN + index, SERVER, SERVER_QPN + index);
             link.pmtu = PATH_MTU.into();
             let psn = Psn::new(index.wrapping_mul(0x0001_3579));
-            let keys = KeyDistribution::Zipf { theta: 0.99 };
+            let seeds = index * threads..(index + 1) * threads;
             Ok(Client {
                 answers: link.reversed(),
                 link,
-                operations: OperationStream::new(workload.mix(), keys, KEYS, 1, index.into())?,
                 psn,
-                stage: Stage::Read,
+                threads: seeds.map(thread).collect::<Result<_, _>>()?,
                 awaited: VecDeque::new(),
-                key: 0,
-                slot: 0,
-                before: 0,
                 server_psn: psn,
                 server_msn: Msn::new(0),
             })
@@ -138,8 +160,10 @@ impl Traffic {
             requests: VecDeque::new(),
             responses: VecDeque::new(),
         };
-        for client in 0..clients {
-            traffic.begin(client as usize);
+        for client in 0..clients as usize {
+            for thread in 0..threads as usize {
+                traffic.begin(Who { client, thread });
+            }
         }
         Ok(traffic)
     }
@@ -207,87 +231,113 @@ impl Traffic {
         (slot < self.words.len()).then_some(slot)
     }
 
-    /// A client begins its next operation.
-    fn begin(&mut self, at: usize) {
-        let Some(client) = self.clients.get_mut(at) else { return };
-        let operation = client.operations.next_operation(KEYS);
-        client.key = operation.record + 1;
+    fn thread(&mut self, who: Who) -> Option<&mut Thread> {
+        self.clients.get_mut(who.client)?.threads.get_mut(who.thread)
+    }
+
+    /// A thread begins its next operation.
+    fn begin(&mut self, who: Who) {
+        let Some(thread) = self.thread(who) else { return };
+        let operation = thread.operations.next_operation(KEYS);
+        let key = operation.record + 1;
+        thread.key = key;
         let Some(&newest) = self.newest.get(operation.record as usize) else { return };
-        client.before = newest;
-        if operation.kind == OperationKind::Read {
-            client.stage = Stage::Read;
+        let is_read = operation.kind == OperationKind::Read;
+        let slot = if is_read { None } else { self.free.pop_front() };
+        let Some(thread) = self.thread(who) else { return };
+        thread.before = newest;
+        if is_read {
+            thread.stage = Stage::Read;
             let shortcut = SHORTCUTS + operation.record * u64::from(SHORTCUT_LEN);
-            self.read(at, shortcut, SHORTCUT_LEN);
-            self.read(at, self.slot_address(newest), self.object.into());
+            self.read(who, shortcut, SHORTCUT_LEN);
+            self.read(who, self.slot_address(newest), self.object.into());
             return;
         }
-        let Some(slot) = self.free.pop_front() else { return };
-        (client.stage, client.slot) = (Stage::Write, slot);
+        let Some(slot) = slot else { return };
+        (thread.stage, thread.slot) = (Stage::Write, slot);
         let version =
             self.words.get(newest as usize).map_or(0, |word| self.list.version.get(*word));
         let mut payload = vec![0x5a; self.object.into()];
         payload[..8].copy_from_slice(&self.list.last(version + 1).to_le_bytes());
-        payload[8..16].copy_from_slice(&client.key.to_le_bytes());
+        payload[8..16].copy_from_slice(&key.to_le_bytes());
         let (virtual_address, dma_length) = (self.slot_address(slot), self.object.into());
         let reth = RethRepr { virtual_address, remote_key: REMOTE_KEY, dma_length };
-        self.ask(at, Opcode::WriteOnly, Extension::Reth(reth), &payload, Opcode::Acknowledge);
+        self.ask(who, Opcode::WriteOnly, Extension::Reth(reth), &payload, Opcode::Acknowledge);
     }
 
-    fn read(&mut self, at: usize, virtual_address: u64, dma_length: u32) {
+    fn read(&mut self, who: Who, virtual_address: u64, dma_length: u32) {
         let reth = RethRepr { virtual_address, remote_key: REMOTE_KEY, dma_length };
         let (asked, answer) = (Opcode::ReadRequest, Opcode::ReadResponseOnly);
-        self.ask(at, asked, Extension::Reth(reth), &[], answer);
+        self.ask(who, asked, Extension::Reth(reth), &[], answer);
     }
 
-    /// A client appends its version to the one that was the newest.
-    fn append(&mut self, at: usize) {
-        let Some(client) = self.clients.get_mut(at) else { return };
-        client.stage = Stage::Append;
-        let version = self.words.get(client.slot as usize).map_or(0, |w| self.list.version.get(*w));
+    /// A thread appends its version to the one that was the newest.
+    fn append(&mut self, who: Who) {
+        let Some(thread) = self.thread(who) else { return };
+        thread.stage = Stage::Append;
+        let (slot, before) = (thread.slot, thread.before);
+        let version = self.words.get(slot as usize).map_or(0, |w| self.list.version.get(*w));
         let compare = self.list.last(version.wrapping_sub(1));
-        let swap = self.list.next.with(compare, u64::from(client.slot) + 1);
+        let swap = self.list.next.with(compare, u64::from(slot) + 1);
         let eth = AtomicEthRepr {
-            virtual_address: SLOTS + u64::from(client.before) * u64::from(self.object),
+            virtual_address: SLOTS + u64::from(before) * u64::from(self.object),
             remote_key: REMOTE_KEY,
             swap_or_add: self.list.next_version.with(swap, version),
             compare,
         };
         let (asked, answer) = (Opcode::CompareSwap, Opcode::AtomicAcknowledge);
-        self.ask(at, asked, Extension::AtomicEth(eth), &[], answer);
+        self.ask(who, asked, Extension::AtomicEth(eth), &[], answer);
     }
 
     fn ask(
         &mut self,
-        at: usize,
+        who: Who,
         opcode: Opcode,
         extension: Extension,
         payload: &[u8],
         answer: Opcode,
     ) {
-        let Some(client) = self.clients.get_mut(at) else { return };
+        let Some(client) = self.clients.get_mut(who.client) else { return };
+        let Some(thread) = client.threads.get_mut(who.thread) else { return };
         let packet = Packet { opcode, psn: client.psn, ack_request: true, extension, payload };
         self.requests.extend(emit(&client.link, &packet));
-        client.awaited.push_back((client.psn, answer));
+        client.awaited.push_back((client.psn, answer, who.thread));
         client.psn = client.psn.add(1);
+        thread.awaited += 1;
     }
 
-    /// A client's adapter gets an answer.
+    /// A client's adapter gets an answer. An acknowledgement is that of all WRITEs before it as
+    /// well.
     fn take_answer(&mut self, at: u32, layout: &Layout) -> Result<(), String> {
-        let at = at as usize;
-        let client = self.clients.get_mut(at).ok_or("an answer is for nobody")?;
-        let expected = client.awaited.pop_front();
-        if expected != Some((layout.psn, layout.opcode)) {
+        loop {
+            let client = self.clients.get_mut(at as usize).ok_or("an answer is for nobody")?;
             let (psn, opcode) = (layout.psn, layout.opcode);
-            return Err(format!("client {at} got {opcode:?} {psn} in the place of {expected:?}"));
+            let expected = client.awaited.pop_front();
+            let Some((own, _, thread)) = expected.filter(|(_, answer, _)| *answer == opcode) else {
+                return Err(format!(
+                    "client {at} got {opcode:?} {psn} in the place of {expected:?}"
+                ));
+            };
+            let acknowledged = opcode == Opcode::Acknowledge && psn.offset_from(own) < 1 << 23;
+            if own != psn && !acknowledged {
+                return Err(format!("client {at} got {opcode:?} {psn} in the place of {own}"));
+            }
+            self.finish(Who { client: at as usize, thread });
+            if own == psn {
+                return Ok(());
+            }
         }
-        if !client.awaited.is_empty() {
-            return Ok(());
+    }
+
+    /// A thread has one more of its answers.
+    fn finish(&mut self, who: Who) {
+        let Some(thread) = self.thread(who) else { return };
+        thread.awaited -= 1;
+        match thread.stage {
+            _ if thread.awaited > 0 => {}
+            Stage::Write => self.append(who),
+            Stage::Read | Stage::Append => self.begin(who),
         }
-        match client.stage {
-            Stage::Write => self.append(at),
-            Stage::Read | Stage::Append => self.begin(at),
-        }
-        Ok(())
     }
 
     /// A server's queue pair gets a request, and answers it.
