@@ -168,6 +168,8 @@ pub struct Counters {
     pub damaged_kept: u64,
     /// Server queue pairs that stopped hosting.
     pub hosts_closed: u64,
+    /// Places that another server queue pair took over while nothing of them was on its way.
+    pub places_taken_over: u64,
     /// Ends of connections that were kept back until the guests had left.
     pub teardowns_held: u64,
     /// Server queue pairs given up.
@@ -308,6 +310,7 @@ impl Counters {
         self.returned += other.returned;
         self.damaged_kept += other.damaged_kept;
         self.hosts_closed += other.hosts_closed;
+        self.places_taken_over += other.places_taken_over;
         self.teardowns_held += other.teardowns_held;
         self.server_qps_lost += other.server_qps_lost;
         self.out_of_service += other.out_of_service;

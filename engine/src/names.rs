@@ -44,6 +44,7 @@ impl Counters {
             returned,
             damaged_kept,
             hosts_closed,
+            places_taken_over,
             teardowns_held,
             server_qps_lost,
             out_of_service,

@@ -131,6 +131,7 @@ impl Engine {
         }
         self.counters.flips += 1;
         self.keep_learnt(id);
+        self.take_share(id.own_server_qp());
     }
 
     /// Writes one record of the start of a connection: what its client may ask for again from
@@ -163,6 +164,7 @@ impl Engine {
         if let Some(&connection) = self.directory.client(id) {
             out.push_record(&Record::Start { client: id, connection, cm });
         }
+        self.take_share(server_qp);
         true
     }
 

@@ -29,6 +29,46 @@ impl Engine {
         Some(host)
     }
 
+    /// A connection is translated from now on: its server queue pair takes its share of places.
+    pub(crate) fn take_share(&mut self, id: ServerQpId) {
+        let Some(domain) = self.directory.server_qp(id).map(|connection| connection.domain) else {
+            return;
+        };
+        for place in self.directory.places.of_domain(domain) {
+            self.take_over(place, id);
+        }
+    }
+
+    /// Where connections are learnt, a place had only those to choose its host from that were
+    /// translated by then: a server queue pair with fewer places takes one over, if nothing of it
+    /// is on its way. So no key's requests are ever on two, and those that wait for their turn find
+    /// the new host. What is known of memory is known of a host, and would have to go along.
+    fn take_over(&mut self, place: PlaceId, id: ServerQpId) {
+        let places = &self.directory.places;
+        let learns = self.policy.trust.learns() && !self.minds;
+        let Some(state) = places.get(place).filter(|state| learns && state.is_idle()) else {
+            return;
+        };
+        let Some(host) = state.host.filter(|host| *host != id) else { return };
+        let Some(domain) = self.directory.server_qp(id).map(|connection| connection.domain) else {
+            return;
+        };
+        let held = |id| places.held_in(domain, id);
+        if held(host) <= held(id) + 1 || !self.is_eligible(id) {
+            return;
+        }
+        if let Some(state) = self.directory.places.get_mut(place) {
+            (state.host, state.host_recorded) = (Some(id), false);
+            self.counters.places_taken_over += 1;
+        }
+        // Some may have waited for the one that the host was.
+        for (i, client) in (0..).zip(self.clients.states.iter()) {
+            if client.first_held.is_some() {
+                self.clients.work.push(i);
+            }
+        }
+    }
+
     fn is_eligible(&self, id: ServerQpId) -> bool {
         self.servers.get(id).is_some_and(|server| {
             let started = server.started && !self.watches.is_starting(id.owner());

@@ -30,6 +30,13 @@ pub(crate) struct PlaceState {
     pub(crate) leaving: bool,
 }
 
+impl PlaceState {
+    /// Whether nothing of it is on its way, and nobody waits for that.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.issued == 0 && self.alone.is_none() && !self.alone_before && !self.leaving
+    }
+}
+
 /// All places, domain by domain.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
@@ -96,7 +103,7 @@ impl Places {
     }
 
     /// The places of a domain.
-    pub(crate) fn of_domain(&self, domain: DomainId) -> impl Iterator<Item = PlaceId> {
+    pub(crate) fn of_domain(&self, domain: DomainId) -> impl Iterator<Item = PlaceId> + use<> {
         let (first, count) = self.range(domain).unwrap_or((0, 0));
         (first..first + count).map(PlaceId)
     }
@@ -120,6 +127,12 @@ impl Places {
     /// Places that a server queue pair holds.
     pub(crate) fn held_by(&self, host: ServerQpId) -> usize {
         self.states.iter().filter(|state| state.host == Some(host)).count()
+    }
+
+    /// Those among them that are of a domain.
+    pub(crate) fn held_in(&self, domain: DomainId, host: ServerQpId) -> usize {
+        let held = |place: &PlaceId| self.get(*place).is_some_and(|s| s.host == Some(host));
+        self.of_domain(domain).filter(held).count()
     }
 
     /// The server queue pair takes nothing more.

@@ -248,7 +248,8 @@ fn judge_effects(world: &mut World<'_>) {
     let fenced = world.plan.policy.fenced;
     // An engine that goes on has not seen yet which hosts take what, and leaves requests at home.
     let at_home = world.plan.learning.is_some() && !world.plan.crashes.is_empty();
-    let moved = at_home || world.counters().hosts_closed > 0;
+    let counters = world.counters();
+    let moved = at_home || counters.hosts_closed + counters.places_taken_over > 0;
     let effects: Vec<Effect> = replaced::effects(world).into_iter().map(Cow::into_owned).collect();
     for effect in &effects {
         if matches!(effect.access, Access::Read { .. }) {

@@ -1,0 +1,202 @@
+//! Where connections are learnt one after the other, their server queue pairs share the places.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use qpmux_engine::policy::{
+    AtomicKey, ByteOrder, ConfiguredRegion, Directory, KeyField, KeyMap, Map, Policy, Profile,
+    Rights, TrustBy,
+};
+use qpmux_engine::wire::{
+    AethRepr, Classified, Extension, Msn, Opcode, Psn, RethRepr, Syndrome, classify,
+};
+use qpmux_engine::{Config, Nanos, Side};
+use qpmux_sim::host::Host;
+use qpmux_sim::rc::{Link, Packet};
+
+const RKEY: u32 = 0x1234;
+const PATH_MTU: usize = 256;
+const RECORD: usize = 16;
+const PLACES: u32 = 4;
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+
+/// The connection of a client, one of those of a machine.
+fn link(client: u32) -> Link {
+    let near = Ipv4Addr::new(10, 0, 1, 1);
+    Link { pmtu: PATH_MTU, ..Link::new(near, 0x11 + client, SERVER, 0x100 + client) }
+}
+
+/// A request at a server queue pair: of which client's connection that is, and its PSN there.
+type At = (u32, Psn);
+
+struct World {
+    host: Host,
+    now: u64,
+    /// PSNs of the clients' next requests.
+    next: Vec<Psn>,
+    /// What was answered to clients, by client.
+    answered: Vec<u32>,
+}
+
+impl World {
+    fn new(clients: u32) -> World {
+        let field = KeyField {
+            opcode: Opcode::WriteOnly,
+            payload_len: RECORD as u32,
+            offset: 0,
+            len: 1,
+            byte_order: ByteOrder::Little,
+        };
+        let policy = Policy {
+            map: Map::Writes,
+            key_map: KeyMap::Modulo,
+            server_qps: PLACES,
+            trust: TrustBy::Configuration,
+            profile: Profile::new(vec![field], AtomicKey::LastWritten),
+            ..Policy::default()
+        };
+        let config = Config {
+            path_mtu: Some(PATH_MTU as u16),
+            depth: Some(4),
+            connections_max: 64,
+            ..Config::default()
+        };
+        let region = ConfiguredRegion {
+            server: SERVER.into(),
+            remote_key: RKEY,
+            start: 0,
+            end: 1 << 20,
+            rights: Rights::ALL,
+        };
+        let directory = Directory::empty().with_regions(vec![region]);
+        World {
+            host: Host::new(&config, &policy, &directory, 1).unwrap(),
+            now: 0,
+            next: vec![Psn::new(7); clients as usize],
+            answered: vec![0; clients as usize],
+        }
+    }
+
+    fn offer(&mut self, side: Side, client: u32, packet: &Packet<'_>) -> Vec<At> {
+        let (mut frame, mut sent) = ([0; 512], Vec::new());
+        let link = match side {
+            Side::Client => link(client),
+            Side::Server => link(client).reversed(),
+        };
+        let len = link.emit(packet, 0, &mut frame).unwrap();
+        self.now += 1_000;
+        let answered = &mut self.answered;
+        self.host.offer(0, side, Nanos(self.now), &frame[..len], &mut |side, frame| {
+            let Ok(Classified::Rc(layout)) = classify(frame) else { panic!("no packet") };
+            let qpn = layout.dest_qp.value();
+            match side {
+                Side::Server => sent.push((qpn - 0x100, layout.psn)),
+                Side::Client => answered[(qpn - 0x11) as usize] += 1,
+            }
+        });
+        sent
+    }
+
+    /// A client writes a key's record. Where that went, if it did.
+    fn write(&mut self, client: u32, key: u8) -> Vec<At> {
+        let reth = RethRepr { virtual_address: 64, remote_key: RKEY, dma_length: RECORD as u32 };
+        let psn = self.next[client as usize];
+        self.next[client as usize] = psn.add(1);
+        let (opcode, extension) = (Opcode::WriteOnly, Extension::Reth(reth));
+        let payload = &[key; RECORD];
+        let packet = Packet { opcode, psn, ack_request: true, extension, payload };
+        self.offer(Side::Client, client, &packet)
+    }
+
+    /// The server answers. What went to it then.
+    fn acknowledge(&mut self, (server, psn): At) -> Vec<At> {
+        let aeth = AethRepr { syndrome: Syndrome::Ack { credits: 31 }, msn: Msn::new(0) };
+        let (opcode, extension) = (Opcode::Acknowledge, Extension::Aeth(aeth));
+        let packet = Packet { opcode, psn, ack_request: false, extension, payload: &[] };
+        self.offer(Side::Server, server, &packet)
+    }
+
+    /// A client writes a key's record and is answered. By which server queue pair.
+    fn write_through(&mut self, client: u32, key: u8) -> u32 {
+        let sent = self.write(client, key);
+        let &[at] = &sent[..] else { panic!("{sent:?} for one request") };
+        let before = self.answered[client as usize];
+        assert_eq!(self.acknowledge(at), []);
+        assert_eq!(self.answered[client as usize], before + 1);
+        at.0
+    }
+
+    /// A client works until its connection is translated.
+    fn join(&mut self, client: u32) {
+        let flips = self.host.counters().flips;
+        for key in 0..32 {
+            self.write_through(client, key % 2);
+            if self.host.counters().flips > flips {
+                return;
+            }
+        }
+        panic!("client {client} is not translated");
+    }
+
+    /// Server queue pairs of all keys.
+    fn hosts(&mut self) -> Vec<u32> {
+        (0..PLACES as u8).map(|key| self.write_through(0, key)).collect()
+    }
+}
+
+#[test]
+fn who_comes_later_takes_a_share() {
+    let mut world = World::new(6);
+    world.join(0);
+    assert_eq!(world.hosts(), [0; 4]);
+    for (client, hosts) in [(1, 2), (2, 3), (3, 4), (4, 4), (5, 4)] {
+        world.join(client);
+        let found: BTreeSet<u32> = world.hosts().into_iter().collect();
+        assert_eq!(found.len(), hosts, "with client {client}: {found:?}");
+        assert_eq!(world.hosts(), world.hosts(), "places stay");
+    }
+    // From then on all clients' requests for a key go to one.
+    let hosts = world.hosts();
+    for client in 0..6 {
+        let found: Vec<u32> =
+            (0..PLACES as u8).map(|key| world.write_through(client, key)).collect();
+        assert_eq!(found, hosts, "client {client}");
+    }
+}
+
+#[test]
+fn a_place_with_something_on_its_way_stays() {
+    let mut world = World::new(2);
+    world.join(0);
+    let hosts = world.hosts();
+    assert_eq!(hosts, [0; 4]);
+    // Keys 0 and 1 are on their way, and a second request for key 0.
+    let open: Vec<At> = [0, 1, 0].into_iter().flat_map(|key| world.write(0, key)).collect();
+    assert_eq!(open.iter().map(|at| at.0).collect::<Vec<_>>(), [0; 3]);
+    world.join(1);
+    assert_eq!(world.host.counters().places_taken_over, 2);
+    for at in open {
+        assert_eq!(world.acknowledge(at), []);
+    }
+    assert_eq!(world.hosts(), [0, 0, 1, 1]);
+}
+
+#[test]
+fn what_waits_for_its_turn_goes_to_the_new_host() {
+    let mut world = World::new(3);
+    world.join(0);
+    assert_eq!(world.hosts(), [0; 4]);
+    world.join(1);
+    assert_eq!(world.hosts(), [1, 1, 0, 0]);
+    let first = world.write(0, 2);
+    assert_eq!(first.len(), 1);
+    // This one would go elsewhere: it waits.
+    assert_eq!(world.write(0, 0), []);
+    world.join(2);
+    let sent = world.acknowledge(first[0]);
+    assert_eq!(sent.len(), 1);
+    let second = sent[0];
+    assert_eq!(second.0, 2);
+    assert_eq!(world.acknowledge(second), []);
+    assert_eq!(world.hosts(), [2, 1, 0, 0]);
+}
