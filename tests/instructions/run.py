@@ -31,6 +31,7 @@ CASES = {
     "writes": "",
     "writes, 4096 connections": "--connections 4096",
     "writes, 1 server queue pair": "--connections 256 --server-qps 1",
+    "writes, 8 threads a connection": "--threads 8",
     "writes, full verification": "--verify full",
     "writes, learning rights": "--trust observed",
     "writes, strangers": "--trust strangers",
