@@ -36,7 +36,19 @@ impl Traffic {
         // So many have the depth for all READs and swaps: few wait for one that is done.
         let (server_qps, server_delay, limits) = (64, 0, "");
         let (map, verify, journal) = WAYS[0];
-        Shape { clients, window, ring, server_delay, limits, server_qps, map, verify, mix, journal }
+        Shape {
+            clients,
+            window,
+            ring,
+            server_delay,
+            limits,
+            server_qps,
+            map,
+            order: "fenced",
+            verify,
+            mix,
+            journal,
+        }
     }
 }
 

@@ -46,8 +46,8 @@ struct Args {
         default_value = "0.1,0.3,0.5,0.7,0.9,1,1.25,1.5,2,2.5,3"
     )]
     loads: Vec<f64>,
-    /// Cases: all, or some of few-clients, many-clients, unshed, few-buffers,
-    /// slow-servers.
+    /// Cases: all, or some of few-clients, many-clients, keyed, unshed,
+    /// few-buffers, slow-servers.
     #[arg(long, value_delimiter = ',', value_name = "CASE", default_value = "all")]
     cases: Vec<String>,
     /// Emulated milliseconds that each load is measured for, after half as many.

@@ -42,16 +42,19 @@ impl Case {
             limits,
             server_qps: 4,
             map: "writes",
+            order: "fenced",
             verify: "full",
             mix: Mix::All,
             journal: false,
         };
         let few = Shape { limits: "frames = 512", ..shape(2_000) };
         let slow = Shape { server_delay: 2_000_000, ..shape(2_000) };
+        let keyed = Shape { order: "keyed", ..shape(2_000) };
         let unshed = Shape { limits: "shed_overload = false", ..shape(2_000) };
         vec![
             Case { name: "few-clients", shape: shape(64) },
             Case { name: "many-clients", shape: shape(2_000) },
+            Case { name: "keyed", shape: keyed },
             Case { name: "unshed", shape: unshed },
             Case { name: "few-buffers", shape: few },
             Case { name: "slow-servers", shape: slow },

@@ -49,6 +49,8 @@ pub(crate) struct Shape {
     pub(crate) server_qps: u32,
     /// The map, and of which packets the ICRC is verified.
     pub(crate) map: &'static str,
+    /// What order one client's requests keep.
+    pub(crate) order: &'static str,
     pub(crate) verify: &'static str,
     pub(crate) mix: Mix,
     /// Whether there is a journal.
@@ -347,12 +349,13 @@ fn count(tally: &mut Tally, came: u64, completion: &Completion) -> bool {
 fn configuration(shape: &Shape) -> String {
     format!(
         "[client]\ninterface = 'clients'\n[server]\ninterface = 'servers'\n\
-         [policy]\nmap = '{}'\nserver_qps = {}\n\
+         [policy]\nmap = '{}'\norder = '{}'\nserver_qps = {}\n\
          [network]\npath_mtu = 1024\ndepth = 16\nverify = '{}'\n\
          [limits]\nframe_len_max = {FRAME_LEN_MAX}\n{}\n\
          [[region]]\nserver = '{SERVER}'\nrkey = {RKEY}\nstart = {BASE}\nlen = {}\n\
          rights = ['read', 'write', 'atomic']\n",
         shape.map,
+        shape.order,
         shape.server_qps,
         shape.verify,
         shape.limits,
