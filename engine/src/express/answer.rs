@@ -88,10 +88,8 @@ impl Engine {
         let (client, holds) = clients.states.usual_or_waiting(whose.index())?;
         let at_client = bound.request.slot;
         let (record, next) = clients.slots.named(at_client)?;
-        if self.watches.may_speak(whose)
-            || !is_oldest(client, at_client.index, record)
-            || holds && may_go_early::<K>(directory)
-        {
+        let early = holds && may_go_early::<K>(directory);
+        if early || self.watches.may_speak(whose) || !is_oldest(client, at_client.index, record) {
             return None;
         }
         let cards = match K::KIND {
@@ -177,7 +175,7 @@ pub(super) fn oldest<'a, K: Asks>(
 }
 
 /// Whether what waits behind a READ may go before the READ is complete, though it could not when it
-/// came: its place may have moved to where the READ went.
+/// came: a host may have given its place up to the one where the READ went.
 #[inline(always)]
 pub(super) fn may_go_early<K: Asks>(directory: &Directory) -> bool {
     K::KIND == Kind::Read && directory.places.have_moved()

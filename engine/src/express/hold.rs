@@ -24,15 +24,17 @@ impl Engine {
         frame: &Frame<'_>,
         out: &mut Out,
     ) -> Option<()> {
-        let (found, mut route) = self.find_usual::<K>(id, asked, frame)?;
+        let fenced = self.policy.order == Order::Fenced;
         let (client, behind) = self.clients.states.usual_or_waiting(id.index())?;
+        if !behind && (!fenced || client.queue.is_empty()) {
+            return None;
+        }
+        let before = client.target;
+        let (found, mut route) = self.find_usual::<K>(id, asked, frame)?;
         if behind {
             // Where it goes is settled when those before it have gone.
             route.target = id.own_server_qp();
-        } else if self.policy.order != Order::Fenced
-            || client.queue.is_empty()
-            || client.target == route.target
-        {
+        } else if route.target == before {
             return None;
         }
         self.count_usual(id, asked, &found, frame)?;
@@ -63,8 +65,8 @@ impl Engine {
         let room = clients.slots.free().min(config.client_window_max as usize);
         let (client, _) = clients.states.usual_or_waiting(id.index())?;
         let own = directory.card(id)?;
-        let intact = trusted || super::is_intact(frame.bytes());
-        if !asked.is_next_of(client, own, room) || !intact || directory.places.have_moved() {
+        let next = asked.is_next_of(client, own, room) && !directory.places.have_moved();
+        if !next || !(trusted || super::is_intact(frame.bytes())) {
             return None;
         }
         let knows = (&self.policy, self.choices.map);

@@ -201,8 +201,9 @@ impl Engine {
         rewrite(&self.icrc, frame.bytes_mut(), layout, &to);
     }
 
-    /// Whether there is nothing to do for a client but to release what is complete, and to hand over
-    /// what waited for that: the usual case, in which none of the other steps would do anything.
+    /// Whether there is nothing to do for a client but to release what is complete, and to hand
+    /// over what waited for that: the usual case, in which none of the other steps would do
+    /// anything.
     pub(super) fn releases_or_issues(&self, id: ClientId) -> bool {
         let Some(client) = self.clients.get(id) else { return false };
         let usual = !self.config.step_by_step

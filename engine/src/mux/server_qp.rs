@@ -260,7 +260,8 @@ impl ServerQp {
 
 impl Usual for ServerQp {
     /// Requests are bound as they come, and there is nothing to do but to finish what is complete;
-    /// or some wait to be bound, and the frame of the next one was recalled.
+    /// or some wait to be bound, and the frame of the next one was recalled: that of a request that
+    /// is bound is recalled only while something is to be sent again, or was not ready.
     fn condition(&self) -> Condition {
         let usual = self.started
             && self.finishes_or_binds()

@@ -63,7 +63,7 @@ impl Engine {
         self.resumes.is_settled() && self.servers.get(id).is_some_and(ServerQp::only_finishes)
     }
 
-    /// The same, but that requests may wait to be bound.
+    /// Whether there is nothing to do for it but to finish what is complete and to bind what waits.
     pub(super) fn finishes_or_binds(&self, id: ServerQpId) -> bool {
         !self.config.step_by_step
             && self.resumes.is_settled()

@@ -4,7 +4,7 @@ use super::client::{ClientSlot, Service, Way};
 use super::closing::Hosting;
 use crate::counters::DeclineReason;
 use crate::engine::Engine;
-use crate::ids::{ClientId, ServerQpId};
+use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::policy::{Access, Fit, PlaceId, TrustBy};
 use crate::rules::Rule;
 use crate::wire::ClientPsn;
@@ -29,43 +29,40 @@ impl Engine {
         Some(host)
     }
 
-    /// A connection is translated from now on: its server queue pair takes its share of places.
+    /// A connection is translated from now on. Where connections are learnt, places had only those
+    /// to choose their hosts from that were translated by then: this one's server queue pair takes
+    /// over its share, of places that have nothing on their way. So a place's requests are never
+    /// at two hosts, and those that wait for their turn find the new one. None of these may go
+    /// earlier for that: nothing of its client is at a server queue pair that only begins.
+    ///
+    /// Only where all queue pairs have the same rights, and from a host with the same path: what
+    /// the old host took the new one takes. And what is known of memory is known of a host, and
+    /// would have to go along.
     pub(crate) fn take_share(&mut self, id: ServerQpId) {
+        let alike = self.policy.trust == TrustBy::Configuration && !self.minds;
         let Some(domain) = self.directory.server_qp(id).map(|connection| connection.domain) else {
             return;
         };
+        if !alike || !self.is_eligible(id) {
+            return;
+        }
         for place in self.directory.places.of_domain(domain) {
-            self.take_over(place, id);
+            self.take_over(place, id, domain);
         }
     }
 
-    /// Where connections are learnt, a place had only those to choose its host from that were
-    /// translated by then: a server queue pair with fewer places takes one over, if nothing of it
-    /// is on its way. So no key's requests are ever on two, and those that wait for their turn find
-    /// the new host. What is known of memory is known of a host, and would have to go along.
-    fn take_over(&mut self, place: PlaceId, id: ServerQpId) {
+    fn take_over(&mut self, place: PlaceId, id: ServerQpId, domain: DomainId) {
         let places = &self.directory.places;
-        let learns = self.policy.trust.learns() && !self.minds;
-        let Some(state) = places.get(place).filter(|state| learns && state.is_idle()) else {
-            return;
-        };
-        let Some(host) = state.host.filter(|host| *host != id) else { return };
-        let Some(domain) = self.directory.server_qp(id).map(|connection| connection.domain) else {
-            return;
-        };
+        let moves_empty = self.config.keeps(Rule::PlaceMovesEmpty);
+        let state = places.get(place).filter(|state| state.is_idle() || !moves_empty);
+        let Some(host) = state.and_then(|state| state.host) else { return };
         let held = |id| places.held_in(domain, id);
-        if held(host) <= held(id) + 1 || !self.is_eligible(id) {
+        if held(host) <= held(id) + 1 || !self.directory.are_alike(host, id) {
             return;
         }
         if let Some(state) = self.directory.places.get_mut(place) {
             (state.host, state.host_recorded) = (Some(id), false);
             self.counters.places_taken_over += 1;
-        }
-        // Some may have waited for the one that the host was.
-        for (i, client) in (0..).zip(self.clients.states.iter()) {
-            if client.first_held.is_some() {
-                self.clients.work.push(i);
-            }
         }
     }
 

@@ -413,6 +413,18 @@ impl Directory {
             .map(|(_, id)| id)
     }
 
+    /// Whether frames of one connection can become the other's just as those of any third one can:
+    /// what one of their server queue pairs takes by its path, the other one takes.
+    pub(crate) fn are_alike(&self, one: ServerQpId, other: ServerQpId) -> bool {
+        let path = |id| {
+            let connection = self.server_qp(id)?;
+            let (request, response) = (&connection.request, &connection.response);
+            let tags = (request.tag.is_some(), response.tag.is_some());
+            Some((connection.path_mtu, request.partition_key, tags))
+        };
+        path(one).is_some_and(|one| path(other) == Some(one))
+    }
+
     /// Whether a server queue pair has the rights and the depth for every verb that the policy
     /// maps. WRITE always, because holes are filled with zero-length WRITEs.
     pub(crate) fn may_host(&self, id: ServerQpId, policy: &Policy) -> bool {

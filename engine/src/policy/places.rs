@@ -155,7 +155,7 @@ impl Places {
         }
     }
 
-    /// Whether any place has had more than one host.
+    /// Whether any host has given its places up.
     pub(crate) fn have_moved(&self) -> bool {
         self.moved
     }

@@ -249,7 +249,8 @@ fn judge_effects(world: &mut World<'_>) {
     // An engine that goes on has not seen yet which hosts take what, and leaves requests at home.
     let at_home = world.plan.learning.is_some() && !world.plan.crashes.is_empty();
     let counters = world.counters();
-    let moved = at_home || counters.hosts_closed + counters.places_taken_over > 0;
+    let moved = at_home || counters.hosts_closed > 0;
+    let taken_over = counters.places_taken_over > 0;
     let effects: Vec<Effect> = replaced::effects(world).into_iter().map(Cow::into_owned).collect();
     for effect in &effects {
         if matches!(effect.access, Access::Read { .. }) {
@@ -268,8 +269,10 @@ fn judge_effects(world: &mut World<'_>) {
         let words = world.plan.policy.words_are_keys;
         let queue = (!fenced).then(|| (effect.server_qp, strand(effect, &asked.verb, words)));
         let last = newest.entry((mark.0, queue)).or_insert(mark);
-        // Order is that of each key, and a place that moves may meet another one of the client.
-        let comparable = fenced || !moved;
+        // Order is that of each key, and a place that moves may meet another one of the client. One
+        // that is taken over has nothing on its way: order of a key stays at each of its hosts.
+        let of_key = queue.is_some_and(|(_, (kind, _))| kind == 0);
+        let comparable = fenced || !moved && (!taken_over || of_key);
         if *last > mark && comparable {
             let text = || format!("{mark:?} ran after {last:?} (client, request, packet)");
             world.violations.record("O4", effect.time, text);

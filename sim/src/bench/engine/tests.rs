@@ -34,34 +34,6 @@ fn engines_with_and_without_short_cuts_do_the_same() {
             ..short.clone()
         },
         EnginePlan { policy: policy(Map::All, 2), ..short.clone() },
-        EnginePlan { threads: 8, policy: policy(Map::Writes, 4), ..short.clone() },
-        EnginePlan {
-            threads: 16,
-            connections: 40,
-            burst: 7,
-            verify: Verify::Full,
-            policy: policy(Map::All, 3),
-            ..short.clone()
-        },
-        EnginePlan {
-            threads: 6,
-            trust: Trust::Observed,
-            connections: 40,
-            policy: Policy { order: Order::Keyed, ..policy(Map::All, 3) },
-            ..short.clone()
-        },
-        EnginePlan {
-            threads: 5,
-            policy: Policy { key_map: KeyMap::ByConnection, ..policy(Map::Writes, 3) },
-            ..short.clone()
-        },
-        EnginePlan {
-            threads: 8,
-            trust: Trust::Observed,
-            connections: 40,
-            policy: Policy { steer: Steer::All, atomics: Atomics::Replace, ..policy(Map::All, 3) },
-            ..short.clone()
-        },
         EnginePlan {
             policy: Policy { key_map: KeyMap::ByConnection, ..policy(Map::All, 3) },
             ..short.clone()
@@ -89,6 +61,56 @@ fn engines_with_and_without_short_cuts_do_the_same() {
         assert!(report.packets >= 4_000, "{plan:?}");
         let maps = plan.policy.map != Map::None && plan.trust != Trust::Strangers;
         assert_eq!(report.mapped > 0, maps, "{plan:?}");
+    }
+}
+
+/// So they are where several threads share a connection, and requests wait for each other.
+#[test]
+fn they_do_the_same_where_requests_wait() {
+    let policy = |map, server_qps| Policy { map, server_qps, ..Policy::default() };
+    let short = EnginePlan {
+        packets: 4_000,
+        rounds: 1,
+        homes: vec![FrameHome::Hot],
+        floors: false,
+        ..EnginePlan::default()
+    };
+    let plans = [
+        EnginePlan { threads: 8, policy: policy(Map::Writes, 4), ..short.clone() },
+        EnginePlan {
+            threads: 16,
+            connections: 40,
+            burst: 7,
+            verify: Verify::Full,
+            policy: policy(Map::All, 3),
+            ..short.clone()
+        },
+        EnginePlan {
+            threads: 6,
+            trust: Trust::Observed,
+            connections: 40,
+            policy: Policy { order: Order::Keyed, ..policy(Map::All, 3) },
+            ..short.clone()
+        },
+        EnginePlan {
+            threads: 4,
+            trust: Trust::Observed,
+            connections: 40,
+            policy: policy(Map::Writes, 3),
+            ..short.clone()
+        },
+        EnginePlan {
+            threads: 8,
+            trust: Trust::Observed,
+            connections: 40,
+            policy: Policy { steer: Steer::All, atomics: Atomics::Replace, ..policy(Map::All, 3) },
+            ..short.clone()
+        },
+    ];
+    for plan in plans {
+        let report = engine(&plan, &mut |_, _| ()).unwrap();
+        let fenced = plan.policy.order == Order::Fenced;
+        assert!(report.waits[usize::from(!fenced)] > 500, "{plan:?}: {:?}", report.waits);
     }
 }
 
