@@ -76,7 +76,8 @@ missing_packages() {
     has dpkg-shlibdeps || echo dpkg-dev
     has adduser || echo adduser
     pkg-config --exists libdpdk 2>/dev/null || echo libdpdk-dev
-    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || echo libclang-dev
+    # Not libclang-cpp, which other packages bring.
+    compgen -G '/usr/lib/llvm-*/lib/libclang[.-][0-9s]*' >/dev/null || echo libclang-dev
     PYTHONPATH=tests/lab /usr/bin/python3 -c 'import needs; print(*needs.missing_packages())'
     has tshark || echo tshark
     has valgrind || echo valgrind
