@@ -46,6 +46,8 @@ INSTALLED = [
     # Where its README sends its reader.
     "/usr/share/doc/qpmux-live/dpdk.md.gz",
     "/usr/share/doc/qpmux-live/restart.md.gz",
+    "/usr/share/doc/qpmux/schemas/replay.json",
+    "/usr/share/doc/qpmux/slurm/sweep.sbatch",
     "/usr/share/qpmux-live/grafana/qpmux-live.json",
 ] + [
     f"/usr/share/doc/{package}/{name}"
