@@ -40,11 +40,16 @@ passed=0 failed=() skipped=() begin=$SECONDS
 
 # step NAME COMMAND..: runs a step under a heading, with its time. Status 77 means skipped.
 step() {
-    local name=$1 from=$SECONDS status
+    local name=$1 from=$SECONDS
     shift
     printf '\n=== %s\n' "$name"
     "$@"
-    status=$?
+    ended "$name" $? "$from"
+}
+
+# ended NAME STATUS FROM: counts a step that began when SECONDS were FROM.
+ended() {
+    local name=$1 status=$2 from=$3
     case $status in
     0)
         passed=$((passed + 1))
@@ -59,6 +64,25 @@ step() {
         echo "--- FAILED: $name, status $status ($((SECONDS - from)) s)"
         ;;
     esac
+}
+
+# begin_beside NAME COMMAND..: begins a step that runs beside those that follow: builds leave a part
+# of the machine idle. Its output comes with end_beside, which waits for it.
+begin_beside() {
+    beside=$1 beside_from=$SECONDS beside_log=$(mktemp) || exit 2
+    shift
+    "$@" >"$beside_log" 2>&1 &
+    beside_pid=$!
+}
+
+end_beside() {
+    local status
+    wait "$beside_pid"
+    status=$?
+    printf '\n=== %s\n' "$beside"
+    cat "$beside_log"
+    rm -f "$beside_log"
+    ended "$beside" "$status" "$beside_from"
 }
 
 as_root() {
@@ -212,11 +236,13 @@ if [ "$tier" = lab ]; then
     step "DPDK: no interfaces" lab --vhost --config tests/lab/dpdk/vhost.toml --expect mapped
 else
     step "what the tests need" install_needs
+    begin_beside "release build" cargo build --locked --workspace $LIVE --release
     step "formatting" cargo fmt --all --check
     step "clippy" cargo clippy --locked --workspace $LIVE --all-targets -- -D warnings
     step "documentation" \
         env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace $LIVE --no-deps
-    step "release build" cargo build --locked --workspace $LIVE --release
+    step "tests, built" cargo test --locked --workspace $LIVE --no-run
+    end_beside
     step "instructions per packet" instructions
     step "tests ($tier)" run_tests
     # It builds everything again, which takes longer than a quick step may.
