@@ -117,11 +117,20 @@ struct Thing {
 
 /// Which of the floors replays are compared with.
 const COMPARED: usize = 1;
-const FLOORS: [Thing; 3] = [
-    Thing { what: "read", run: |capture, _| Ok(walk(capture, None)?) },
+const FLOORS: [Thing; 4] = [
+    Thing { what: "read", run: |capture, _| Ok(walk(capture, None)?.0) },
     Thing {
         what: "read, patch, write",
-        run: |capture, results| Ok(walk(capture, Some(&results.join("out.pcap")))?),
+        run: |capture, results| Ok(walk(capture, Some(&results.join("out.pcap")))?.0),
+    },
+    // As replays do, so that a result that has its name is there whole after a loss of power.
+    Thing {
+        what: "read, patch, write, sync",
+        run: |capture, results| {
+            let (packets, output) = walk(capture, Some(&results.join("out.pcap")))?;
+            output.map_or(Ok(()), |output| output.sync_all())?;
+            Ok(packets)
+        },
     },
     Thing { what: "the same through pcap-file", run: through_pcap_file },
 ];
@@ -182,8 +191,9 @@ const FILE_HEADER_BYTES: usize = 24;
 const RECORD_HEADER_BYTES: usize = 16;
 
 /// Reads a classic little-endian capture, chunk by chunk and there record by record; with an
-/// output, each frame is patched where it is, and the chunk written.
-fn walk(capture: &Path, output: Option<&Path>) -> io::Result<u64> {
+/// output, each frame is patched where it is, and the chunk written. Gives the packets, and what
+/// was written.
+fn walk(capture: &Path, output: Option<&Path>) -> io::Result<(u64, Option<File>)> {
     let mut input = File::open(capture)?;
     let mut output = output.map(File::create).transpose()?;
     let mut chunk = vec![0; CHUNK_BYTES + qpmux_traces::FRAME_BYTES_MAX as usize];
@@ -204,7 +214,7 @@ fn walk(capture: &Path, output: Option<&Path>) -> io::Result<u64> {
             output.write_all(&chunk[..at.min(end)])?;
         }
         if read == 0 {
-            return Ok(packets);
+            return Ok((packets, output));
         }
         chunk.copy_within(at.min(end)..end, 0);
         (at, end) = (at.saturating_sub(end), end.saturating_sub(at));
