@@ -146,7 +146,7 @@ def ping(lab):
     return {"pings": 10}
 
 
-def kv(threads, operations, writes, options="-F", limit=90):
+def kv(threads, operations, writes, options="-F", limit=300):
     """A test with kv.c: the server proves what its network did."""
 
     def run(lab):
@@ -156,7 +156,7 @@ def kv(threads, operations, writes, options="-F", limit=90):
     return run
 
 
-def run_kv(lab, threads, operations, writes, options, limit=90):
+def run_kv(lab, threads, operations, writes, options, limit=300):
     """A store in each server's guest, and clients of each of them in the others."""
     common = f"-k 64 -o {operations} -p {KV_PORT} {options}"
     connections = threads * len(lab.clients)
@@ -313,10 +313,10 @@ def changes(run, change, times, every):
 def crash_cases():
     """The store while the middlebox is killed again and again."""
     tests = [
-        ("half writes, 20 times", kv(8, 6000, 50, limit=300), 20, 1.0, 1, 0),
-        ("swaps behind writes", kv(8, 2200, 50, "-F -P", limit=180), 6, 1.5, 1, 0),
-        ("two machines", kv(4, 2200, 50, limit=180), 6, 1.5, 2, 0),
-        ("1 % lost", kv(8, 1400, 50, limit=180), 6, 1.5, 1, 1),
+        ("half writes, 20 times", kv(8, 6000, 50, limit=900), 20, 1.0, 1, 0),
+        ("swaps behind writes", kv(8, 2200, 50, "-F -P"), 6, 1.5, 1, 0),
+        ("two machines", kv(4, 2200, 50), 6, 1.5, 2, 0),
+        ("1 % lost", kv(8, 1400, 50), 6, 1.5, 1, 1),
     ]
     return change_cases("crash", crash, tests)
 
@@ -324,11 +324,11 @@ def crash_cases():
 def hand_over_cases():
     """The store while one process after the other takes over."""
     tests = [
-        ("half writes, 20 times", kv(8, 6000, 50, limit=300), 20, 1.0, 1, 0),
-        ("swaps behind writes", kv(8, 2200, 50, "-F -P", limit=180), 6, 1.5, 1, 0),
-        ("1 % lost", kv(8, 1400, 50, limit=180), 6, 1.5, 1, 1),
+        ("half writes, 20 times", kv(8, 6000, 50, limit=900), 20, 1.0, 1, 0),
+        ("swaps behind writes", kv(8, 2200, 50, "-F -P"), 6, 1.5, 1, 0),
+        ("1 % lost", kv(8, 1400, 50), 6, 1.5, 1, 1),
     ]
-    forms = [("half writes, 20 times", kv(8, 6000, 50, limit=300), 20, 1.0, 1, 0)]
+    forms = [("half writes, 20 times", kv(8, 6000, 50, limit=900), 20, 1.0, 1, 0)]
     return [
         *change_cases("hand over", hand_over, tests),
         *change_cases("change form", lambda box: box.change_form(), forms),
@@ -338,7 +338,7 @@ def hand_over_cases():
 def standby_cases():
     """The store while one of two hosts fails, and the other one goes on."""
     crashed = [
-        ("half writes, 20 times", kv(8, 11_000, 50, limit=300), 20, 0.5, 1, 0),
+        ("half writes, 20 times", kv(8, 11_000, 50, limit=900), 20, 0.5, 1, 0),
         ("swaps behind writes", kv(8, 3500, 50, "-F -P"), 5, 0.5, 1, 0),
         ("1 % lost", kv(8, 1800, 50), 4, 0.5, 1, 1),
     ]
