@@ -421,11 +421,11 @@ impl Engine {
 
     /// Hands over held requests whose turn has come. One step; `false` if there is none.
     pub(crate) fn issue_held(&mut self, id: ClientId, out: &mut Out) -> bool {
-        let Some(&client) = self.clients.get(id) else { return false };
-        let Some(first) = client.first_held else { return false };
+        let Some(client) = self.clients.get(id) else { return false };
+        let (Some(first), returned) = (client.first_held, client.returned) else { return false };
         let slot = match self.may_issue(id, first, None) {
             true => Some(first),
-            false if client.returned => self.begun_behind(first),
+            false if returned => self.begun_behind(first),
             false => None,
         };
         let Some(slot) = slot.filter(|slot| *slot == first || self.may_issue(id, *slot, None))

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::ids::ServerQpId;
+use crate::mux::server::Servers;
 use crate::out::{Action, Out};
 use crate::time::Nanos;
 use crate::wire::Layout;
@@ -48,9 +49,11 @@ impl Engine {
         });
         // Anything may have happened since: then it goes on waiting.
         let Some(slot) = slot else { return out.push(Action::Hold(frame.token())) };
-        let Some(record) = self.servers.slots.get(slot).copied() else { return };
-        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
-        self.servers.slots.unlink(server.waiting_queue(id, &record.request), slot);
+        let Servers { states, slots, .. } = &mut self.servers;
+        let (Some(record), Some(server)) = (slots.get(slot), states.get_mut(id.index())) else {
+            return;
+        };
+        slots.unlink(server.waiting_queue(id, &record.request), slot);
         self.bind(now, slot, frame, layout, out);
     }
 }

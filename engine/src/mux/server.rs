@@ -240,12 +240,14 @@ impl Engine {
     }
 
     fn wait(&mut self, id: ServerQpId, slot: u32) {
-        let Some(&record) = self.servers.slots.get(slot) else { return };
-        let Some(server) = self.servers.states.get_mut(id.index()) else { return };
-        self.servers.slots.push_back(server.waiting_queue(id, &record.request), slot);
+        let Servers { states, slots, work, .. } = &mut self.servers;
+        let (Some(record), Some(server)) = (slots.get(slot), states.get_mut(id.index())) else {
+            return;
+        };
+        slots.push_back(server.waiting_queue(id, &record.request), slot);
         self.counters.server_waits += 1;
-        self.note_wait(id, &record.request);
-        self.servers.work.push(id.0);
+        work.push(id.0);
+        self.note_wait(id, slot);
     }
 
     /// Whether the server queue pair takes this request now.
@@ -271,8 +273,7 @@ impl Engine {
         let alone =
             if guest { !server.exclusive } else { !request.exclusive || server.open_guests == 0 };
         self.may_stay(id, request)
-            && !self.waits_for_list(id, request)
-            && !self.waits_for_word(id, request)
+            && !(self.minds && self.waits_for_memory(id, request))
             && (alone || !self.config.keeps(Rule::GuestsMakeRoom))
             && !self.is_asking(id)
             // A repair may wait for bytes that the client sends again only when it has the READ.
@@ -298,9 +299,9 @@ impl Engine {
         layout: &Layout,
         out: &mut Out,
     ) {
-        let Some(&ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
+        let Some(ServerSlot { request, .. }) = self.servers.slots.get(slot) else { return };
         let id = request.server_qp;
-        if self.is_read_again(id, &request) {
+        if self.is_read_again(id, request) {
             return self.send_read_again(now, slot, frame, layout, out);
         }
         let Some(psn) = self.servers.get(id).map(|server| server.next) else { return };

@@ -102,10 +102,10 @@ impl Engine {
         frame: &mut Frame<'_>,
         layout: &Layout,
     ) -> Option<Layout> {
-        let request = self.servers.slots.get(slot)?.request;
         if !self.follows_memory() {
             return None;
         }
+        let request = self.servers.slots.get(slot)?.request;
         let id = request.server_qp;
         let mut turn = Turn {
             start: request.access.map_or(0, |access| access.start),
@@ -323,10 +323,19 @@ impl Engine {
         range.is_some_and(|range| self.words.must_wait(range, id))
     }
 
+    /// Whether a request waits for what is not known yet of memory.
+    pub(super) fn waits_for_memory(&self, id: ServerQpId, request: &Request) -> bool {
+        self.waits_for_list(id, request) || self.waits_for_word(id, request)
+    }
+
     /// A request has begun to wait.
-    pub(super) fn note_wait(&mut self, id: ServerQpId, request: &Request) {
-        self.counters.list_waits += u64::from(self.waits_for_list(id, request));
-        self.counters.word_waits += u64::from(self.waits_for_word(id, request));
+    pub(super) fn note_wait(&mut self, id: ServerQpId, slot: u32) {
+        if !self.minds {
+            return;
+        }
+        let Some(record) = self.servers.slots.get(slot) else { return };
+        self.counters.list_waits += u64::from(self.waits_for_list(id, &record.request));
+        self.counters.word_waits += u64::from(self.waits_for_word(id, &record.request));
         self.stay_waiter(id);
     }
 

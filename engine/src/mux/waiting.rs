@@ -18,9 +18,6 @@ impl Engine {
         if queues.iter().all(Queue::is_empty) {
             return None;
         }
-        let arrival = |slot: Option<u32>| {
-            slot.and_then(|slot| self.servers.slots.get(slot)).map_or(u64::MAX, |r| r.arrival)
-        };
         let slot = match server.in_message {
             Some(client) => {
                 let rest = self.next_of_message(server, client);
@@ -32,12 +29,18 @@ impl Engine {
             None => {
                 let own = self.first_free(id, &server.waiting_own);
                 let guest = self.first_free(id, &server.waiting_guests);
-                let first = if arrival(own) < arrival(guest) { own } else { guest };
-                self.before_message(server, first)
+                self.before_message(server, self.older(own, guest))
             }
         }?;
         let record = self.servers.slots.get(slot)?;
         self.may_bind(id, &record.request).then_some(slot)
+    }
+
+    /// Which of two waiting requests came first.
+    fn older(&self, own: Option<u32>, guest: Option<u32>) -> Option<u32> {
+        let (Some(first), Some(other)) = (own, guest) else { return own.or(guest) };
+        let arrival = |slot| self.servers.slots.get(slot).map(|record| record.arrival);
+        if arrival(first) < arrival(other) { own } else { guest }
     }
 
     /// The request whose turn it is, or the repeated READ that goes before it.
@@ -48,6 +51,9 @@ impl Engine {
     /// The first request of a queue that does not wait for the end of its list, nor behind one of
     /// the same client that does.
     fn first_free(&self, id: ServerQpId, queue: &Queue) -> Option<u32> {
+        if !self.minds {
+            return queue.head();
+        }
         let mut passed = [ClientId(0); PASSED_OVER_MAX];
         let mut count = 0;
         let mut slot = queue.head();

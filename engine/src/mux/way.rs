@@ -81,7 +81,8 @@ impl Engine {
     /// Settles which server queue pair a request that was not handed over goes to: the holder of
     /// its place may have changed while it waited.
     pub(crate) fn resolve(&mut self, id: ClientId, slot: u32) {
-        let Some(&record) = self.clients.slots.get(slot) else { return };
+        let Some(record) = self.clients.slots.get(slot) else { return };
+        let &ClientSlot { way, access, packets, .. } = record;
         if !record.opcode.starts_message() {
             // The rest of a message goes where the packet before it went.
             let previous = self.clients.slots.previous(slot);
@@ -93,16 +94,16 @@ impl Engine {
             (record.way, record.target) = before;
             return;
         }
-        let Way::Place(place) = record.way else { return };
+        let Way::Place(place) = way else { return };
         let host = self.host_of(place, id);
-        let knows = !self.config.step_by_step && record.packets == 1;
-        let fit = match (host, record.access) {
+        let knows = !self.config.step_by_step && packets == 1;
+        let fit = match (host, access) {
             (Some(host), Some(access))
                 if knows && self.directory.is_known_certain(id, host, &access) =>
             {
                 Fit::Certain
             }
-            (Some(host), Some(access)) => self.directory.fit(id, host, &access, record.packets),
+            (Some(host), Some(access)) => self.directory.fit(id, host, &access, packets),
             _ => Fit::Never(DeclineReason::NoPlace),
         };
         let Some(record) = self.clients.slots.get_mut(slot) else { return };
