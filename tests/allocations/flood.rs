@@ -1,14 +1,14 @@
 //! More than there is room for, of everything.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use qpmux_engine::connections::symmetric_port;
 use qpmux_engine::policy::{
-    AtomicKey, ByteOrder, Connection, Directory, Endpoint, Grant, KeyField, KeyMap, Map, Order,
-    PathFacts, Policy, Profile, Region, Rights, Start, TrustBy,
+    AtomicKey, ByteOrder, Directory, Grant, KeyField, KeyMap, Map, Order, Policy, Profile, Region,
+    Rights, Start, TrustBy,
 };
 use qpmux_engine::wire::{AethRepr, ClientPsn, Extension, Msn, Opcode, Psn, RethRepr, Syndrome};
-use qpmux_engine::{Config, DomainId, DropReason, Nanos, ServerQpId, ShardId, Side};
+use qpmux_engine::{Config, DomainId, DropReason, Nanos, ServerQpId, Side};
 use qpmux_sim::host::Host;
 use qpmux_sim::rc::{Link, Packet};
 
@@ -28,11 +28,8 @@ fn link(client: u32) -> Link {
 }
 
 fn frame(link: &Link, opcode: Opcode, psn: u32, extension: Extension, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0; 512];
     let packet = Packet { opcode, psn: Psn::new(psn), ack_request: true, extension, payload };
-    let len = link.emit(&packet, 0, &mut frame).expect("it is no longer than that");
-    frame.truncate(len);
-    frame
+    link.frame(&packet).expect("it is short")
 }
 
 /// A record: its key is the first byte.
@@ -92,28 +89,8 @@ fn config() -> Config {
 
 /// Four connections that are known from the start. The first one's server queue pair hosts.
 fn directory(policy: &Policy) -> Directory {
-    let connection = |client: u32| {
-        let link = link(client);
-        let facts = PathFacts {
-            source_port: link.path.source_port,
-            traffic_class: 0,
-            hop_limit: 64,
-            migration_request: false,
-            partition_key: 0xffff,
-            tag: None,
-        };
-        Connection {
-            client: Endpoint { mac: [2; 6], ip: link.path.source, qpn: link.qpn },
-            server: Endpoint { mac: [4; 6], ip: IpAddr::V4(SERVER), qpn: link.peer_qpn },
-            request: facts,
-            response: facts,
-            start: Start { psn: ClientPsn::from_wire(Psn::new(0)), msn: Msn::new(0), credits: 31 },
-            path_mtu: 256,
-            depth: 16,
-            domain: DomainId(0),
-            shard: ShardId(0),
-        }
-    };
+    let start = Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 31 };
+    let connection = |client: u32| link(client).known(start, 16);
     let region = Region { domain: DomainId(0), remote_key: REMOTE_KEY, start: 0, end: 4096 };
     let grant = |client| Grant {
         server_qp: ServerQpId(client),

@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use qpmux_engine::policy::{Connection, Endpoint, Map, PathFacts, Region, Start};
+use qpmux_engine::policy::{Connection, Map, Region, Start};
 use qpmux_engine::wire::{Classified, ClientPsn, Msn, Psn, classify};
-use qpmux_engine::{DomainId, Engine, Nanos, ShardId};
+use qpmux_engine::{DomainId, Engine, Nanos};
 use qpmux_sim::memory::{EffectLog, Memory, check};
 use qpmux_sim::rc::{Link, Requester, RequesterConfig, Responder, ResponderConfig, Verb, Wire};
 
@@ -45,32 +45,8 @@ pub(super) fn links(i: u32) -> (Link, Link) {
 }
 
 pub(super) fn connection(i: u32) -> Connection {
-    let (client, server) = links(i);
-    let end =
-        |link: &Link| Endpoint { mac: link.path.source_mac, ip: link.path.source, qpn: link.qpn };
-    let facts = |link: &Link| PathFacts {
-        source_port: link.path.source_port,
-        traffic_class: link.path.traffic_class,
-        hop_limit: link.path.hop_limit,
-        migration_request: link.migration_request,
-        partition_key: link.partition_key,
-        tag: None,
-    };
-    Connection {
-        client: end(&client),
-        server: end(&server),
-        request: facts(&client),
-        response: facts(&server),
-        start: Start {
-            psn: ClientPsn::from_wire(Psn::new(1_000 * i)),
-            msn: Msn::new(0),
-            credits: 31,
-        },
-        path_mtu: 1_024,
-        depth: 16,
-        domain: DomainId(0),
-        shard: ShardId(0),
-    }
+    let start = Start { psn: ClientPsn::new(1_000 * i), msn: Msn::new(0), credits: 31 };
+    links(i).0.known(start, 16)
 }
 
 /// Where the head word of a client's own key is, in a granule of its own.

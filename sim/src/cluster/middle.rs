@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use qpmux_engine::policy::{self, Directory, Grant, Map, Profile, Rights, Steer};
-use qpmux_engine::wire::{Classified, Layout, NotRc, Opcode, Qpn, classify};
-use qpmux_engine::{Counters, DomainId, Nanos, ServerQpId, ShardId, Side};
+use qpmux_engine::policy::{self, Directory, Grant, Map, Profile, Rights, Start, Steer};
+use qpmux_engine::wire::{Classified, ClientPsn, Layout, Msn, NotRc, Opcode, Qpn, classify};
+use qpmux_engine::{Counters, DomainId, Nanos, ServerQpId, Side};
 
 use super::frames::{Frame, FrameId};
 use super::op::Part;
@@ -108,6 +108,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
         memory: &[Vec<Region>],
         depth: usize,
     ) -> Result<Engine, EngineError> {
+        let start = Start { psn: ClientPsn::new(START_PSN), msn: Msn::new(0), credits: 0 };
         let mut known = Vec::new();
         let mut addresses = vec![None; self.pairs.len()];
         let mut grants = Vec::new();
@@ -115,7 +116,7 @@ impl<A: Copy, N: Copy> Cluster<A, N> {
             addresses[number as usize] = Some(pair.link.path.source);
             if number % 2 == 0 {
                 let server = self.pairs[number as usize + 1].machine;
-                let connection = pair.link.known(START_PSN, depth, ShardId(0));
+                let connection = pair.link.known(start, depth);
                 let server_qp = ServerQpId(known.len() as u32);
                 known.push(policy::Connection { domain: DomainId(server as u16), ..connection });
                 grants.extend(memory.get(server).into_iter().flatten().map(|region| Grant {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use qpmux_engine::policy::{
-    self, Choices, Directory, DirectoryError, Grant, Policy, Rights, SwitchError,
+    self, Choices, Directory, DirectoryError, Grant, Policy, Rights, Start, SwitchError,
 };
-use qpmux_engine::wire::{Classified, classify};
+use qpmux_engine::wire::{Classified, ClientPsn, Msn, classify};
 use qpmux_engine::{BuildError, Config, DomainId, Nanos, ServerQpId, ShardId, Side};
 use qpmux_traces::CaptureError;
 
@@ -154,11 +154,15 @@ fn directory<A>(
     connections: &[Connection<A>],
     regions: &[Region],
 ) -> Result<Directory, DirectoryError> {
+    let start = Start { psn: ClientPsn::new(START_PSN), msn: Msn::new(0), credits: 0 };
     let mut known: Vec<policy::Connection> = connections
         .iter()
         .enumerate()
         .filter(|(_, connection)| connection.known && connection.through)
-        .map(|(i, c)| c.link.known(START_PSN, DEPTH, ShardId(shard_of(i, setup.shards.max(1)))))
+        .map(|(i, c)| policy::Connection {
+            shard: ShardId(shard_of(i, setup.shards.max(1))),
+            ..c.link.known(start, DEPTH)
+        })
         .collect();
     let mut servers: Vec<IpAddr> = Vec::new();
     for connection in &mut known {

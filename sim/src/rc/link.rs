@@ -9,6 +9,9 @@ use qpmux_engine::wire::{
 
 use super::violations::Violations;
 
+/// More bytes than a frame has beside its payload.
+const HEADERS_MAX: usize = 128;
+
 /// What the wire to an endpoint may do to frames. Rules that such a wire can seem to break are
 /// only enforced where it cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +126,14 @@ impl Link {
             Some(tag) => insert_tag(out, len, tag),
             None => Some(len),
         }
+    }
+
+    /// One frame of this end by itself, or `None` if its payload is too long for one.
+    pub fn frame(&self, packet: &Packet<'_>) -> Option<Vec<u8>> {
+        let mut frame = vec![0; packet.payload.len() + HEADERS_MAX];
+        let len = self.emit(packet, 0, &mut frame)?;
+        frame.truncate(len);
+        Some(frame)
     }
 
     /// Writes a notification of congestion to the other end (RoCEv2 annex A17.9.3) to `out`; its

@@ -57,9 +57,7 @@ fn endless_read(plan: &Plan, i: u32) -> Option<Vec<u8>> {
         extension: Extension::Reth(reth),
         payload: &[],
     };
-    let mut buffer = [0; 128];
-    let len = plan.link(i).emit(&packet, 0, &mut buffer)?;
-    Some(buffer[..len].to_vec())
+    plan.link(i).frame(&packet)
 }
 
 /// What the server asks of its client, or the client's answer to that. Its PSN is one of another
@@ -72,10 +70,7 @@ fn other_way(plan: &Plan, leg: Leg, i: u32, frame: &[u8]) -> Option<Vec<u8>> {
         _ => (plan.link(i), Opcode::Acknowledge, Extension::Aeth(aeth), &[]),
     };
     let ack_request = opcode.is_request();
-    let mut buffer = [0; 128];
-    let len =
-        link.emit(&Packet { opcode, psn, ack_request, extension, payload }, 0, &mut buffer)?;
-    Some(buffer[..len].to_vec())
+    link.frame(&Packet { opcode, psn, ack_request, extension, payload })
 }
 
 /// The same frame with another opcode, and the ICRC that it must have then.

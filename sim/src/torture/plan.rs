@@ -3,8 +3,7 @@
 use std::net::Ipv4Addr;
 
 use qpmux_engine::policy::{
-    Connection, Directory, DirectoryError, Endpoint, Grant, PathFacts, Policy, Region, Rights,
-    Start,
+    Connection, Directory, DirectoryError, Grant, Policy, Region, Rights, Start,
 };
 use qpmux_engine::wire::{ClientPsn, Msn, Psn};
 use qpmux_engine::{Config, DomainId, ServerQpId, ShardId, Verify};
@@ -498,35 +497,13 @@ impl Plan {
 
     fn connection(&self, i: u32, shard: ShardId) -> Connection {
         let client = &self.clients[i as usize];
-        let link = self.link(i);
-        let path = &link.path;
-        let facts = PathFacts {
-            source_port: path.source_port,
-            traffic_class: path.traffic_class,
-            hop_limit: path.hop_limit,
-            migration_request: link.migration_request,
-            partition_key: link.partition_key,
-            tag: link.tag,
+        let start = Start {
+            psn: ClientPsn::new(client.psn),
+            msn: Msn::new(client.msn),
+            credits: self.credits(i),
         };
-        Connection {
-            client: Endpoint { mac: path.source_mac, ip: path.source, qpn: link.qpn },
-            server: Endpoint {
-                mac: path.destination_mac,
-                ip: path.destination,
-                qpn: link.peer_qpn,
-            },
-            request: facts,
-            response: PathFacts { tag: link.peer_tag, ..facts },
-            start: Start {
-                psn: ClientPsn::from_wire(Psn::new(client.psn)),
-                msn: Msn::new(client.msn),
-                credits: self.credits(i),
-            },
-            path_mtu: client.pmtu as u16,
-            depth: client.server.depth as u16,
-            domain: DomainId(client.domain),
-            shard,
-        }
+        let known = self.link(i).known(start, client.server.depth);
+        Connection { domain: DomainId(client.domain), shard, ..known }
     }
 }
 

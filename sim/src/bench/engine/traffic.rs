@@ -4,14 +4,12 @@
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
-use qpmux_engine::policy::{
-    Connection, Endpoint, Grant, ListForm, PathFacts, Region, Rights, Start,
-};
+use qpmux_engine::policy::{Connection, Grant, ListForm, Region, Rights, Start};
 use qpmux_engine::wire::{
     AethRepr, AtomicAckEthRepr, AtomicEthRepr, Classified, ClientPsn, Extension, Layout, Msn,
     Opcode, Psn, RethRepr, Syndrome, classify,
 };
-use qpmux_engine::{DomainId, ServerQpId, ShardId, Side};
+use qpmux_engine::{DomainId, ServerQpId, Side};
 use qpmux_workloads::keys::{KeyDistribution, KeyError, OperationKind, OperationStream, Ycsb};
 
 use crate::rc::{Link, Packet};
@@ -95,22 +93,6 @@ pub(super) struct Traffic {
     responses: VecDeque<Vec<u8>>,
 }
 
-/// One end's part of a connection.
-fn endpoint(link: &Link) -> Endpoint {
-    Endpoint { mac: link.path.source_mac, ip: link.path.source, qpn: link.qpn }
-}
-
-fn facts(link: &Link) -> PathFacts {
-    PathFacts {
-        source_port: link.path.source_port,
-        traffic_class: link.path.traffic_class,
-        hop_limit: link.path.hop_limit,
-        migration_request: link.migration_request,
-        partition_key: link.partition_key,
-        tag: None,
-    }
-}
-
 impl Traffic {
     /// So many clients, each with a connection of its own and so many threads that use it, about
     /// to begin their first operations.
@@ -170,20 +152,9 @@ impl Traffic {
 
     /// The connections, as an engine is told of them.
     pub(super) fn connections(&self) -> Vec<Connection> {
-        let connection = |client: &Client| Connection {
-            client: endpoint(&client.link),
-            server: endpoint(&client.answers),
-            request: facts(&client.link),
-            response: facts(&client.answers),
-            start: Start {
-                psn: ClientPsn::from_wire(client.server_psn),
-                msn: client.server_msn,
-                credits: 31,
-            },
-            path_mtu: PATH_MTU,
-            depth: DEPTH,
-            domain: DomainId(0),
-            shard: ShardId(0),
+        let connection = |client: &Client| {
+            let psn = ClientPsn::from_wire(client.server_psn);
+            client.link.known(Start { psn, msn: client.server_msn, credits: 31 }, DEPTH.into())
         };
         self.clients.iter().map(connection).collect()
     }
@@ -300,7 +271,7 @@ impl Traffic {
         let Some(client) = self.clients.get_mut(who.client) else { return };
         let Some(thread) = client.threads.get_mut(who.thread) else { return };
         let packet = Packet { opcode, psn: client.psn, ack_request: true, extension, payload };
-        self.requests.extend(emit(&client.link, &packet));
+        self.requests.extend(client.link.frame(&packet));
         client.awaited.push_back((client.psn, answer, who.thread));
         client.psn = client.psn.add(1);
         thread.awaited += 1;
@@ -374,7 +345,7 @@ impl Traffic {
         let psn = layout.psn;
         let packet = Packet { opcode, psn, ack_request: false, extension, payload: &payload };
         let server = self.clients.get(at as usize).ok_or("a request is for nobody")?;
-        self.responses.extend(emit(&server.answers, &packet));
+        self.responses.extend(server.answers.frame(&packet));
         Ok(())
     }
 
@@ -419,12 +390,4 @@ impl Traffic {
         }
         original
     }
-}
-
-/// A frame of one end, if it is one.
-fn emit(link: &Link, packet: &Packet<'_>) -> Option<Vec<u8>> {
-    let mut frame = vec![0; packet.payload.len() + 128];
-    let len = link.emit(packet, 0, &mut frame)?;
-    frame.truncate(len);
-    Some(frame)
 }

@@ -40,10 +40,7 @@ impl Answer {
 }
 
 pub(super) fn frame(link: &Link, packet: Packet<'_>) -> Vec<u8> {
-    let mut out = vec![0; 5000];
-    let length = link.emit(&packet, 0, &mut out).unwrap();
-    out.truncate(length);
-    out
+    link.frame(&packet).unwrap()
 }
 
 /// A requester that has sent the verbs, and the link of its server.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use qpmux_engine::policy::{
-    AtomicKey, ByteOrder, Connection, Directory, Endpoint, Grant, KeyField, KeyMap, Map, Order,
-    PathFacts, Policy, Profile, Region, Rights, Start, TrustBy,
+    AtomicKey, ByteOrder, Connection, Directory, Grant, KeyField, KeyMap, Map, Order, Policy,
+    Profile, Region, Rights, Start, TrustBy,
 };
 use qpmux_engine::wire::{ClientPsn, Msn, Opcode, Psn};
 use qpmux_engine::{Config, DomainId, ServerQpId, ShardId};
@@ -275,30 +275,12 @@ fn connection(
     requester: &RequesterConfig,
     responder: &ResponderConfig,
 ) -> Connection {
-    let (link, path) = (&requester.link, &requester.link.path);
-    let facts = PathFacts {
-        source_port: path.source_port,
-        traffic_class: path.traffic_class,
-        hop_limit: path.hop_limit,
-        migration_request: link.migration_request,
-        partition_key: link.partition_key,
-        tag: None,
+    let start = Start {
+        psn: ClientPsn::from_wire(requester.start_psn),
+        msn: requester.msn_start,
+        credits: responder.credits,
     };
-    Connection {
-        client: Endpoint { mac: path.source_mac, ip: path.source, qpn: link.qpn },
-        server: Endpoint { mac: path.destination_mac, ip: path.destination, qpn: link.peer_qpn },
-        request: facts,
-        response: facts,
-        start: Start {
-            psn: ClientPsn::from_wire(requester.start_psn),
-            msn: requester.msn_start,
-            credits: responder.credits,
-        },
-        path_mtu: link.pmtu as u16,
-        depth: responder.max_dest_rd_atomic as u16,
-        domain: DomainId(0),
-        shard,
-    }
+    Connection { shard, ..requester.link.known(start, responder.max_dest_rd_atomic) }
 }
 
 /// Whether all of these bytes are a client's own.
