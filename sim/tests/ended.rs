@@ -1,18 +1,23 @@
 //! Connections that the connection manager sets up and takes down before an engine that knows
 //! nothing: what comes late after the end, and queue pair numbers that are used again.
 
+#[path = "support/keyed.rs"]
+mod keyed;
+#[path = "support/packets.rs"]
+mod packets;
+
 use std::net::Ipv4Addr;
 
-use qpmux_engine::policy::{
-    AtomicKey, ByteOrder, Directory, KeyField, KeyMap, Map, Order, Policy, Profile, TrustBy,
-};
+use keyed::keyed;
+use packets::ACK;
+use qpmux_engine::policy::{Directory, TrustBy};
 use qpmux_engine::wire::cm::{
     CmDreqRepr, CmMad, CmMessage, CmRepRepr, CmReqRepr, CmRtuRepr, gid_of_address,
 };
-use qpmux_engine::wire::{AethRepr, Extension, Msn, Opcode, Psn, RethRepr, Syndrome, build_cm};
+use qpmux_engine::wire::{Psn, build_cm};
 use qpmux_engine::{Config, DropReason, Nanos, Side};
 use qpmux_sim::host::Host;
-use qpmux_sim::rc::{Link, Packet};
+use qpmux_sim::rc::Link;
 
 const RECORD: usize = 16;
 /// First PSN of each connection's requests; of those that come later, far from all before.
@@ -32,23 +37,7 @@ struct World {
 
 impl World {
     fn new(connections_max: u32) -> World {
-        let field = KeyField {
-            opcode: Opcode::WriteOnly,
-            payload_len: RECORD as u32,
-            offset: 0,
-            len: 1,
-            byte_order: ByteOrder::Little,
-        };
-        let policy = Policy {
-            map: Map::Writes,
-            key_map: KeyMap::Modulo,
-            server_qps: 1,
-            trust: TrustBy::Observation,
-            order: Order::Fenced,
-            profile: Profile::new(vec![field], AtomicKey::LastWritten),
-            message_packets_max: 1,
-            ..Policy::default()
-        };
+        let policy = keyed(RECORD, 1, TrustBy::Observation);
         let config = Config { connections_max, ..Config::default() };
         let host = Host::new(&config, &policy, &Directory::empty(), 1).unwrap();
         World { host, now: 0 }
@@ -147,32 +136,12 @@ impl World {
 }
 
 fn request(i: u32, psn: u32) -> Vec<u8> {
-    let reth = RethRepr { virtual_address: 64, remote_key: 1, dma_length: RECORD as u32 };
-    let packet = Packet {
-        opcode: Opcode::WriteOnly,
-        psn: Psn::new(psn),
-        ack_request: true,
-        extension: Extension::Reth(reth),
-        payload: &[0; RECORD],
-    };
-    let mut frame = [0; 256];
-    let len = link(i).emit(&packet, 0, &mut frame).unwrap();
-    frame[..len].to_vec()
+    link(i).frame(&packets::write(Psn::new(psn), &[0; RECORD])).unwrap()
 }
 
 fn response(i: u32, psn: u32) -> Vec<u8> {
-    let msn = Msn::new(psn.wrapping_sub(START) + 1);
-    let aeth = AethRepr { syndrome: Syndrome::Ack { credits: 31 }, msn };
-    let packet = Packet {
-        opcode: Opcode::Acknowledge,
-        psn: Psn::new(psn),
-        ack_request: false,
-        extension: Extension::Aeth(aeth),
-        payload: &[],
-    };
-    let mut frame = [0; 256];
-    let len = link(i).reversed().emit(&packet, 0, &mut frame).unwrap();
-    frame[..len].to_vec()
+    let msn = psn.wrapping_sub(START) + 1;
+    link(i).reversed().frame(&packets::answer(Psn::new(psn), ACK, msn)).unwrap()
 }
 
 /// The same frame with a VLAN tag, which its ICRC does not cover.

@@ -1,32 +1,26 @@
 //! A server queue pair that carries other clients' requests stops doing so: what did not run goes
 //! elsewhere, in order, and nobody but the guilty notices.
 
-use std::net::Ipv4Addr;
+#[path = "support/clients.rs"]
+mod clients;
+#[path = "support/keyed.rs"]
+mod keyed;
+#[path = "support/packets.rs"]
+mod packets;
 
-use qpmux_engine::policy::{
-    AtomicKey, ByteOrder, Connection, Directory, Endpoint, Grant, KeyField, KeyMap, Map, Order,
-    PathFacts, Policy, Profile, Region, Rights, Start, TrustBy,
-};
+use clients::{PATH_MTU, directory, link};
+use keyed::keyed;
+use packets::{ACK, KEY};
+use qpmux_engine::policy::{Connection, Start, TrustBy};
 use qpmux_engine::wire::{
-    AethRepr, Classified, ClientPsn, Extension, Msn, NakCode, NotRc, Opcode, Psn, RethRepr,
-    Syndrome, build_cnp, classify,
+    Classified, ClientPsn, Extension, Msn, NakCode, NotRc, Opcode, Psn, Syndrome, classify,
 };
-use qpmux_engine::{Config, DomainId, Nanos, ServerQpId, ShardId, Side};
+use qpmux_engine::{Config, Nanos, ShardId, Side};
 use qpmux_sim::host::Host;
-use qpmux_sim::rc::{Link, Packet};
+use qpmux_sim::rc::Packet;
 
 const CLIENTS: u32 = 3;
-const KEY: u32 = 0x1234;
-const PATH_MTU: usize = 256;
 const RECORD: usize = 16;
-const ACK: Syndrome = Syndrome::Ack { credits: 31 };
-
-/// The connection of a client. Client 0's server queue pair has the lowest number: it hosts first.
-fn link(client: u32) -> Link {
-    let near = Ipv4Addr::new(10, 0, 1, client as u8 + 1);
-    let far = Ipv4Addr::new(10, 0, 0, 9);
-    Link { pmtu: PATH_MTU, ..Link::new(near, 0x11 + client, far, 0x100 + client) }
-}
 
 /// What went out: to which side, to whose queue pair, which packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,28 +40,9 @@ struct World {
 
 impl World {
     fn new(shards: u8) -> World {
-        let field = KeyField {
-            opcode: Opcode::WriteOnly,
-            payload_len: RECORD as u32,
-            offset: 0,
-            len: 1,
-            byte_order: ByteOrder::Little,
-        };
-        let policy = Policy {
-            map: Map::Writes,
-            key_map: KeyMap::Modulo,
-            server_qps: 1,
-            trust: TrustBy::Directory,
-            order: Order::Fenced,
-            profile: Profile::new(vec![field], AtomicKey::LastWritten),
-            message_packets_max: 1,
-            ..Policy::default()
-        };
-        let region = Region { domain: DomainId(0), remote_key: KEY, start: 0, end: 1 << 20 };
-        let grant = |id| Grant { server_qp: ServerQpId(id), remote_key: KEY, rights: Rights::ALL };
+        let policy = keyed(RECORD, 1, TrustBy::Directory);
         let connections = (0..CLIENTS).map(|client| connection(client, shards)).collect();
-        let grants = (0..CLIENTS).map(grant).collect();
-        let directory = Directory::new(connections, vec![region], grants, &policy).unwrap();
+        let directory = directory(&policy, connections, KEY, 0..1 << 20);
         let config = Config { server_retries_max: 8, ..Config::default() };
         World { host: Host::new(&config, &policy, &directory, shards).unwrap(), shards, now: 0 }
     }
@@ -94,29 +69,19 @@ impl World {
         extension: Extension,
         payload: &[u8],
     ) -> Vec<Sent> {
-        let packet = Packet { opcode, psn: Psn::new(psn), ack_request: true, extension, payload };
-        let mut frame = [0; 1024];
-        let len = link(client).emit(&packet, 0, &mut frame).unwrap();
-        self.offer(client, Side::Client, &frame[..len])
+        let psn = Psn::new(psn);
+        let packet = Packet { opcode, psn, ack_request: true, extension, payload };
+        self.offer(client, Side::Client, &link(client).frame(&packet).unwrap())
     }
 
     fn write(&mut self, client: u32, psn: u32) -> Vec<Sent> {
-        let reth = RethRepr { virtual_address: 64, remote_key: KEY, dma_length: RECORD as u32 };
-        self.request(client, Opcode::WriteOnly, psn, Extension::Reth(reth), &[0; RECORD])
+        let packet = packets::write(Psn::new(psn), &[0; RECORD]);
+        self.offer(client, Side::Client, &link(client).frame(&packet).unwrap())
     }
 
     fn answer(&mut self, server: u32, psn: u32, syndrome: Syndrome) -> Vec<Sent> {
-        let aeth = AethRepr { syndrome, msn: Msn::new(0) };
-        let packet = Packet {
-            opcode: Opcode::Acknowledge,
-            psn: Psn::new(psn),
-            ack_request: false,
-            extension: Extension::Aeth(aeth),
-            payload: &[],
-        };
-        let mut frame = [0; 256];
-        let len = link(server).reversed().emit(&packet, 0, &mut frame).unwrap();
-        self.offer(server, Side::Server, &frame[..len])
+        let packet = packets::answer(Psn::new(psn), syndrome, 0);
+        self.offer(server, Side::Server, &link(server).reversed().frame(&packet).unwrap())
     }
 
     /// Everything that is sent until nothing is left to wait for, or for so long.
@@ -135,28 +100,8 @@ impl World {
 }
 
 fn connection(client: u32, shards: u8) -> Connection {
-    let (near, far) = (link(client), link(client).reversed());
-    let end =
-        |link: &Link| Endpoint { mac: link.path.source_mac, ip: link.path.source, qpn: link.qpn };
-    let facts = |link: &Link| PathFacts {
-        source_port: link.path.source_port,
-        traffic_class: 0,
-        hop_limit: 64,
-        migration_request: false,
-        partition_key: 0xffff,
-        tag: None,
-    };
-    Connection {
-        client: end(&near),
-        server: end(&far),
-        request: facts(&near),
-        response: facts(&far),
-        start: Start { psn: ClientPsn::new(100 * client), msn: Msn::new(0), credits: 31 },
-        path_mtu: PATH_MTU as u16,
-        depth: 4,
-        domain: DomainId(0),
-        shard: ShardId(client as u8 % shards),
-    }
+    let start = Start { psn: ClientPsn::new(100 * client), msn: Msn::new(0), credits: 31 };
+    Connection { shard: ShardId(client as u8 % shards), ..link(client).known(start, 4) }
 }
 
 fn read(side: Side, frame: &[u8]) -> Option<Sent> {
@@ -254,36 +199,15 @@ fn a_congestion_notification_reaches_the_client_whose_packet_was_marked() {
     for shards in [1, 3] {
         let mut world = World::new(shards);
         world.write(1, 100);
-        let reth = RethRepr { virtual_address: 64, remote_key: KEY, dma_length: RECORD as u32 };
-        let packet = Packet {
-            opcode: Opcode::WriteOnly,
-            psn: Psn::new(200),
-            ack_request: true,
-            extension: Extension::Reth(reth),
-            payload: &[0; RECORD],
-        };
         let mut marked = link(2);
         marked.path.traffic_class = 3;
-        let mut frame = [0; 256];
-        let len = marked.emit(&packet, 0, &mut frame).unwrap();
-        assert_eq!(world.offer(2, Side::Client, &frame[..len]), [to_server(0, 1)]);
-        let from = link(0).reversed();
-        let bth = qpmux_engine::wire::BthRepr {
-            opcode: Opcode::SendOnly,
-            solicited: false,
-            migration_request: false,
-            pad_count: 0,
-            partition_key: 0xffff,
-            fecn: false,
-            becn: true,
-            dest_qp: from.peer_qpn,
-            ack_request: false,
-            psn: Psn::new(0),
-        };
-        let len = build_cnp(&from.path, &bth, &mut frame).unwrap();
+        let request = marked.frame(&packets::write(Psn::new(200), &[0; RECORD])).unwrap();
+        assert_eq!(world.offer(2, Side::Client, &request), [to_server(0, 1)]);
+        let mut notice = [0; 256];
+        let len = link(0).reversed().emit_notice(&mut notice).unwrap();
         let mut told = Vec::new();
         let shard = world.shard(0);
-        world.host.offer(shard, Side::Server, Nanos(9999), &frame[..len], &mut |side, frame| {
+        world.host.offer(shard, Side::Server, Nanos(9999), &notice[..len], &mut |side, frame| {
             assert_eq!(side, Side::Client);
             match classify(frame) {
                 Ok(Classified::Other(NotRc::Cnp(cnp))) => told.push(cnp.target.dest_qp.value()),

@@ -3,13 +3,11 @@
 
 use std::net::Ipv4Addr;
 
-use qpmux_engine::policy::{
-    Connection, Directory, Endpoint, KeyMap, Map, Order, PathFacts, Policy, Profile, Start, TrustBy,
-};
+use qpmux_engine::policy::{Directory, KeyMap, Map, Order, Policy, Profile, Start, TrustBy};
 use qpmux_engine::wire::{
     Classified, ClientPsn, Extension, Msn, NakCode, Opcode, Psn, Syndrome, classify,
 };
-use qpmux_engine::{Config, DomainId, DropReason, Nanos, ShardId, Side};
+use qpmux_engine::{Config, DropReason, Nanos, Side};
 use qpmux_sim::host::Host;
 use qpmux_sim::rc::{Link, Packet};
 
@@ -29,28 +27,8 @@ fn host() -> Host {
         message_packets_max: 1,
         ..Policy::default()
     };
-    let (near, far) = (link(), link().reversed());
-    let end =
-        |link: &Link| Endpoint { mac: link.path.source_mac, ip: link.path.source, qpn: link.qpn };
-    let facts = |link: &Link| PathFacts {
-        source_port: link.path.source_port,
-        traffic_class: 0,
-        hop_limit: 64,
-        migration_request: false,
-        partition_key: 0xffff,
-        tag: None,
-    };
-    let connection = Connection {
-        client: end(&near),
-        server: end(&far),
-        request: facts(&near),
-        response: facts(&far),
-        start: Start { psn: ClientPsn::new(7), msn: Msn::new(3), credits: 31 },
-        path_mtu: 1024,
-        depth: 1,
-        domain: DomainId(0),
-        shard: ShardId(0),
-    };
+    let start = Start { psn: ClientPsn::new(7), msn: Msn::new(3), credits: 31 };
+    let connection = link().known(start, 1);
     let directory = Directory::new(vec![connection], Vec::new(), Vec::new(), &policy).unwrap();
     Host::new(&Config::default(), &policy, &directory, 1).unwrap()
 }
@@ -64,11 +42,10 @@ fn offer(host: &mut Host, opcode: Opcode, psn: u32) -> Vec<(Side, Vec<u8>)> {
         extension: Extension::None,
         payload: &[5; 1024],
     };
-    let mut frame = [0; 2048];
-    let len = link().emit(&packet, 0, &mut frame).unwrap();
+    let frame = link().frame(&packet).unwrap();
     let mut sent = Vec::new();
     let mut emit = |side, frame: &[u8]| sent.push((side, frame.to_vec()));
-    host.offer(0, Side::Client, Nanos(u64::from(psn)), &frame[..len], &mut emit);
+    host.offer(0, Side::Client, Nanos(u64::from(psn)), &frame, &mut emit);
     sent
 }
 

@@ -1,20 +1,21 @@
 //! Where connections are learnt one after the other, their server queue pairs share the places.
 
+#[path = "support/keyed.rs"]
+mod keyed;
+#[path = "support/packets.rs"]
+mod packets;
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use qpmux_engine::policy::{
-    AtomicKey, ByteOrder, ConfiguredRegion, Directory, KeyField, KeyMap, Map, Policy, Profile,
-    Rights, TrustBy,
-};
-use qpmux_engine::wire::{
-    AethRepr, Classified, Extension, Msn, Opcode, Psn, RethRepr, Syndrome, classify,
-};
+use keyed::keyed;
+use packets::{ACK, KEY};
+use qpmux_engine::policy::{ConfiguredRegion, Directory, Policy, Rights, TrustBy};
+use qpmux_engine::wire::{Classified, Psn, classify};
 use qpmux_engine::{Config, Nanos, Side};
 use qpmux_sim::host::Host;
 use qpmux_sim::rc::{Link, Packet};
 
-const RKEY: u32 = 0x1234;
 const PATH_MTU: usize = 256;
 const RECORD: usize = 16;
 const PLACES: u32 = 4;
@@ -40,21 +41,8 @@ struct World {
 
 impl World {
     fn new(clients: u32) -> World {
-        let field = KeyField {
-            opcode: Opcode::WriteOnly,
-            payload_len: RECORD as u32,
-            offset: 0,
-            len: 1,
-            byte_order: ByteOrder::Little,
-        };
-        let policy = Policy {
-            map: Map::Writes,
-            key_map: KeyMap::Modulo,
-            server_qps: PLACES,
-            trust: TrustBy::Configuration,
-            profile: Profile::new(vec![field], AtomicKey::LastWritten),
-            ..Policy::default()
-        };
+        let trust = TrustBy::Configuration;
+        let policy = Policy { server_qps: PLACES, ..keyed(RECORD, 1, trust) };
         let config = Config {
             path_mtu: Some(PATH_MTU as u16),
             depth: Some(4),
@@ -63,7 +51,7 @@ impl World {
         };
         let region = ConfiguredRegion {
             server: SERVER.into(),
-            remote_key: RKEY,
+            remote_key: KEY,
             start: 0,
             end: 1 << 20,
             rights: Rights::ALL,
@@ -78,15 +66,15 @@ impl World {
     }
 
     fn offer(&mut self, side: Side, client: u32, packet: &Packet<'_>) -> Vec<At> {
-        let (mut frame, mut sent) = ([0; 512], Vec::new());
         let link = match side {
             Side::Client => link(client),
             Side::Server => link(client).reversed(),
         };
-        let len = link.emit(packet, 0, &mut frame).unwrap();
+        let frame = link.frame(packet).unwrap();
+        let mut sent = Vec::new();
         self.now += 1_000;
         let answered = &mut self.answered;
-        self.host.offer(0, side, Nanos(self.now), &frame[..len], &mut |side, frame| {
+        self.host.offer(0, side, Nanos(self.now), &frame, &mut |side, frame| {
             let Ok(Classified::Rc(layout)) = classify(frame) else { panic!("no packet") };
             let qpn = layout.dest_qp.value();
             match side {
@@ -99,21 +87,14 @@ impl World {
 
     /// A client writes a key's record. Where that went, if it did.
     fn write(&mut self, client: u32, key: u8) -> Vec<At> {
-        let reth = RethRepr { virtual_address: 64, remote_key: RKEY, dma_length: RECORD as u32 };
         let psn = self.next[client as usize];
         self.next[client as usize] = psn.add(1);
-        let (opcode, extension) = (Opcode::WriteOnly, Extension::Reth(reth));
-        let payload = &[key; RECORD];
-        let packet = Packet { opcode, psn, ack_request: true, extension, payload };
-        self.offer(Side::Client, client, &packet)
+        self.offer(Side::Client, client, &packets::write(psn, &[key; RECORD]))
     }
 
     /// The server answers. What went to it then.
     fn acknowledge(&mut self, (server, psn): At) -> Vec<At> {
-        let aeth = AethRepr { syndrome: Syndrome::Ack { credits: 31 }, msn: Msn::new(0) };
-        let (opcode, extension) = (Opcode::Acknowledge, Extension::Aeth(aeth));
-        let packet = Packet { opcode, psn, ack_request: false, extension, payload: &[] };
-        self.offer(Side::Server, server, &packet)
+        self.offer(Side::Server, server, &packets::answer(psn, ACK, 0))
     }
 
     /// A client writes a key's record and is answered. By which server queue pair.

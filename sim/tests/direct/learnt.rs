@@ -8,13 +8,15 @@ use qpmux_engine::journal::{Binding, Extent, Journal, Operands, Record, Steer};
 use qpmux_engine::policy::{Directory, Policy, TrustBy};
 use qpmux_engine::wire::{
     AethRepr, AtomicAckEthRepr, AtomicEthRepr, Classified, ClientPsn, Extension, Msn, Opcode, Psn,
-    RethRepr, ServerPsn, Syndrome, classify,
+    ServerPsn, classify,
 };
 use qpmux_engine::{ClientId, Config, Nanos, ServerQpId, Side};
 use qpmux_sim::host::Host;
 use qpmux_sim::rc::Packet;
 
-use super::{KEY, PATH_MTU, connection, link, policy};
+use super::clients::{PATH_MTU, link};
+use super::packets::{self, ACK, KEY};
+use super::{connection, policy};
 
 /// When an engine goes on.
 const RESUMED_AT: u64 = 1_000_000;
@@ -45,14 +47,14 @@ impl Logged {
     }
 
     fn offer(&mut self, side: Side, client: u32, packet: &Packet<'_>) -> Vec<(Side, u32, Opcode)> {
-        let (mut frame, mut sent) = ([0; 512], Vec::new());
         let link = match side {
             Side::Client => link(client),
             Side::Server => link(client).reversed(),
         };
-        let len = link.emit(packet, 0, &mut frame).unwrap();
+        let frame = link.frame(packet).unwrap();
+        let mut sent = Vec::new();
         self.now += 1_000;
-        self.host.offer(0, side, Nanos(self.now), &frame[..len], &mut |side, frame| {
+        self.host.offer(0, side, Nanos(self.now), &frame, &mut |side, frame| {
             if let Ok(Classified::Rc(layout)) = classify(frame) {
                 sent.push((side, layout.dest_qp.value(), layout.opcode));
             }
@@ -62,21 +64,13 @@ impl Logged {
 
     /// A client writes. Whether that goes to its own server queue pair.
     fn write(&mut self, client: u32, psn: u32) -> bool {
-        let reth = RethRepr { virtual_address: 64, remote_key: KEY, dma_length: 8 };
-        let (psn, extension) = (Psn::new(psn), Extension::Reth(reth));
-        let opcode = Opcode::WriteOnly;
-        let packet = Packet { opcode, psn, ack_request: true, extension, payload: &[7; 8] };
-        let sent = self.offer(Side::Client, client, &packet);
-        sent.contains(&(Side::Server, link(client).peer_qpn.value(), opcode))
+        let sent = self.offer(Side::Client, client, &packets::write(Psn::new(psn), &[7; 8]));
+        sent.contains(&(Side::Server, link(client).peer_qpn.value(), Opcode::WriteOnly))
     }
 
     /// The server queue pair of a client acknowledges.
     fn acknowledge(&mut self, client: u32, psn: u32) {
-        let aeth = AethRepr { syndrome: Syndrome::Ack { credits: 31 }, msn: Msn::new(psn + 1) };
-        let (psn, extension) = (Psn::new(psn), Extension::Aeth(aeth));
-        let opcode = Opcode::Acknowledge;
-        let packet = Packet { opcode, psn, ack_request: false, extension, payload: &[] };
-        self.offer(Side::Server, client, &packet);
+        self.offer(Side::Server, client, &packets::answer(Psn::new(psn), ACK, psn + 1));
     }
 
     /// The first client swaps a word. Where that goes, or an answer.
@@ -97,7 +91,7 @@ impl Logged {
             if self.host.counters().flips > 0 {
                 return psn - from;
             }
-            let aeth = AethRepr { syndrome: Syndrome::Ack { credits: 31 }, msn: Msn::new(psn + 1) };
+            let aeth = AethRepr { syndrome: ACK, msn: Msn::new(psn + 1) };
             let extension = Extension::AtomicAck(aeth, AtomicAckEthRepr { original: 5 });
             let (opcode, psn) = (Opcode::AtomicAcknowledge, Psn::new(psn));
             let packet = Packet { opcode, psn, ack_request: false, extension, payload: &[] };

@@ -2,59 +2,37 @@
 //! something else under a PSN that it has used, a word that is changed past the engine, a WRITE to
 //! a word that is on its way elsewhere, and a switch of policies among appends to one list.
 
+#[path = "../support/clients.rs"]
+mod clients;
 pub(crate) mod learnt;
+#[path = "../support/packets.rs"]
+mod packets;
 pub(crate) mod sides;
 
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
 use std::rc::Rc;
 
+use clients::{PATH_MTU, link};
+use packets::{ACK, KEY};
 use qpmux_engine::journal::Journal;
 use qpmux_engine::policy::{
-    AddressKey, AtomicKey, Atomics, Choices, Connection, Directory, Endpoint, Grant, KeyMap, Map,
-    Order, PathFacts, Policy, Profile, Region, Rights, Start, Steer, TrustBy,
+    AddressKey, AtomicKey, Atomics, Choices, Connection, Directory, KeyMap, Map, Order, Policy,
+    Profile, Start, Steer, TrustBy,
 };
 use qpmux_engine::wire::{
     AethRepr, AtomicAckEthRepr, AtomicEthRepr, Classified, ClientPsn, Extension, Msn, Opcode, Psn,
-    RethRepr, Syndrome, classify,
+    RethRepr, classify,
 };
-use qpmux_engine::{Config, DomainId, Nanos, ServerQpId, ShardId, Side};
+use qpmux_engine::{Config, Nanos, Side};
 use qpmux_sim::host::Host;
-use qpmux_sim::rc::{Link, Packet};
+use qpmux_sim::rc::Packet;
 use qpmux_workloads::load_profile;
 
 const CLIENTS: u32 = 3;
-const KEY: u32 = 0x1234;
-const PATH_MTU: u32 = 256;
-
-fn link(client: u32) -> Link {
-    let (near, far) = (Ipv4Addr::new(10, 0, 1, client as u8 + 1), Ipv4Addr::new(10, 0, 0, 9));
-    Link { pmtu: PATH_MTU as usize, ..Link::new(near, 0x11 + client, far, 0x100 + client) }
-}
 
 fn connection(client: u32) -> Connection {
-    let (near, far) = (link(client), link(client).reversed());
-    let end =
-        |link: &Link| Endpoint { mac: link.path.source_mac, ip: link.path.source, qpn: link.qpn };
-    let facts = |link: &Link| PathFacts {
-        source_port: link.path.source_port,
-        traffic_class: 0,
-        hop_limit: 64,
-        migration_request: false,
-        partition_key: 0xffff,
-        tag: None,
-    };
-    Connection {
-        client: end(&near),
-        server: end(&far),
-        request: facts(&near),
-        response: facts(&far),
-        start: Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 31 },
-        path_mtu: PATH_MTU as u16,
-        depth: 4,
-        domain: DomainId(0),
-        shard: ShardId(0),
-    }
+    let start = Start { psn: ClientPsn::new(0), msn: Msn::new(0), credits: 31 };
+    link(client).known(start, 4)
 }
 
 /// All of a few clients' requests go to the first one's server queue pair.
@@ -72,21 +50,17 @@ fn policy() -> Policy {
 }
 
 fn directory() -> Directory {
-    let region = Region { domain: DomainId(0), remote_key: KEY, start: 0, end: 1 << 40 };
-    let grant = |id| Grant { server_qp: ServerQpId(id), remote_key: KEY, rights: Rights::ALL };
     let connections = (0..CLIENTS).map(connection).collect();
-    let grants = (0..CLIENTS).map(grant).collect();
-    Directory::new(connections, vec![region], grants, &policy()).unwrap()
+    clients::directory(&policy(), connections, KEY, 0..1 << 40)
 }
 
 /// Offers a client's request. How many of this opcode go to servers for it.
 fn offer(host: &mut Host, client: u32, opcode: Opcode, reth: RethRepr, payload: &[u8]) -> usize {
     let extension = Extension::Reth(reth);
     let packet = Packet { opcode, psn: Psn::new(0), ack_request: true, extension, payload };
-    let mut frame = [0; 512];
-    let len = link(client).emit(&packet, 0, &mut frame).unwrap();
+    let frame = link(client).frame(&packet).unwrap();
     let mut sent = 0;
-    host.offer(0, Side::Client, Nanos(1000), &frame[..len], &mut |side, frame| {
+    host.offer(0, Side::Client, Nanos(1000), &frame, &mut |side, frame| {
         let Ok(Classified::Rc(layout)) = classify(frame) else { return };
         sent += usize::from(side == Side::Server && layout.opcode == opcode);
     });
@@ -97,7 +71,7 @@ fn offer(host: &mut Host, client: u32, opcode: Opcode, reth: RethRepr, payload: 
 /// half of the PSNs would be.
 pub(crate) fn span_stays_below_half(config: &Config) -> bool {
     let mut host = Host::new(config, &policy(), &directory(), 1).unwrap();
-    let dma_length = PATH_MTU << 22;
+    let dma_length = (PATH_MTU as u32) << 22;
     let reth = RethRepr { virtual_address: 0, remote_key: KEY, dma_length };
     let sent: Vec<usize> =
         [1, 2].map(|client| offer(&mut host, client, Opcode::ReadRequest, reth, &[])).into();
@@ -215,11 +189,10 @@ fn swap_word(host: &mut Host, psn: u32, compare: u64, swap: u64) -> Option<Opcod
     let eth = AtomicEthRepr { virtual_address: 64, remote_key: KEY, swap_or_add: swap, compare };
     let (opcode, extension) = (Opcode::CompareSwap, Extension::AtomicEth(eth));
     let packet = Packet { opcode, psn: Psn::new(psn), ack_request: true, extension, payload: &[] };
-    let mut frame = [0; 512];
-    let len = link(1).emit(&packet, 0, &mut frame).unwrap();
+    let frame = link(1).frame(&packet).unwrap();
     let mut form = None;
     let now = Nanos(1000 * u64::from(psn + 1));
-    host.offer(0, Side::Client, now, &frame[..len], &mut |side, frame| {
+    host.offer(0, Side::Client, now, &frame, &mut |side, frame| {
         if let (Side::Server, Ok(Classified::Rc(layout))) = (side, classify(frame)) {
             form = Some(layout.opcode);
         }
@@ -229,12 +202,11 @@ fn swap_word(host: &mut Host, psn: u32, compare: u64, swap: u64) -> Option<Opcod
 
 /// The first server queue pair answers an atomic.
 fn answer_word(host: &mut Host, psn: u32, original: u64) {
-    let aeth = AethRepr { syndrome: Syndrome::Ack { credits: 31 }, msn: Msn::new(psn + 1) };
+    let aeth = AethRepr { syndrome: ACK, msn: Msn::new(psn + 1) };
     let extension = Extension::AtomicAck(aeth, AtomicAckEthRepr { original });
     let opcode = Opcode::AtomicAcknowledge;
     let packet = Packet { opcode, psn: Psn::new(psn), ack_request: false, extension, payload: &[] };
-    let mut frame = [0; 512];
-    let len = link(0).reversed().emit(&packet, 0, &mut frame).unwrap();
+    let frame = link(0).reversed().frame(&packet).unwrap();
     let now = Nanos(1000 * u64::from(psn + 1) + 500);
-    host.offer(0, Side::Server, now, &frame[..len], &mut |_, _| {});
+    host.offer(0, Side::Server, now, &frame, &mut |_, _| {});
 }

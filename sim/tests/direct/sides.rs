@@ -1,31 +1,21 @@
 //! Packets that no end of a connection sends: from the wrong side, and with a tag put on.
 
 use qpmux_engine::policy::{Directory, Policy, TrustBy};
-use qpmux_engine::wire::{AethRepr, Extension, Msn, Opcode, Psn, RethRepr, Syndrome};
+use qpmux_engine::wire::Psn;
 use qpmux_engine::{Config, Nanos, Side};
 use qpmux_sim::host::Host;
-use qpmux_sim::rc::Packet;
 
-use super::{KEY, directory, link, policy};
+use super::clients::link;
+use super::packets::{self, ACK};
+use super::{directory, policy};
 
 fn write(client: u32, psn: u32) -> Vec<u8> {
-    let reth = RethRepr { virtual_address: 64, remote_key: KEY, dma_length: 8 };
-    let (psn, extension) = (Psn::new(psn), Extension::Reth(reth));
-    let opcode = Opcode::WriteOnly;
-    let packet = Packet { opcode, psn, ack_request: true, extension, payload: &[7; 8] };
-    let mut frame = [0; 512];
-    let len = link(client).emit(&packet, 0, &mut frame).unwrap();
-    frame[..len].to_vec()
+    link(client).frame(&packets::write(Psn::new(psn), &[7; 8])).unwrap()
 }
 
 fn acknowledge(client: u32, psn: u32) -> Vec<u8> {
-    let aeth = AethRepr { syndrome: Syndrome::Ack { credits: 31 }, msn: Msn::new(psn + 1) };
-    let (psn, extension) = (Psn::new(psn), Extension::Aeth(aeth));
-    let opcode = Opcode::Acknowledge;
-    let packet = Packet { opcode, psn, ack_request: false, extension, payload: &[] };
-    let mut frame = [0; 512];
-    let len = link(client).reversed().emit(&packet, 0, &mut frame).unwrap();
-    frame[..len].to_vec()
+    let packet = packets::answer(Psn::new(psn), ACK, psn + 1);
+    link(client).reversed().frame(&packet).unwrap()
 }
 
 /// How many frames that brings out.

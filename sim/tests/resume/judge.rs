@@ -6,7 +6,8 @@ use qpmux_engine::policy::Order;
 use qpmux_sim::memory::{Access, check};
 use qpmux_sim::rc::{Outcome, Status, Verb};
 
-use crate::world::{PMTU, World};
+use crate::clients::PATH_MTU;
+use crate::world::World;
 
 /// Numbers that name a packet of a request of a client, stored where it is written.
 pub(crate) fn tag(client: usize, number: usize, part: usize) -> u64 {
@@ -54,7 +55,7 @@ pub(crate) fn judge(world: &World) -> Vec<String> {
                 continue;
             }
             let parts = match verb {
-                Verb::Write { data, .. } => data.len().div_ceil(PMTU),
+                Verb::Write { data, .. } => data.len().div_ceil(PATH_MTU),
                 Verb::CompareSwap { .. } | Verb::FetchAdd { .. } => 1,
                 _ => 0,
             };
@@ -102,7 +103,7 @@ fn gap(world: &World, runs: &BTreeMap<u64, (u32, u64)>, c: usize) -> Option<Stri
     let mut missing = None;
     for (n, verb) in world.setup.scripts[c].iter().enumerate() {
         let parts = match verb {
-            Verb::Write { data, .. } => data.len().div_ceil(PMTU),
+            Verb::Write { data, .. } => data.len().div_ceil(PATH_MTU),
             Verb::CompareSwap { .. } | Verb::FetchAdd { .. } => 1,
             _ => 0,
         };
@@ -129,7 +130,7 @@ fn reads(world: &World, c: usize) -> Vec<String> {
         match (verb, &completion.outcome) {
             (Verb::Write { address, data, .. }, _) => {
                 let end = address + data.len() as u64 - 8;
-                written.insert(end, tag(c, n, data.len().div_ceil(PMTU) - 1));
+                written.insert(end, tag(c, n, data.len().div_ceil(PATH_MTU) - 1));
             }
             (Verb::Read { address, .. }, Outcome::Read(found)) => {
                 let at = address + found.len() as u64 - 8;

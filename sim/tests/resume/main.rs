@@ -1,9 +1,14 @@
 //! The engine crashes after every action of a run, and another goes on from its log: each request
 //! runs at most once, exactly once if its client is told so, and answers are true.
 
+#[path = "../support/clients.rs"]
+mod clients;
 mod judge;
+#[path = "../support/keyed.rs"]
+mod keyed;
 mod world;
 
+use clients::PATH_MTU;
 use judge::{judge, tag};
 use qpmux_engine::policy::Order;
 use qpmux_sim::rc::Verb;
@@ -35,9 +40,9 @@ fn add(client: usize, number: usize) -> Verb {
 
 /// A WRITE of several packets.
 fn long(client: usize, number: usize, packets: usize) -> Verb {
-    let mut data = vec![client as u8; packets * world::PMTU];
-    for (part, packet) in data.chunks_mut(world::PMTU).enumerate() {
-        packet[world::PMTU - 8..].copy_from_slice(&tag(client, number, part).to_le_bytes());
+    let mut data = vec![client as u8; packets * PATH_MTU];
+    for (part, packet) in data.chunks_mut(PATH_MTU).enumerate() {
+        packet[PATH_MTU - 8..].copy_from_slice(&tag(client, number, part).to_le_bytes());
     }
     Verb::write(cell(client, 0x20), RKEY, &data)
 }

@@ -3,28 +3,25 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use qpmux_engine::journal::{Journal, Record};
-use qpmux_engine::policy::{
-    AtomicKey, ByteOrder, Connection, Directory, Endpoint, Grant, KeyField, KeyMap, Map, Order,
-    PathFacts, Policy, Profile, Region, Rights, Start, TrustBy,
-};
+use qpmux_engine::policy::{Connection, Directory, Order, Policy, Start, TrustBy};
 use qpmux_engine::wire::{Classified, ClientPsn, Msn, Opcode, Psn, classify};
-use qpmux_engine::{Config, DomainId, Nanos, ServerQpId, ShardId, Side};
+use qpmux_engine::{Config, Nanos, ShardId, Side};
 use qpmux_sim::host::{Host, RecordSink};
 use qpmux_sim::memory::{EffectLog, Memory, digest};
 use qpmux_sim::rc::{
-    Completion, Link, Region as ServerRegion, Requester, RequesterConfig, Responder,
-    ResponderConfig, Verb, Wire,
+    Completion, Link, Region, Requester, RequesterConfig, Responder, ResponderConfig, Verb, Wire,
 };
+
+use crate::clients;
+use crate::keyed::keyed;
 
 pub(crate) const RKEY: u32 = 0x77;
 pub(crate) const BASE: u64 = 0x10_0000;
 /// Length of a WRITE that carries a key, in bytes.
 pub(crate) const RECORD: usize = 24;
-pub(crate) const PMTU: usize = 256;
 /// One way on one leg, ns.
 const LATENCY: u64 = 1_000;
 
@@ -121,51 +118,21 @@ pub(crate) struct World {
 }
 
 fn client_link(i: u32) -> Link {
-    let (client, server) = (Ipv4Addr::new(10, 0, 1, i as u8 + 1), Ipv4Addr::new(10, 0, 0, 9));
-    let link = Link::new(client, 0x11 + i, server, 0x100 + i);
-    Link { pmtu: PMTU, wire: Wire::LOSSY, ..link }
+    Link { wire: Wire::LOSSY, ..clients::link(i) }
 }
 
-fn connection(i: u32, link: &Link, psn: u32, shards: u8) -> Connection {
-    let path = &link.path;
-    let facts = PathFacts {
-        source_port: path.source_port,
-        traffic_class: path.traffic_class,
-        hop_limit: path.hop_limit,
-        migration_request: link.migration_request,
-        partition_key: link.partition_key,
-        tag: None,
-    };
-    Connection {
-        client: Endpoint { mac: path.source_mac, ip: path.source, qpn: link.qpn },
-        server: Endpoint { mac: path.destination_mac, ip: path.destination, qpn: link.peer_qpn },
-        request: facts,
-        response: facts,
-        start: Start { psn: ClientPsn::new(psn), msn: Msn::new(0xff_fffe), credits: 31 },
-        path_mtu: link.pmtu as u16,
-        depth: 4,
-        domain: DomainId(0),
-        shard: ShardId((i % u32::from(shards)) as u8),
-    }
+fn connection(i: u32, psn: u32, shards: u8) -> Connection {
+    let start = Start { psn: ClientPsn::new(psn), msn: Msn::new(0xff_fffe), credits: 31 };
+    let shard = ShardId((i % u32::from(shards)) as u8);
+    Connection { shard, ..client_link(i).known(start, 4) }
 }
 
 fn policy(setup: &Setup) -> Policy {
-    let key = KeyField {
-        opcode: Opcode::WriteOnly,
-        payload_len: RECORD as u32,
-        offset: 0,
-        len: 8,
-        byte_order: ByteOrder::Little,
-    };
     Policy {
-        map: Map::Writes,
-        key_map: KeyMap::Modulo,
         server_qps: setup.hosts,
-        trust: TrustBy::Directory,
         order: setup.order,
-        profile: Profile::new(vec![key], AtomicKey::LastWritten),
         message_packets_max: 4,
-        ..Policy::default()
+        ..keyed(RECORD, 8, TrustBy::Directory)
     }
 }
 
@@ -189,14 +156,8 @@ impl World {
         let config = config(setup);
         let policy = policy(setup);
         let psn = setup.start_psn;
-        let link = |i| connection(i, &client_link(i), psn, setup.shards);
-        let region =
-            Region { domain: DomainId(0), remote_key: RKEY, start: BASE, end: BASE + 0x10_0000 };
-        let grant = |i| Grant { server_qp: ServerQpId(i), remote_key: RKEY, rights: Rights::ALL };
-        let grants = (0..clients).map(grant).collect();
-        let directory =
-            Directory::new((0..clients).map(link).collect(), vec![region], grants, &policy);
-        let directory = directory.unwrap();
+        let connections = (0..clients).map(|i| connection(i, psn, setup.shards)).collect();
+        let directory = clients::directory(&policy, connections, RKEY, BASE..BASE + 0x10_0000);
         let requester = |i: u32| RequesterConfig {
             timeout: 5,
             retry_count: 1000,
@@ -205,7 +166,7 @@ impl World {
             ..RequesterConfig::new(client_link(i), Psn::new(psn))
         };
         let responder = |i: u32| {
-            let regions = vec![ServerRegion::new(RKEY, BASE, 0x10_0000)];
+            let regions = vec![Region::new(RKEY, BASE, 0x10_0000)];
             let config = ResponderConfig::new(client_link(i).reversed(), Psn::new(psn), regions);
             let config = if setup.like_rxe { config.like_rxe() } else { config };
             let (msn_start, max_dest_rd_atomic) = (Msn::new(0xff_fffe), 4);
