@@ -2,17 +2,19 @@
 //!
 //! `QPMUX_TEST_TIER=full` tries more seeds.
 
+#[path = "support/apps.rs"]
+mod support;
+
 use qpmux_engine::Config;
 use qpmux_engine::policy::{Atomics, Map, Order, Policy, Steer};
 use qpmux_sim::apps::{
-    Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Outcome, Plan, Release,
-    engine_config, run,
+    App, CloverPlan, EngineSetup, LockPlan, Middlebox, Outcome, Plan, Release, engine_config, run,
 };
-use qpmux_workloads::keys::{KeyDistribution, Ycsb};
+use qpmux_workloads::keys::Ycsb;
 use qpmux_workloads::load_profile;
+use support::{TIMEOUT, good, plan};
 
-/// Code of the clients' timeout: 1 ms.
-const TIMEOUT: u8 = 8;
+const OPERATIONS: u64 = 4_000;
 /// Drawn runs.
 const SEEDS_QUICK: u64 = 150;
 const SEEDS_FULL: u64 = 3_000;
@@ -23,60 +25,23 @@ fn clover(map: Map, steer: Steer, atomics: Atomics) -> Plan {
     let policy = Policy { map, steer, atomics, profile, ..Policy::default() };
     let app =
         CloverPlan { workload: Ycsb::A, value_len: 100, slots_max: None, through_metadata: false };
-    plan(App::Clover(app), policy)
+    plan(App::Clover(app), OPERATIONS, policy, Vec::new())
 }
 
 /// The same with locks.
 fn locks(map: Map, atomics: Atomics, of_lock: LockPlan) -> Plan {
     let policy =
         Policy { map, atomics, profile: load_profile("lock-table").unwrap(), ..Policy::default() };
-    plan(App::Lock(of_lock), policy)
+    plan(App::Lock(of_lock), OPERATIONS, policy, Vec::new())
 }
 
 const GUARDED: LockPlan = LockPlan { release: Release::Write, hold_ns: 1_000, guarded: true };
-
-fn plan(app: App, policy: Policy) -> Plan {
-    let setup = EngineSetup {
-        policy,
-        config: engine_config(TIMEOUT),
-        shards: 1,
-        big_endian: false,
-        withheld: false,
-        switches: Vec::new(),
-    };
-    Plan {
-        app,
-        load: Load {
-            threads: 16,
-            machines: 4,
-            keys: 16,
-            distribution: KeyDistribution::Zipf { theta: 0.99 },
-            operations: 4_000,
-        },
-        seed: 7,
-        middlebox: Middlebox::Engine(Box::new(setup)),
-        loss: 0.0,
-        timeout: TIMEOUT,
-        retries: 64,
-        around: 0,
-        meddling_ns: None,
-        adversity: Adversity::default(),
-    }
-}
 
 fn setup(plan: &mut Plan) -> &mut EngineSetup {
     match &mut plan.middlebox {
         Middlebox::Engine(setup) => setup,
         Middlebox::None => panic!("there is no engine"),
     }
-}
-
-/// A run in which every check holds, and every operation is done.
-fn good(plan: &Plan) -> Outcome {
-    let outcome = run(plan, &mut |_| {}).unwrap();
-    assert!(outcome.is_good(), "{plan:#?}\n{}", outcome.render_text());
-    assert_eq!(outcome.operations, plan.load.operations);
-    outcome
 }
 
 /// What of a run has to be the same each time.

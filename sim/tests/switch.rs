@@ -1,18 +1,17 @@
 //! An engine is switched to another policy while it runs.
 
+#[path = "support/apps.rs"]
+mod support;
+
 use qpmux_engine::policy::{
     Atomics, Choices, Directory, KeyMap, Map, Policy, PolicyError, Steer, SwitchError,
 };
 use qpmux_engine::{Config, Engine, ShardId};
-use qpmux_sim::apps::{
-    Adversity, App, CloverPlan, EngineSetup, Load, LockPlan, Middlebox, Outcome, Plan, Release,
-    Switch, engine_config, run,
-};
-use qpmux_workloads::keys::{KeyDistribution, Ycsb};
+use qpmux_sim::apps::{App, CloverPlan, LockPlan, Plan, Release, Switch};
+use qpmux_workloads::keys::Ycsb;
 use qpmux_workloads::load_profile;
+use support::good;
 
-/// Code of the clients' timeout: 1 ms.
-const TIMEOUT: u8 = 8;
 const OPERATIONS: u64 = 3_000;
 const MOST: Choices = Choices { map: Map::All, steer: Steer::All, atomics: Atomics::Replace };
 
@@ -20,34 +19,10 @@ fn policy(most: Choices, profile: &str) -> Policy {
     Policy { profile: load_profile(profile).unwrap(), ..Policy::default() }.with(most)
 }
 
-/// Four machines that use few keys, through an engine that is built for `most`.
+/// Through an engine that is built for `most`.
 fn plan(app: App, most: Choices, switches: Vec<Switch>) -> Plan {
-    let setup = EngineSetup {
-        policy: policy(most, app.profile()),
-        config: engine_config(TIMEOUT),
-        shards: 1,
-        big_endian: false,
-        withheld: false,
-        switches,
-    };
-    Plan {
-        app,
-        load: Load {
-            threads: 16,
-            machines: 4,
-            keys: 16,
-            distribution: KeyDistribution::Zipf { theta: 0.99 },
-            operations: OPERATIONS,
-        },
-        seed: 7,
-        middlebox: Middlebox::Engine(Box::new(setup)),
-        loss: 0.0,
-        timeout: TIMEOUT,
-        retries: 64,
-        around: 0,
-        meddling_ns: None,
-        adversity: Adversity::default(),
-    }
+    let policy = policy(most, app.profile());
+    support::plan(app, OPERATIONS, policy, switches)
 }
 
 fn clover(most: Choices, switches: Vec<Switch>) -> Plan {
@@ -59,14 +34,6 @@ fn clover(most: Choices, switches: Vec<Switch>) -> Plan {
 fn locks(most: Choices, switches: Vec<Switch>) -> Plan {
     let lock = LockPlan { release: Release::CompareSwap, hold_ns: 1_000, guarded: true };
     plan(App::Lock(lock), most, switches)
-}
-
-/// A run in which every check holds.
-fn good(plan: &Plan) -> Outcome {
-    let outcome = run(plan, &mut |_| {}).unwrap();
-    assert!(outcome.is_good(), "{plan:#?}\n{}", outcome.render_text());
-    assert_eq!(outcome.operations, plan.load.operations);
-    outcome
 }
 
 /// All that an engine built for `most` can be switched to.
