@@ -6,18 +6,26 @@ use qpmux_workloads::keys::Ycsb;
 
 use super::*;
 
-/// A measurement fails where any of its engines, the one without short cuts included, does
-/// something else than was recorded: so these are compared, in cases with and without waits.
-#[test]
-fn engines_with_and_without_short_cuts_do_the_same() {
-    let short = EnginePlan {
-        packets: 4_000,
+/// A measurement of so many packets that tells little of time.
+fn short(packets: u64) -> EnginePlan {
+    EnginePlan {
+        packets,
         rounds: 1,
         homes: vec![FrameHome::Hot],
         floors: false,
         ..EnginePlan::default()
-    };
-    let policy = |map, server_qps| Policy { map, server_qps, ..Policy::default() };
+    }
+}
+
+fn policy(map: Map, server_qps: u32) -> Policy {
+    Policy { map, server_qps, ..Policy::default() }
+}
+
+/// A measurement fails where any of its engines, the one without short cuts included, does
+/// something else than was recorded: so these are compared, in cases with and without waits.
+#[test]
+fn engines_with_and_without_short_cuts_do_the_same() {
+    let short = short(4_000);
     let plans = [
         short.clone(),
         EnginePlan {
@@ -67,14 +75,7 @@ fn engines_with_and_without_short_cuts_do_the_same() {
 /// So they are where several threads share a connection, and requests wait for each other.
 #[test]
 fn they_do_the_same_where_requests_wait() {
-    let policy = |map, server_qps| Policy { map, server_qps, ..Policy::default() };
-    let short = EnginePlan {
-        packets: 4_000,
-        rounds: 1,
-        homes: vec![FrameHome::Hot],
-        floors: false,
-        ..EnginePlan::default()
-    };
+    let short = short(4_000);
     let plans = [
         EnginePlan { threads: 8, policy: policy(Map::Writes, 4), ..short.clone() },
         EnginePlan {
@@ -117,13 +118,7 @@ fn they_do_the_same_where_requests_wait() {
 /// So it is with every policy, with few packets.
 #[test]
 fn every_case_is_measured() {
-    let short = EnginePlan {
-        packets: 1_000,
-        rounds: 1,
-        homes: vec![FrameHome::Hot],
-        floors: false,
-        ..EnginePlan::default()
-    };
+    let short = short(1_000);
     let few = |case: &cases::Case| case.plan.connections <= 4_096;
     let all: Vec<_> = cases::all(&short).into_iter().filter(few).collect();
     let names: std::collections::BTreeSet<_> = all.iter().map(|case| case.name.clone()).collect();
