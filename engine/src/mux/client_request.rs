@@ -408,15 +408,8 @@ impl Engine {
 
     /// The first held request behind this one.
     pub(super) fn next_held(&self, slot: u32) -> Option<u32> {
-        let mut next = self.clients.slots.next(slot);
-        while let Some(index) = next {
-            let record = self.clients.slots.get(index)?;
-            if record.state.is_held() {
-                break;
-            }
-            next = self.clients.slots.next(index);
-        }
-        next
+        let behind = self.clients.slots.next(slot);
+        self.clients.slots.find_from(behind, |record| record.state.is_held())
     }
 
     /// Hands over held requests whose turn has come. One step; `false` if there is none.

@@ -77,14 +77,10 @@ impl Engine {
     /// Whether a mapped request of the owner waits.
     fn has_mapped_waiting(&self, id: ServerQpId) -> bool {
         let Some(server) = self.servers.get(id) else { return false };
-        let mut queues = [server.waiting_own.head(), server.waiting_rest.head()].into_iter();
-        queues.any(|mut slot| {
-            while let Some(index) = slot
-                && self.servers.slots.get(index).is_some_and(|record| !record.request.mapped)
-            {
-                slot = self.servers.slots.next(index);
-            }
-            slot.is_some()
+        let mut queues = [server.waiting_own, server.waiting_rest].into_iter();
+        queues.any(|queue| {
+            let mapped = self.servers.slots.find_from(queue.head(), |record| record.request.mapped);
+            mapped.is_some()
         })
     }
 
@@ -194,12 +190,8 @@ impl Engine {
     /// One of the requests that were handed over is held again.
     pub(super) fn hold_again(&mut self, id: ClientId) {
         let Some(&client) = self.clients.get(id) else { return };
-        let mut first = client.queue.head();
-        while let Some(index) = first
-            && self.clients.slots.get(index).is_some_and(|record| !record.state.is_held())
-        {
-            first = self.clients.slots.next(index);
-        }
+        let head = client.queue.head();
+        let first = self.clients.slots.find_from(head, |record| record.state.is_held());
         if let Some(client) = self.clients.get_mut(id) {
             client.first_held = first;
             client.returned = true;

@@ -147,15 +147,8 @@ impl Engine {
 
     /// The first READ that waits for the end of its client's message and need not.
     pub(super) fn next_read_again(&self, id: ServerQpId, server: &ServerQp) -> Option<u32> {
-        let mut slot = server.waiting_own.head();
-        while let Some(index) = slot {
-            let record = self.servers.slots.get(index)?;
-            if self.is_read_again(id, &record.request) {
-                return Some(index);
-            }
-            slot = self.servers.slots.next(index);
-        }
-        None
+        let repeats = |record: &ServerSlot| self.is_read_again(id, &record.request);
+        self.servers.slots.find_from(server.waiting_own.head(), repeats)
     }
 
     /// The first READ that the client of this request repeats, if the request begins a message
@@ -167,15 +160,9 @@ impl Engine {
         if first.ends_message || !self.config.keeps(Rule::ReadsPassMessages) {
             return None;
         }
-        let mut slot = server.waiting_own.head();
-        while let Some(index) = slot {
-            let request = &self.servers.slots.get(index)?.request;
-            if request.client == first.client && is_repeated_read(request) {
-                return Some(index);
-            }
-            slot = self.servers.slots.next(index);
-        }
-        None
+        self.servers.slots.find_from(server.waiting_own.head(), |record| {
+            record.request.client == first.client && is_repeated_read(&record.request)
+        })
     }
 
     /// Sends a READ, its frame in hand, under the PSN that it had. Always the whole of it: some
@@ -261,15 +248,8 @@ impl Engine {
 
     /// The READ that was sent under its old PSN and that this PSN belongs to.
     pub(super) fn find_again(&self, id: ServerQpId, psn: ServerPsn) -> Option<u32> {
-        let mut slot = self.servers.get(id)?.again.head();
-        while let Some(index) = slot {
-            let record = self.servers.slots.get(index)?;
-            if psn.offset_from(record.psn) < record.request.packets {
-                return Some(index);
-            }
-            slot = self.servers.slots.next(index);
-        }
-        None
+        let first = self.servers.get(id)?.again.head();
+        self.servers.slots.find_from(first, |record| record.includes(psn))
     }
 
     /// The server answers a READ that was sent under its old PSN.

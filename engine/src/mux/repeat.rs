@@ -1,6 +1,6 @@
 //! A client repeats what was answered before: its answer was lost on the way.
 
-use super::client::{State, Way};
+use super::client::{ClientSlot, State, Way};
 use super::client_request::Shape;
 use super::generate;
 use crate::counters::DropReason;
@@ -137,15 +137,11 @@ impl Engine {
 
     /// Whether a repeated READ that covers these PSNs is on its way already.
     fn is_being_repeated(&self, id: ClientId, psn: ClientPsn, packets: u32) -> bool {
-        let mut slot = self.clients.get(id).and_then(|client| client.repeats.head());
-        while let Some(index) = slot {
-            let Some(record) = self.clients.slots.get(index) else { return false };
+        let first = self.clients.get(id).and_then(|client| client.repeats.head());
+        let covers = |record: &ClientSlot| {
             let offset = psn.offset_from(record.psn);
-            if record.kind == Kind::Read && offset.saturating_add(packets) <= record.packets {
-                return true;
-            }
-            slot = self.clients.slots.next(index);
-        }
-        false
+            record.kind == Kind::Read && offset.saturating_add(packets) <= record.packets
+        };
+        self.clients.slots.find_from(first, covers).is_some()
     }
 }

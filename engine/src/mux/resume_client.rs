@@ -54,17 +54,12 @@ impl Engine {
     }
 
     /// The slot from `slot` on that may want the bytes of this PSN.
-    fn find_wanting(&self, mut slot: Option<u32>, psn: ClientPsn) -> Option<u32> {
-        while let Some(index) = slot {
-            let record = self.clients.slots.get(index)?;
-            if record.psn == psn {
-                let missing = matches!(record.state, State::Missing | State::Unsettled);
-                let wants = missing && record.kind == Kind::Plain;
-                return (wants || record.state == State::Wanted).then_some(index);
-            }
-            slot = self.clients.slots.next(index);
-        }
-        None
+    fn find_wanting(&self, slot: Option<u32>, psn: ClientPsn) -> Option<u32> {
+        let found = self.clients.slots.find_from(slot, |record| record.psn == psn)?;
+        let record = self.clients.slots.get(found)?;
+        let missing = matches!(record.state, State::Missing | State::Unsettled);
+        let wants = missing && record.kind == Kind::Plain;
+        (wants || record.state == State::Wanted).then_some(found)
     }
 
     fn hand_over_bytes(

@@ -143,15 +143,9 @@ impl Engine {
 
     /// The oldest request that is not known to be done.
     fn oldest_unsettled(&self, id: ServerQpId, done: ServerPsn) -> Option<ServerSlot> {
-        let mut slot = self.servers.get(id)?.open.head();
-        while let Some(index) = slot {
-            let record = self.servers.slots.get(index)?;
-            if !record.psn.is_before(done) {
-                return Some(*record);
-            }
-            slot = self.servers.slots.next(index);
-        }
-        None
+        let first = self.servers.get(id)?.open.head();
+        let found = self.servers.slots.find_from(first, |record| !record.psn.is_before(done))?;
+        self.servers.slots.get(found).copied()
     }
 
     /// Decides about the oldest request that is not settled; then goes on as usual.
@@ -317,15 +311,10 @@ impl Engine {
 
     /// The bound request of a client's slot. The search is bounded by the window.
     fn find_bound(&self, id: ServerQpId, request: &Request) -> Option<u32> {
-        let mut slot = self.servers.get(id)?.open.head();
-        while let Some(index) = slot {
-            let record = self.servers.slots.get(index)?;
-            if record.request.client == request.client && record.request.slot == request.slot {
-                return Some(index);
-            }
-            slot = self.servers.slots.next(index);
-        }
-        None
+        let first = self.servers.get(id)?.open.head();
+        self.servers.slots.find_from(first, |record| {
+            (record.request.client, record.request.slot) == (request.client, request.slot)
+        })
     }
 
     /// The bytes of a request do not come again.
@@ -468,17 +457,11 @@ impl Engine {
 
     /// The first request of a client from `slot` on that changes memory and is not filled.
     fn next_of(&self, slot: u32, client: ClientId) -> Option<u32> {
-        let mut slot = Some(slot);
-        while let Some(index) = slot {
-            let record = self.servers.slots.get(index)?;
+        self.servers.slots.find_from(Some(slot), |record| {
             let ServerSlot { request, source, done, .. } = record;
             let left = !matches!(source, Source::Filler | Source::Void(_)) && !done;
-            if request.client == client && request.kind != Kind::Read && left {
-                return Some(index);
-            }
-            slot = self.servers.slots.next(index);
-        }
-        None
+            request.client == client && request.kind != Kind::Read && left
+        })
     }
 
     /// Something before it has been given up.

@@ -43,6 +43,13 @@ pub(crate) struct ServerSlot {
     pub(crate) arrival: u64,
 }
 
+impl ServerSlot {
+    /// Whether this PSN is one of those that the request takes.
+    pub(super) fn includes(&self, psn: ServerPsn) -> bool {
+        psn.offset_from(self.psn) < self.request.packets
+    }
+}
+
 /// The number of what was not restored: its frame was damaged.
 pub(crate) const DAMAGED: u32 = u32::MAX;
 

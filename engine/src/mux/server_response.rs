@@ -86,16 +86,9 @@ impl Engine {
 
     /// The bound request whose PSNs include this one. The search is bounded by the window.
     pub(super) fn find_open(&self, id: ServerQpId, psn: ServerPsn) -> Option<u32> {
-        let server = self.servers.get(id)?;
-        let mut slot = server.open.head();
-        while let Some(index) = slot {
-            let record = self.servers.slots.get(index)?;
-            if psn.offset_from(record.psn) < record.request.packets {
-                return Some(index);
-            }
-            slot = self.servers.slots.next(index);
-        }
-        server.open.head().filter(|_| !self.config.keeps(Rule::LateAnswerFindsNothing))
+        let first = self.servers.get(id)?.open.head();
+        let found = self.servers.slots.find_from(first, |record| record.includes(psn));
+        found.or_else(|| first.filter(|_| !self.config.keeps(Rule::LateAnswerFindsNothing)))
     }
 
     /// Credits are told to the owner's client alone, whose receive buffers they count.

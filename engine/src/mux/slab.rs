@@ -171,6 +171,22 @@ impl<T: Copy> Slab<T> {
         })
     }
 
+    /// The first record of which `fits` says so, from `first` on in its queue.
+    pub(crate) fn find_from(
+        &self,
+        first: Option<u32>,
+        mut fits: impl FnMut(&T) -> bool,
+    ) -> Option<u32> {
+        let mut next = first;
+        while let Some(index) = next {
+            if fits(self.get(index)?) {
+                return Some(index);
+            }
+            next = self.next(index);
+        }
+        None
+    }
+
     /// The record before this one in its queue.
     pub(crate) fn previous(&self, index: u32) -> Option<u32> {
         self.entries.get(index as usize).map(|e| e.previous).filter(|previous| *previous != NIL)

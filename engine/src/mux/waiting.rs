@@ -74,12 +74,7 @@ impl Engine {
 
     /// The packet of a client's message that comes next. Parts of others' wait among them.
     fn next_of_message(&self, server: &ServerQp, client: ClientId) -> Option<u32> {
-        let mut slot = server.waiting_rest.head();
-        while let Some(index) = slot
-            && self.servers.slots.get(index).is_some_and(|r| r.request.client != client)
-        {
-            slot = self.servers.slots.next(index);
-        }
-        slot
+        let first = server.waiting_rest.head();
+        self.servers.slots.find_from(first, |record| record.request.client == client)
     }
 }
