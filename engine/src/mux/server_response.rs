@@ -99,11 +99,9 @@ impl Engine {
             }
             _ => id.owner(),
         };
-        if let Some(Syndrome::Ack { credits }) =
-            layout.aeth(frame.bytes()).map(|aeth| aeth.syndrome)
-            && let Some(client) = self.clients.get_mut(client)
-        {
-            client.credits = credits;
+        let aeth = layout.aeth(frame.bytes());
+        if let Some(Syndrome::Ack { credits }) = aeth.map(|aeth| aeth.syndrome) {
+            self.clients.tell_credits(client, credits);
         }
     }
 
