@@ -5,20 +5,25 @@ mod keyed;
 #[path = "support/packets.rs"]
 mod packets;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 
 use keyed::keyed;
 use packets::{ACK, KEY};
+use qpmux_engine::journal::Journal;
 use qpmux_engine::policy::{ConfiguredRegion, Directory, Policy, Rights, TrustBy};
-use qpmux_engine::wire::{Classified, Psn, classify};
+use qpmux_engine::wire::{Classified, NakCode, Psn, Syndrome, classify};
 use qpmux_engine::{Config, Nanos, Side};
-use qpmux_sim::host::Host;
+use qpmux_sim::host::{Host, RecordSink};
 use qpmux_sim::rc::{Link, Packet};
 
 const PATH_MTU: usize = 256;
 const RECORD: usize = 16;
 const PLACES: u32 = 4;
+/// Packets by which a question is ahead of what a server expects.
+const AHEAD: u32 = 1 << 22;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
 /// The connection of a client, one of those of a machine.
@@ -27,11 +32,21 @@ fn link(client: u32) -> Link {
     Link { pmtu: PATH_MTU, ..Link::new(near, 0x11 + client, SERVER, 0x100 + client) }
 }
 
+/// Takes records of a log to its end.
+fn sink(log: &Rc<RefCell<Vec<u8>>>) -> RecordSink {
+    let log = Rc::clone(log);
+    Box::new(move |record| log.borrow_mut().extend_from_slice(record))
+}
+
 /// A request at a server queue pair: of which client's connection that is, and its PSN there.
 type At = (u32, Psn);
 
 struct World {
+    config: Config,
+    policy: Policy,
+    directory: Directory,
     host: Host,
+    log: Rc<RefCell<Vec<u8>>>,
     now: u64,
     /// PSNs of the clients' next requests.
     next: Vec<Psn>,
@@ -47,6 +62,7 @@ impl World {
             path_mtu: Some(PATH_MTU as u16),
             depth: Some(4),
             connections_max: 64,
+            records: true,
             ..Config::default()
         };
         let region = ConfiguredRegion {
@@ -57,12 +73,37 @@ impl World {
             rights: Rights::ALL,
         };
         let directory = Directory::empty().with_regions(vec![region]);
+        let log = Rc::default();
+        let host = Host::new(&config, &policy, &directory, 1).unwrap().with_records(sink(&log));
         World {
-            host: Host::new(&config, &policy, &directory, 1).unwrap(),
+            config,
+            policy,
+            directory,
+            host,
+            log,
             now: 0,
             next: vec![Psn::new(7); clients as usize],
             answered: vec![0; clients as usize],
         }
+    }
+
+    /// The engine is gone, and another one goes on from its log.
+    fn crash(&mut self) {
+        let World { config, policy, directory, .. } = self;
+        let journal = Journal::read(config, &self.log.borrow()).unwrap();
+        let host = Host::resume(config, policy, directory, 1, &journal, Nanos(self.now)).unwrap();
+        self.host = host.with_records(sink(&self.log));
+        // It asks the servers, far ahead of what they expect.
+        let asked = self.carry(|host, now, emit| {
+            host.timeout(now, emit);
+        });
+        for (server, psn) in asked {
+            let expected = Psn::new(psn.value() - AHEAD);
+            let nak = packets::answer(expected, Syndrome::Nak(NakCode::PsnSequence), 0);
+            assert_eq!(self.offer(Side::Server, server, &nak), []);
+        }
+        // Nobody flips until what the engine before had on its way has arrived or is lost.
+        self.now += 1_000_000_000;
     }
 
     fn offer(&mut self, side: Side, client: u32, packet: &Packet<'_>) -> Vec<At> {
@@ -71,10 +112,18 @@ impl World {
             Side::Server => link(client).reversed(),
         };
         let frame = link.frame(packet).unwrap();
+        self.carry(|host, now, emit| host.offer(0, side, now, &frame, emit))
+    }
+
+    /// Has the engine do something. What went to the server then.
+    fn carry(
+        &mut self,
+        call: impl FnOnce(&mut Host, Nanos, &mut dyn FnMut(Side, &[u8])),
+    ) -> Vec<At> {
         let mut sent = Vec::new();
         self.now += 1_000;
         let answered = &mut self.answered;
-        self.host.offer(0, side, Nanos(self.now), &frame, &mut |side, frame| {
+        call(&mut self.host, Nanos(self.now), &mut |side, frame| {
             let Ok(Classified::Rc(layout)) = classify(frame) else { panic!("no packet") };
             let qpn = layout.dest_qp.value();
             match side {
@@ -180,4 +229,23 @@ fn what_waits_for_its_turn_goes_to_the_new_host() {
     assert_eq!(second.0, 2);
     assert_eq!(world.acknowledge(second), []);
     assert_eq!(world.hosts(), [2, 1, 0, 0]);
+}
+
+#[test]
+fn who_took_over_has_its_places_after_a_crash() {
+    let mut world = World::new(3);
+    world.join(0);
+    assert_eq!(world.hosts(), [0; 4]);
+    world.join(1);
+    assert_eq!(world.hosts(), [1, 1, 0, 0]);
+    world.crash();
+    assert_eq!(world.hosts(), [1, 1, 0, 0]);
+    world.join(2);
+    assert_eq!(world.hosts(), [2, 1, 0, 0]);
+    world.crash();
+    for client in 0..3 {
+        let found: Vec<u32> =
+            (0..PLACES as u8).map(|key| world.write_through(client, key)).collect();
+        assert_eq!(found, [2, 1, 0, 0], "client {client}");
+    }
 }
