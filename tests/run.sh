@@ -133,7 +133,9 @@ install_needs() {
     cargo --version || return
     if ! has cargo-deny; then
         [ -z "${QPMUX_NO_INSTALL:-}" ] || { echo "missing: cargo-deny"; return 1; }
-        cargo install --locked "cargo-deny@$CARGO_DENY" || return
+        # What it does takes no time; to optimise it would take minutes.
+        CARGO_PROFILE_DEV_DEBUG=false cargo install --debug --locked "cargo-deny@$CARGO_DENY" ||
+            return
     fi
     cargo deny --version || return
     install_arrow || return
