@@ -384,6 +384,9 @@ impl Engine {
                 debug_assert!(false, "a frame that was not recalled");
                 return taken;
             };
+            if self.bind_recalled(now, ServerQpId(id), frame, out).is_some() {
+                continue;
+            }
             match classify(frame.bytes()) {
                 Ok(Classified::Rc(layout)) => {
                     self.on_recalled(now, ServerQpId(id), frame, &layout, out);

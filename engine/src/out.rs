@@ -113,6 +113,11 @@ impl Out {
         self.actions.len() - self.len >= STEP_ROOM
     }
 
+    /// Whether one more step fits behind this one.
+    pub(crate) fn has_more_room(&self) -> bool {
+        self.actions.len() - self.len >= 2 * STEP_ROOM
+    }
+
     pub(crate) fn push(&mut self, action: Action) {
         debug_assert!(self.len < self.actions.len(), "a step pushed more than STEP_ROOM actions");
         if let Some(slot) = self.actions.get_mut(self.len) {

@@ -137,8 +137,10 @@ impl Engine {
         if !own {
             clients.tell_credits(owner, said.credits);
         }
-        if holds || !rests {
-            clients.owe(whose, K::TOLD == Kind::Plain && !rests);
+        match (holds, rests) {
+            (_, false) => clients.owe(whose, K::TOLD == Kind::Plain),
+            (true, true) => self.wake_usual(whose, out),
+            (false, true) => {}
         }
         Some(())
     }

@@ -19,6 +19,7 @@ mod hold;
 mod look;
 mod minding;
 mod request;
+mod waited;
 
 use crate::engine::{BURST_MAX, Engine};
 use crate::frame::{Frame, Side};

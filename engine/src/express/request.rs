@@ -5,7 +5,7 @@ use super::asked::{Asked, Found};
 use super::{Asks, Seen};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::frame::{Frame, Side};
+use crate::frame::{Frame, Side, Token};
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::mail::{Kind, Origin, Request, SlotRef};
 use crate::mux::client::{Client, ClientSlot, State, Way};
@@ -16,7 +16,7 @@ use crate::out::{Action, Out};
 use crate::policy::{Addresses, Card, DeclinedKeys, Directory, KeyMap, Map, PlaceId, Policy};
 use crate::time::Nanos;
 use crate::wire::facts::Renewed;
-use crate::wire::{ServerPsn, usual};
+use crate::wire::{ClientPsn, ServerPsn, usual};
 
 /// Where a request goes.
 #[derive(Clone, Copy)]
@@ -157,8 +157,7 @@ pub(super) fn find_route(
     }
     let place = directory.places.of_key(policy.key_map, own.domain, key, id)?;
     let state = directory.places.get(place)?;
-    let settled = state.alone.is_none() && !state.leaving && !state.alone_before;
-    Some(Route { target: state.host.filter(|_| settled)?, place: Some(place) })
+    Some(Route { target: state.open_host()?, place: Some(place) })
 }
 
 /// Whether nothing at its client or its server queue pair keeps a request waiting.
@@ -250,6 +249,45 @@ pub(super) fn enqueue<K: Asks>(
         held: Queue::EMPTY,
     };
     Some((slot, way))
+}
+
+/// The record of a request at its server queue pair that was held, and waits there for its frame.
+#[inline(always)]
+pub(super) fn of_held(
+    record: &ClientSlot,
+    (client, slot): (ClientId, SlotRef),
+    floor: ClientPsn,
+    token: Token,
+    arrival: u64,
+) -> ServerSlot {
+    let &ClientSlot { psn, msn, kind, opcode, way, key, .. } = record;
+    ServerSlot {
+        request: Request {
+            client,
+            slot,
+            server_qp: record.target,
+            kind,
+            packets: 1,
+            starts_message: true,
+            ends_message: true,
+            exclusive: false,
+            alone: false,
+            mapped: way.place().is_some(),
+            parts: 0,
+            access: record.access,
+            operands: record.operands,
+            key: record.of_key,
+            origin: Origin { psn, msn, opcode, floor, way, again: false, key },
+        },
+        psn: ServerPsn::default(),
+        token,
+        source: Source::Frame,
+        unverified: false,
+        payload_len: 0,
+        parts: 0,
+        done: false,
+        arrival,
+    }
 }
 
 /// The record of a request at its server queue pair, where it gets a PSN.

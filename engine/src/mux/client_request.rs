@@ -414,6 +414,9 @@ impl Engine {
 
     /// Hands over held requests whose turn has come. One step; `false` if there is none.
     pub(crate) fn issue_held(&mut self, id: ClientId, out: &mut Out) -> bool {
+        if let Some(issued) = self.issue_usual(id, out) {
+            return issued;
+        }
         let Some(client) = self.clients.get(id) else { return false };
         let (Some(first), returned) = (client.first_held, client.returned) else { return false };
         let slot = match self.may_issue(id, first, None) {

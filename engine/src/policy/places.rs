@@ -35,6 +35,13 @@ impl PlaceState {
     pub(crate) fn is_idle(&self) -> bool {
         self.issued == 0 && self.alone.is_none() && !self.alone_before && !self.leaving
     }
+
+    /// The server queue pair that carries its keys, if requests may go there now.
+    #[inline]
+    pub(crate) fn open_host(&self) -> Option<ServerQpId> {
+        let open = self.alone.is_none() && !self.leaving && !self.alone_before;
+        self.host.filter(|_| open)
+    }
 }
 
 /// All places, domain by domain.
