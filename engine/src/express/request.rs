@@ -286,6 +286,7 @@ pub(super) fn of_held(
         payload_len: 0,
         parts: 0,
         done: false,
+        asked: false,
         arrival,
     }
 }
@@ -325,6 +326,7 @@ pub(super) fn bound(
         payload_len,
         parts: 0,
         done: false,
+        asked: false,
         arrival,
     }
 }

@@ -52,6 +52,12 @@ impl WorkRing {
         Some(index)
     }
 
+    /// The indices, in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
+        let (wrapped, first) = self.ring.split_at(self.head.min(self.ring.len()));
+        first.iter().chain(wrapped).copied().take(self.len)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
