@@ -11,7 +11,7 @@ use crate::express::Burst;
 use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::mail::{Completion, Mail, Outcome};
-use crate::mux::client::{Clients, Gap, Service};
+use crate::mux::client::{Clients, Service};
 use crate::mux::in_place::InPlace;
 use crate::mux::lookup::FlowTable;
 use crate::mux::resume::Resumes;
@@ -503,8 +503,7 @@ impl Engine {
     fn is_beyond_gap(&self, id: ClientId, layout: &Layout) -> bool {
         self.clients.get(id).is_some_and(|client| {
             client.service == Service::Active
-                && client.gap != Gap::None
-                && ClientPsn::from_wire(layout.psn).is_after(client.expected)
+                && client.is_beyond_gap(ClientPsn::from_wire(layout.psn))
         }) && self.config.keeps(Rule::GapIsNotTaken)
             && self.config.keeps(Rule::OneNakPerGap)
     }

@@ -129,6 +129,7 @@ impl Engine {
         }
         clients.slots.remove_front(&mut client.queue);
         close::<K>(client, &answer, (way, id));
+        let gap_is_due = client.gap_is_due();
         counters.completed += u64::from(ends_message);
         counters.mapped += u64::from(ends_message && place.is_some());
         if K::TOLD == Kind::Atomic || K::TOLD == Kind::Plain && rests {
@@ -137,10 +138,11 @@ impl Engine {
         if !own {
             clients.tell_credits(owner, said.credits);
         }
-        match (holds, rests) {
-            (_, false) => clients.owe(whose, K::TOLD == Kind::Plain),
+        match (rests, holds) {
+            (false, _) => clients.owe(whose, K::TOLD == Kind::Plain),
+            (true, _) if gap_is_due => clients.owe(whose, false),
             (true, true) => self.wake_usual(whose, out),
-            (false, true) => {}
+            (true, false) => {}
         }
         Some(())
     }
