@@ -1,7 +1,9 @@
 //! The usual request that has waited ([`super::hold`]): it is handed over when its turn has come,
 //! its frame is asked for when it is its server queue pair's turn, and with that it is bound.
 
-use super::request::of_held;
+use super::Asks;
+use super::asked::{Asked, Found};
+use super::request::{Route, accept, bound, of_held};
 use crate::engine::Engine;
 use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, ServerQpId};
@@ -12,10 +14,10 @@ use crate::mux::server::ServerSlot;
 use crate::mux::server_qp::ServerQp;
 use crate::mux::slab::{Queue, Slab};
 use crate::out::{Action, Out};
-use crate::policy::{Directory, Order};
+use crate::policy::{Directory, Map, Order};
 use crate::time::Nanos;
 use crate::wire::facts::Renewed;
-use crate::wire::usual;
+use crate::wire::{ServerPsn, usual};
 
 impl Engine {
     /// Whether requests that wait take the short way: what depends on memory does not.
@@ -43,7 +45,7 @@ impl Engine {
         if client.queue.head() != Some(first) && client.target != target {
             return (self.policy.order == Order::Fenced).then_some(false);
         }
-        let (server, _) = servers.states.usual_or_waiting(target.index())?;
+        let (server, waited) = servers.states.usual_or_waiting(target.index())?;
         if servers.slots.is_full() {
             return None;
         }
@@ -63,10 +65,45 @@ impl Engine {
             (client.target, client.first_held) = (target, behind);
         }
         counters.server_waits += 1;
-        if !self.ask_newest(target, slot, out) {
+        if !self.ask_newest(target, slot, out) && !waited {
             self.servers.work.push(target.0);
         }
         Some(true)
+    }
+
+    /// Accepts a request that waits for nothing of its client's, and lets it wait behind others at
+    /// its server queue pair. `None`, and nothing is done, if nothing waits there.
+    pub(super) fn wait_usual<K: Asks>(
+        &mut self,
+        id: ClientId,
+        asked: &Asked,
+        (found, route): (&Found, &Route),
+        frame: &Frame<'_>,
+        out: &mut Out,
+    ) -> Option<()> {
+        let target = route.target;
+        let (_, waited) = self.servers.states.usual_or_waiting(target.index())?;
+        if !waited || !self.waits_short() || self.servers.slots.is_full() {
+            return None;
+        }
+        self.count_usual(id, asked, found, frame)?;
+        let Engine { clients, servers, directory, counters, choices, .. } = self;
+        let client = clients.states.get_same(id.index())?;
+        let (key, reads_mapped) = (found.key, choices.map == Map::All);
+        let accepted =
+            accept::<K>((id, client), &mut clients.slots, asked, (route, key), reads_mapped)?;
+        if let Some(state) = route.place.and_then(|place| directory.places.get_mut(place)) {
+            state.issued += 1;
+        }
+        servers.arrivals += 1;
+        let server = servers.states.get_same(target.index())?;
+        let queue = waiting(server, target == id.own_server_qp());
+        let (SlotRef { index: slot, .. }, place) = servers.slots.append(queue)?;
+        *place = bound(&accepted, (asked, false), ServerPsn::default(), servers.arrivals);
+        counters.server_waits += 1;
+        out.push(Action::Hold(asked.token));
+        self.ask_newest(target, slot, out);
+        Some(())
     }
 
     /// Hands over what waits for a usual client that an answer has just been given to, and to which

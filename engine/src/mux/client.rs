@@ -402,7 +402,7 @@ mod tests {
             ServerQp { blocked_since: now, ..server },
             ServerQp { not_ready_until: now, ..server },
         ] {
-            assert!(other.condition() == Condition::Unusual);
+            assert!(other.condition() != Condition::Usual);
         }
     }
 

@@ -21,7 +21,7 @@ const ASKED_AT_ONCE: usize = 8;
 impl Engine {
     /// Asks for the frames of the next waiting requests. `false` if none may be bound, or some have
     /// been asked for.
-    pub(super) fn recall_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
+    pub(crate) fn recall_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         if self.servers.get(id).is_none_or(|server| server.asked > 0) {
             return false;
         }

@@ -278,12 +278,12 @@ impl ServerQp {
 
 impl Usual for ServerQp {
     /// Requests are bound as they come, and there is nothing to do but to finish what is complete;
-    /// or some wait to be bound, and frames of the next ones were asked for: that of a request that
-    /// is bound is asked for only while something is to be sent again, or was not ready.
+    /// or some wait to be bound, for their frames or for room. The frame of a request that is bound
+    /// is asked for only while something is to be sent again, or was not ready.
     fn condition(&self) -> Condition {
         match (self.takes_turns(), self.has_waiting(), self.asked) {
             (true, false, 0) => Condition::Usual,
-            (true, true, 1..) => Condition::Waiting,
+            (true, true, _) => Condition::Waiting,
             _ => Condition::Unusual,
         }
     }
