@@ -45,7 +45,7 @@ impl Engine {
         if client.queue.head() != Some(first) && client.target != target {
             return (self.policy.order == Order::Fenced).then_some(false);
         }
-        let (server, waited) = servers.states.usual_or_waiting(target.index())?;
+        let (_, waited) = servers.states.usual_or_waiting(target.index())?;
         if servers.slots.is_full() {
             return None;
         }
@@ -55,6 +55,8 @@ impl Engine {
         let record = clients.slots.get_mut(first)?;
         (record.state, record.target) = (State::Issued, target);
         servers.arrivals += 1;
+        // It may have been usual, and is no more.
+        let server = servers.states.get_mut(target.index())?;
         let queue = waiting(server, target == id.own_server_qp());
         let (SlotRef { index: slot, .. }, place) = servers.slots.append(queue)?;
         *place = of_held(record, (id, name), client.completed_end, token, servers.arrivals);
