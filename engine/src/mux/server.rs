@@ -38,11 +38,11 @@ pub(crate) struct ServerSlot {
     pub(crate) unverified: bool,
     /// An atomic whose answer has come, a READ whose whole response has.
     pub(crate) done: bool,
-    /// Its frame was asked for, and has not come yet.
-    pub(crate) asked: bool,
     pub(crate) request: Request,
     /// Order of arrival among the waiting.
     pub(crate) arrival: u64,
+    /// Its frame was asked for, and has not come yet.
+    pub(crate) asked: bool,
 }
 
 impl ServerSlot {
