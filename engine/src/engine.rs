@@ -11,7 +11,8 @@ use crate::express::Burst;
 use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, ServerQpId, ShardId};
 use crate::mail::{Completion, Mail, Outcome};
-use crate::mux::client::{Clients, Service};
+use crate::mux::client::{Clients, Gap, Service};
+use crate::mux::closing::Loss;
 use crate::mux::in_place::InPlace;
 use crate::mux::lookup::FlowTable;
 use crate::mux::resume::Resumes;
@@ -177,7 +178,7 @@ pub struct Engine {
     pub(crate) dismissed: Option<ServerQpId>,
     /// Learns connections, if the engine is to.
     pub(crate) learner: Option<Learner>,
-    /// Requests at their server queue pairs whose frames were recalled, in the order of the recalls.
+    /// Server queue pairs whose next waiting frame was recalled, in the order of the recalls.
     pub(crate) recalls: WorkRing,
     pub(crate) deadlines: Deadlines,
     /// What was bound before it went on where another engine was.
@@ -226,8 +227,6 @@ impl Engine {
                 ..connections::Config::default()
             })
         });
-        let parts = u32::from(shards.max(1));
-        let servers = Servers::new(&config, connections, connections_max, parts);
         Ok(Engine {
             shard,
             shards: shards.max(1),
@@ -236,11 +235,11 @@ impl Engine {
             counters: Counters::default(),
             icrc: PatchTables::new(config.frame_len_max),
             clients: Clients::new(&config, connections, connections_max),
-            recalls: WorkRing::new(servers.slots.capacity()),
-            servers,
+            servers: Servers::new(&config, connections, connections_max, u32::from(shards.max(1))),
             watches: Watches::new(connections_max),
             word_waiters: WorkRing::new(connections_max),
             parked: WorkRing::new(connections_max),
+            recalls: WorkRing::new(connections_max),
             assembling: WorkRing::new(connections_max),
             declined,
             words: Words::new(config.words_room(&policy), connections_max),
@@ -369,6 +368,43 @@ impl Engine {
         letters.len()
     }
 
+    /// Takes frames that the engine asked for with [`Action::Recall`], in the order in which it
+    /// did. Returns how many were taken.
+    pub fn handle_recalled(
+        &mut self,
+        now: Nanos,
+        frames: &mut [Frame<'_>],
+        out: &mut Out,
+    ) -> usize {
+        for (taken, frame) in frames.iter_mut().enumerate() {
+            if !self.run(now, out) {
+                return taken;
+            }
+            let Some(id) = self.recalls.pop() else {
+                debug_assert!(false, "a frame that was not recalled");
+                return taken;
+            };
+            if self.bind_recalled(now, ServerQpId(id), frame, out).is_some() {
+                continue;
+            }
+            match classify(frame.bytes()) {
+                Ok(Classified::Rc(layout)) => {
+                    self.on_recalled(now, ServerQpId(id), frame, &layout, out);
+                }
+                _ => {
+                    // Only a host that changed a held buffer comes here.
+                    if let Some(server) = self.servers.get_mut(ServerQpId(id)) {
+                        server.recalled = None;
+                    }
+                    self.lose_server(ServerQpId(id), Loss::Refusing);
+                    out.push(Action::Hold(frame.token()));
+                }
+            }
+        }
+        self.run(now, out);
+        frames.len()
+    }
+
     /// Acts on deadlines that have passed. Returns the next one; it may be early, never late.
     /// `None` if there is nothing to wait for.
     pub fn handle_timeout(&mut self, now: Nanos, out: &mut Out) -> Option<Nanos> {
@@ -388,7 +424,7 @@ impl Engine {
 
     /// Does what is left to do. `false` if `out` has no room left.
     #[inline(always)]
-    pub(crate) fn run(&mut self, now: Nanos, out: &mut Out) -> bool {
+    fn run(&mut self, now: Nanos, out: &mut Out) -> bool {
         match self.is_done() {
             true => out.has_room(),
             false => self.work_off(now, out),
@@ -503,7 +539,8 @@ impl Engine {
     fn is_beyond_gap(&self, id: ClientId, layout: &Layout) -> bool {
         self.clients.get(id).is_some_and(|client| {
             client.service == Service::Active
-                && client.is_beyond_gap(ClientPsn::from_wire(layout.psn))
+                && client.gap != Gap::None
+                && ClientPsn::from_wire(layout.psn).is_after(client.expected)
         }) && self.config.keeps(Rule::GapIsNotTaken)
             && self.config.keeps(Rule::OneNakPerGap)
     }

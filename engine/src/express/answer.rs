@@ -82,19 +82,14 @@ impl Engine {
     ) -> Option<()> {
         let id = owner.own_server_qp();
         let Engine { clients, servers, directory, config, counters, .. } = self;
-        let (server, waits) = servers.states.usual_or_waiting(id.index())?;
-        let wants_room = waits && server.asked == 0;
+        let (server, _) = servers.states.usual_or_waiting(id.index())?;
         let bound = oldest::<K>(server, &servers.slots, seen)?;
         let whose = bound.request.client;
         let (client, holds) = clients.states.usual_or_waiting(whose.index())?;
         let at_client = bound.request.slot;
         let (record, next) = clients.slots.named(at_client)?;
         let early = holds && may_go_early::<K>(directory);
-        if early
-            || wants_room && self.minds
-            || self.watches.may_speak(whose)
-            || !is_oldest(client, at_client.index, record)
-        {
+        if early || self.watches.may_speak(whose) || !is_oldest(client, at_client.index, record) {
             return None;
         }
         let cards = match K::KIND {
@@ -134,11 +129,6 @@ impl Engine {
         }
         clients.slots.remove_front(&mut client.queue);
         close::<K>(client, &answer, (way, id));
-        let gap_is_due = client.gap_is_due();
-        if wants_room {
-            self.recall_step(id, out);
-        }
-        let Engine { clients, directory, counters, .. } = self;
         counters.completed += u64::from(ends_message);
         counters.mapped += u64::from(ends_message && place.is_some());
         if K::TOLD == Kind::Atomic || K::TOLD == Kind::Plain && rests {
@@ -147,11 +137,10 @@ impl Engine {
         if !own {
             clients.tell_credits(owner, said.credits);
         }
-        match (rests, holds) {
-            (false, _) => clients.owe(whose, K::TOLD == Kind::Plain),
-            (true, _) if gap_is_due => clients.owe(whose, false),
+        match (holds, rests) {
+            (_, false) => clients.owe(whose, K::TOLD == Kind::Plain),
             (true, true) => self.wake_usual(whose, out),
-            (true, false) => {}
+            (false, true) => {}
         }
         Some(())
     }

@@ -14,8 +14,8 @@ use crate::policy::{Map, Order};
 use crate::wire::usual;
 
 impl Engine {
-    /// Accepts a request and holds it, or lets it wait at its server queue pair, if it is a usual one
-    /// but for what it waits for. `None`, and nothing is done, if it is not.
+    /// Accepts a request and holds it, if it is a usual one but for what it waits for. `None`, and
+    /// nothing is done, if it is not.
     #[inline(never)]
     pub(super) fn hold_usual<K: Asks>(
         &mut self,
@@ -26,14 +26,15 @@ impl Engine {
     ) -> Option<()> {
         let fenced = self.policy.order == Order::Fenced;
         let (client, behind) = self.clients.states.usual_or_waiting(id.index())?;
-        let before = (!client.queue.is_empty()).then_some(client.target);
+        if !behind && (!fenced || client.queue.is_empty()) {
+            return None;
+        }
+        let before = client.target;
         let (found, mut route) = self.find_usual::<K>(id, asked, frame)?;
         if behind {
             // Where it goes is settled when those before it have gone.
             route.target = id.own_server_qp();
-        } else if before.is_none_or(|before| before == route.target) {
-            return self.wait_usual::<K>(id, asked, (&found, &route), frame, out);
-        } else if !fenced {
+        } else if route.target == before {
             return None;
         }
         self.count_usual(id, asked, &found, frame)?;

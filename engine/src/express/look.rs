@@ -8,10 +8,9 @@ use super::{NOBODY, Seen};
 use crate::engine::{BURST_MAX, Engine};
 use crate::frame::{Frame, Side};
 use crate::ids::ClientId;
-use crate::mux::client::ClientSlot;
 use crate::mux::server::ServerSlot;
 use crate::mux::server_qp::ServerQp;
-use crate::policy::{Card, Map};
+use crate::policy::Map;
 use crate::wire::{Opcode, usual};
 
 /// Connections whose state stays in a core's own cache, so that looking at it first costs more than
@@ -110,20 +109,6 @@ impl Engine {
         if many && side == Side::Server {
             black_box(self.touch_requests(frames.len(), &groups));
         }
-    }
-
-    /// Reads what frames that were recalled will need.
-    pub(crate) fn look_again(&self, frames: &[Frame<'_>]) {
-        if self.directory.len() <= FEW {
-            return;
-        }
-        touch_frames(frames);
-        let slots = self.recalls.iter().take(frames.len());
-        let records = slots.filter_map(|slot| self.servers.slots.get(slot));
-        black_box(records.fold(0, |seen, record| {
-            let card = self.directory.card(record.request.client).map_or(0, Card::touch);
-            seen ^ card ^ record.touch()
-        }));
     }
 
     /// Finds the connections of frames that have the usual shape, if they are packets at all.
@@ -258,22 +243,11 @@ impl Engine {
             };
             *request = Some(record);
         }
-        let mut held = [None; BURST_MAX];
-        for (record, held) in requests.iter().flatten().zip(&mut held) {
+        for record in requests.iter().flatten() {
             let (id, slot) = (record.request.client, record.request.slot.index);
-            if let Some(client) = self.clients.get(id) {
-                *held = client.first_held;
-                seen ^= u64::from(client.open);
-            }
-            seen ^= u64::from(self.clients.slots.get(slot).map_or(0, |slot| slot.parts));
+            let client = self.clients.get(id).map_or(0, |client| client.open);
+            seen ^= u64::from(client ^ self.clients.slots.get(slot).map_or(0, |slot| slot.parts));
             seen ^= u64::from(self.directory.card(id).is_some());
-        }
-        // Those that go now, and what is looked at behind them.
-        for slot in held.into_iter().flatten() {
-            let next = self.clients.slots.next(slot);
-            for slot in [Some(slot), next].into_iter().flatten() {
-                seen ^= self.clients.slots.get(slot).map_or(0, ClientSlot::touch);
-            }
         }
         let asked = |at: &u8| requests.get(usize::from(*at)).copied().flatten();
         for record in groups.with(Opcode::AtomicAcknowledge).iter().filter_map(asked) {

@@ -90,8 +90,8 @@ impl Engine {
         frame: &mut Frame<'_>,
     ) -> Option<()> {
         let id = owner.own_server_qp();
-        let (server, waits) = self.servers.states.usual_or_waiting(id.index())?;
-        let slot = server.open.head().filter(|_| !waits || server.asked > 0)?;
+        let (server, _) = self.servers.states.usual_or_waiting(id.index())?;
+        let slot = server.open.head()?;
         let request = oldest::<K>(server, &self.servers.slots, seen)?.request;
         let (client, holds) = self.clients.states.usual_or_waiting(request.client.index())?;
         let (record, _) = self.clients.slots.named(request.slot)?;

@@ -4,12 +4,11 @@
 use super::asked::{Asked, Found};
 use super::{Asks, Seen};
 use crate::config::Config;
-use crate::counters::DropReason;
 use crate::engine::Engine;
 use crate::frame::{Frame, Side, Token};
 use crate::ids::{ClientId, DomainId, ServerQpId};
 use crate::mail::{Kind, Origin, Request, SlotRef};
-use crate::mux::client::{Client, ClientSlot, Gap, State, Way};
+use crate::mux::client::{Client, ClientSlot, State, Way};
 use crate::mux::server::{ServerSlot, Source};
 use crate::mux::server_qp::{SPAN_MAX, ServerQp};
 use crate::mux::slab::{Queue, Slab};
@@ -50,12 +49,6 @@ impl Engine {
         let id = ClientId(seen.connection);
         let asked = Asked::read::<K>(frame.bytes(), seen, frame.token());
         let Some(asked) = asked else { return false };
-        if self.clients.get(id).is_some_and(|client| client.is_beyond_gap(asked.psn))
-            && self.clients.states.usual_or_waiting(id.index()).is_some()
-        {
-            self.drop_frame(frame, DropReason::RequestGap, out);
-            return true;
-        }
         if self.minds {
             return self.bind_minding::<K>((now, id), &asked, frame, out).is_some()
                 || self.hold_usual::<K>(id, &asked, frame, out).is_some();
@@ -229,7 +222,7 @@ pub(super) fn enqueue<K: Asks>(
     let &Asked { access, operands, psn, opcode, .. } = asked;
     let (target, way) = (route.target, route.place.map_or(Way::Own, Way::Place));
     let (slot, record) = slots.append(&mut client.queue)?;
-    (client.expected, client.gap) = (psn.add(1), Gap::None);
+    client.expected = psn.add(1);
     client.accepted_msn = client.accepted_msn.add(1);
     client.open += 1;
     if of_key.is_some() && K::KIND == Kind::Plain {
@@ -293,7 +286,6 @@ pub(super) fn of_held(
         payload_len: 0,
         parts: 0,
         done: false,
-        asked: false,
         arrival,
     }
 }
@@ -333,7 +325,6 @@ pub(super) fn bound(
         payload_len,
         parts: 0,
         done: false,
-        asked: false,
         arrival,
     }
 }

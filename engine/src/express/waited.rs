@@ -1,23 +1,20 @@
 //! The usual request that has waited ([`super::hold`]): it is handed over when its turn has come,
 //! its frame is asked for when it is its server queue pair's turn, and with that it is bound.
 
-use super::Asks;
-use super::asked::{Asked, Found};
-use super::request::{Route, accept, bound, of_held};
+use super::request::of_held;
 use crate::engine::Engine;
 use crate::frame::{Frame, Side};
 use crate::ids::{ClientId, ServerQpId};
-use crate::mail::{Kind, SlotRef};
+use crate::mail::Kind;
 use crate::mux::client::{ClientSlot, State, Way};
-use crate::mux::recall::fits;
 use crate::mux::server::ServerSlot;
-use crate::mux::server_qp::ServerQp;
+use crate::mux::server_qp::{SPAN_MAX, ServerQp};
 use crate::mux::slab::{Queue, Slab};
 use crate::out::{Action, Out};
-use crate::policy::{Directory, Map, Order};
+use crate::policy::{Card, Directory, Order};
 use crate::time::Nanos;
 use crate::wire::facts::Renewed;
-use crate::wire::{ServerPsn, usual};
+use crate::wire::usual;
 
 impl Engine {
     /// Whether requests that wait take the short way: what depends on memory does not.
@@ -30,7 +27,8 @@ impl Engine {
     /// `Some(false)` if it is a usual one that has to go on waiting for others of its client;
     /// `None`, and nothing is done, if it is not.
     pub(crate) fn issue_usual(&mut self, id: ClientId, out: &mut Out) -> Option<bool> {
-        if !self.waits_short() || self.watches.may_speak(id) {
+        // Where somebody waits for a place, many are asked in vain: that costs as little as it can.
+        if !self.parked.is_empty() || !self.waits_short() || self.watches.may_speak(id) {
             return None;
         }
         let Engine { clients, servers, directory, counters, .. } = self;
@@ -45,7 +43,7 @@ impl Engine {
         if client.queue.head() != Some(first) && client.target != target {
             return (self.policy.order == Order::Fenced).then_some(false);
         }
-        let (_, waited) = servers.states.usual_or_waiting(target.index())?;
+        let (server, busy) = servers.states.usual_or_waiting(target.index())?;
         if servers.slots.is_full() {
             return None;
         }
@@ -55,10 +53,8 @@ impl Engine {
         let record = clients.slots.get_mut(first)?;
         (record.state, record.target) = (State::Issued, target);
         servers.arrivals += 1;
-        // It may have been usual, and is no more.
-        let server = servers.states.get_mut(target.index())?;
         let queue = waiting(server, target == id.own_server_qp());
-        let (SlotRef { index: slot, .. }, place) = servers.slots.append(queue)?;
+        let (_, place) = servers.slots.append(queue)?;
         *place = of_held(record, (id, name), client.completed_end, token, servers.arrivals);
         if let Some(state) = record.way.place().and_then(|place| directory.places.get_mut(place)) {
             state.issued += 1;
@@ -67,45 +63,11 @@ impl Engine {
             (client.target, client.first_held) = (target, behind);
         }
         counters.server_waits += 1;
-        if !self.ask_newest(target, slot, out) && !waited {
-            self.servers.work.push(target.0);
+        if !busy {
+            // Known to be usual, it has nothing else to do than to ask for the frame.
+            self.recall_usual(target, out);
         }
         Some(true)
-    }
-
-    /// Accepts a request that waits for nothing of its client's, and lets it wait behind others at
-    /// its server queue pair. `None`, and nothing is done, if nothing waits there.
-    pub(super) fn wait_usual<K: Asks>(
-        &mut self,
-        id: ClientId,
-        asked: &Asked,
-        (found, route): (&Found, &Route),
-        frame: &Frame<'_>,
-        out: &mut Out,
-    ) -> Option<()> {
-        let target = route.target;
-        let (_, waited) = self.servers.states.usual_or_waiting(target.index())?;
-        if !waited || !self.waits_short() || self.servers.slots.is_full() {
-            return None;
-        }
-        self.count_usual(id, asked, found, frame)?;
-        let Engine { clients, servers, directory, counters, choices, .. } = self;
-        let client = clients.states.get_same(id.index())?;
-        let (key, reads_mapped) = (found.key, choices.map == Map::All);
-        let accepted =
-            accept::<K>((id, client), &mut clients.slots, asked, (route, key), reads_mapped)?;
-        if let Some(state) = route.place.and_then(|place| directory.places.get_mut(place)) {
-            state.issued += 1;
-        }
-        servers.arrivals += 1;
-        let server = servers.states.get_same(target.index())?;
-        let queue = waiting(server, target == id.own_server_qp());
-        let (SlotRef { index: slot, .. }, place) = servers.slots.append(queue)?;
-        *place = bound(&accepted, (asked, false), ServerPsn::default(), servers.arrivals);
-        counters.server_waits += 1;
-        out.push(Action::Hold(asked.token));
-        self.ask_newest(target, slot, out);
-        Some(())
     }
 
     /// Hands over what waits for a usual client that an answer has just been given to, and to which
@@ -121,12 +83,36 @@ impl Engine {
         self.clients.owe(id, false);
     }
 
+    /// Asks for the frame of the next waiting request of a server queue pair for which nothing else
+    /// is to be done.
+    fn recall_usual(&mut self, id: ServerQpId, out: &mut Out) {
+        let Engine { servers, directory, config, .. } = self;
+        let next = || {
+            let (server, host) = (servers.states.get(id.index())?, directory.card(id.owner())?);
+            let (slot, record) = oldest_waiting(server, &servers.slots)?;
+            let fits = fits(server, record, host, config.server_window_max);
+            fits.then_some((slot, record.token))
+        };
+        // Else it would come before what others have to do, or what its client goes on with would
+        // come after that of others.
+        let next = next().filter(|_| servers.work.is_empty() && out.has_more_room());
+        let Some(server) = servers.states.get_mut(id.index()) else { return };
+        match next {
+            Some((slot, token)) => {
+                server.recalled = Some(slot);
+                self.recalls.push(id.0);
+                out.push(Action::Recall(token));
+            }
+            None => servers.work.push(id.0),
+        }
+    }
+
     /// Binds the request whose frame was asked for, and is in hand, and sends it on. `None`, and
     /// nothing is done, if it is not a usual one whose turn it still is.
     pub(crate) fn bind_recalled(
         &mut self,
         now: Nanos,
-        (id, slot): (ServerQpId, u32),
+        id: ServerQpId,
         frame: &mut Frame<'_>,
         out: &mut Out,
     ) -> Option<()> {
@@ -136,24 +122,24 @@ impl Engine {
         let trusted = self.trusts_data();
         let Engine { servers, directory, config, .. } = self;
         let (server, _) = servers.states.usual_or_waiting(id.index())?;
-        let (oldest, record) = oldest_waiting(server, &servers.slots)?;
+        let recalled = server.recalled?;
+        let (slot, record) = oldest_waiting(server, &servers.slots)?;
         let whose = record.request.client;
         let (own, host) = (directory.card(whose)?, directory.card(id.owner())?);
         let layout = usual::layout(frame.bytes())?;
-        let mine = slot == oldest
+        let mine = slot == recalled
             && record.token == frame.token()
             && !record.unverified
             && own.request.are_all_of(frame.bytes().first_chunk()?, layout.opcode);
-        if !mine || !fits(server, record, 0, (host.depth, config.server_window_max)) {
+        if !mine || !fits(server, record, host, config.server_window_max) {
             return None;
         }
         let server = servers.states.get_mut(id.index())?;
-        server.asked = server.asked.saturating_sub(1);
+        server.recalled = None;
         servers.slots.unlink(waiting(server, whose == id.owner()), slot);
         let (psn, alone) = (server.next, server.open.is_empty());
         servers.slots.push_back(&mut server.open, slot);
         let record = servers.slots.get_mut(slot)?;
-        record.asked = false;
         record.unverified = layout.payload_len > 0 && trusted;
         (record.psn, record.payload_len) = (psn, layout.payload_len);
         let request = &record.request;
@@ -164,14 +150,14 @@ impl Engine {
         if alone {
             self.deadlines.note(id.0, server.deadline);
         }
-        let more = server.asked == 0 && server.has_waiting();
+        let more = !server.waiting_own.is_empty() || !server.waiting_guests.is_empty();
         let new = Renewed { psn: psn.to_wire(), ack_request: true, aeth: None };
         let at = layout.icrc.into();
         host.request.put(&own.request, &self.icrc, frame.bytes_mut(), at, &new);
         self.record_binding(slot, frame, &layout, out);
         out.push(Action::ForwardAndRetain(frame.token(), Side::Server));
         if more {
-            self.servers.work.push(id.0);
+            self.recall_usual(id, out);
         }
         Some(())
     }
@@ -213,4 +199,18 @@ fn oldest_waiting<'a>(
         (Some(own), Some(guest)) if own.1.arrival < guest.1.arrival => Some(own),
         (own, guest) => guest.or(own),
     }
+}
+
+/// Whether a waiting request is a message by itself that shares its server queue pair with others,
+/// and there is room for it.
+#[inline(always)]
+fn fits(server: &ServerQp, record: &ServerSlot, host: &Card, window_max: u32) -> bool {
+    let request = &record.request;
+    request.starts_message
+        && request.ends_message
+        && request.packets == 1
+        && !request.exclusive
+        && (request.kind == Kind::Plain || server.open_reads < host.depth)
+        && server.open_packets < window_max
+        && server.open_span < SPAN_MAX
 }

@@ -125,27 +125,12 @@ impl Client {
     }
 }
 
-impl Client {
-    /// Whether it has to be told of a gap now, all before that being complete.
-    #[inline(always)]
-    pub(crate) fn gap_is_due(&self) -> bool {
-        self.gap == Gap::Due && self.queue.is_empty()
-    }
-
-    /// Whether a packet is beyond a gap that it is told of, or will be: nothing the packet says can
-    /// change anything.
-    #[inline(always)]
-    pub(crate) fn is_beyond_gap(&self, psn: ClientPsn) -> bool {
-        self.gap != Gap::None && psn.is_after(self.expected)
-    }
-}
-
 impl Usual for Client {
     /// Requests are taken and go out as they come, and nothing is owed to it; or they wait for
-    /// their turn behind one of its own. What is beyond a gap does not count: it is not taken, and
-    /// its client is told when nothing is open any more.
+    /// their turn behind one of its own.
     fn condition(&self) -> Condition {
         let usual = self.service == Service::Active
+            && self.gap == Gap::None
             && !self.in_message
             && !self.ack_due
             && self.assembly.is_none()
@@ -263,12 +248,6 @@ pub(crate) struct ClientSlot {
 }
 
 impl ClientSlot {
-    /// Reads a little of its lines.
-    #[inline]
-    pub(crate) fn touch(&self) -> u64 {
-        u64::from(self.parts) ^ self.operands.compare ^ self.key.unwrap_or(0)
-    }
-
     /// Whether nothing of its answer has come.
     #[inline]
     pub(crate) fn waits(&self) -> bool {
@@ -402,7 +381,7 @@ mod tests {
             ServerQp { blocked_since: now, ..server },
             ServerQp { not_ready_until: now, ..server },
         ] {
-            assert!(other.condition() != Condition::Usual);
+            assert!(other.condition() == Condition::Unusual);
         }
     }
 

@@ -212,7 +212,7 @@ impl Engine {
             && (!client.returned || client.first_held.is_none())
             && client.assembly.is_none()
             && client.not_ready.is_none()
-            && !client.gap_is_due()
+            && client.gap == Gap::None
             && self.resumes.is_settled()
             && !self.watches.is_starting(id);
         let head = client.queue.head().and_then(|slot| self.clients.slots.get(slot));

@@ -88,7 +88,7 @@ impl Engine {
     pub(crate) fn return_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(server) = self.servers.get(id) else { return false };
         // A frame that was recalled is on its way here, and cannot be given back before.
-        if server.hosting == Hosting::Open || server.asked > 0 {
+        if server.hosting == Hosting::Open || server.recalled.is_some() {
             return false;
         }
         let queues = [server.waiting_guests, server.waiting_own, server.waiting_rest];
@@ -249,7 +249,7 @@ impl Engine {
         let (shards, mine) = (self.shards, self.shard);
         let waits = self.has_mapped_waiting(id);
         let Some(server) = self.servers.get_mut(id) else { return false };
-        if server.asked > 0 {
+        if server.recalled.is_some() {
             return false;
         }
         match server.hosting {
@@ -367,10 +367,6 @@ impl Engine {
     /// without an answer: in its client's retry limit.
     pub(crate) fn abandon_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
-        if server.asked > 0 {
-            // Frames are on their way here, and cannot be given up before.
-            return false;
-        }
         let slots = &mut self.servers.slots;
         if let Some(slot) = slots.pop_front(&mut server.again) {
             let request = slots.get(slot).map(|record| record.request);
@@ -390,6 +386,10 @@ impl Engine {
     fn abandon_waiting_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
         let slots = &mut self.servers.slots;
+        if server.recalled.is_some() {
+            // Its frame is on its way here, and cannot be given up before.
+            return false;
+        }
         // The rest of a message that waits as a whole goes back behind its first packet.
         let slot = slots
             .pop_front(&mut server.waiting_own)

@@ -15,7 +15,7 @@ mod keys;
 pub(crate) mod lookup;
 mod past_reads;
 mod read_again;
-pub(crate) mod recall;
+mod recall;
 pub(crate) mod record;
 mod repeat;
 pub(crate) mod results;

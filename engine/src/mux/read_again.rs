@@ -103,16 +103,16 @@ impl Engine {
     fn stalled_reads(&self, id: ServerQpId) -> impl Iterator<Item = (u32, Request)> {
         let server = self.servers.get(id).filter(|server| server.in_message == Some(id.owner()));
         let mut next = server.and_then(|server| server.waiting_own.head());
+        let recalled = server.and_then(|server| server.recalled);
         let waiting = core::iter::from_fn(move || {
             let slot = next?;
             next = self.servers.slots.next(slot);
-            let record = self.servers.slots.get(slot)?;
-            Some((slot, record.asked, record.request))
+            Some((slot, self.servers.slots.get(slot)?.request))
         });
-        let stays = waiting.filter(move |(_, asked, request)| {
-            is_repeated_read(request) && !asked && !self.is_read_again(id, request)
-        });
-        stays.map(|(slot, _, request)| (slot, request))
+        waiting.filter(move |(slot, request)| {
+            let stays = recalled != Some(*slot) && !self.is_read_again(id, request);
+            is_repeated_read(request) && stays
+        })
     }
 
     fn is_late(&self, id: ServerQpId, request: &Request) -> bool {

@@ -480,7 +480,6 @@ impl Engine {
             payload_len: binding.payload_len,
             parts: 0,
             done: one.answered,
-            asked: false,
             arrival: 0,
         })?;
         let server = self.servers.states.get_mut(id.index())?;

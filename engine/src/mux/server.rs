@@ -41,17 +41,9 @@ pub(crate) struct ServerSlot {
     pub(crate) request: Request,
     /// Order of arrival among the waiting.
     pub(crate) arrival: u64,
-    /// Its frame was asked for, and has not come yet.
-    pub(crate) asked: bool,
 }
 
 impl ServerSlot {
-    /// Reads a little of its later lines.
-    #[inline]
-    pub(crate) fn touch(&self) -> u64 {
-        self.request.operands.compare ^ self.arrival
-    }
-
     /// Whether this PSN is one of those that the request takes.
     pub(super) fn includes(&self, psn: ServerPsn) -> bool {
         psn.offset_from(self.psn) < self.request.packets
@@ -137,7 +129,6 @@ impl Servers {
             payload_len: 0,
             parts: 0,
             done: false,
-            asked: false,
             arrival: 0,
         };
         Servers {
@@ -206,7 +197,7 @@ impl Engine {
             return self.bind(now, slot, frame, layout, out);
         }
         out.push(Action::Hold(frame.token()));
-        self.wait(id, slot, out);
+        self.wait(id, slot);
     }
 
     /// A request for a server queue pair owned here, whose frame the host keeps.
@@ -219,7 +210,7 @@ impl Engine {
             self.note_exclusive(id, &request);
         }
         match self.open_server_slot(request, token) {
-            Some(slot) => self.wait(id, slot, out),
+            Some(slot) => self.wait(id, slot),
             None => {
                 out.push(Action::Release(token));
                 self.complete(&request, Outcome::Lost, out);
@@ -248,7 +239,6 @@ impl Engine {
             payload_len: 0,
             parts: request.parts,
             done: false,
-            asked: false,
             arrival: self.servers.arrivals,
         })?;
         // What its place was used for before has no part in it: not everything is bound anew.
@@ -256,17 +246,15 @@ impl Engine {
         Some(slot)
     }
 
-    fn wait(&mut self, id: ServerQpId, slot: u32, out: &mut Out) {
-        let Servers { states, slots, .. } = &mut self.servers;
+    fn wait(&mut self, id: ServerQpId, slot: u32) {
+        let Servers { states, slots, work, .. } = &mut self.servers;
         let (Some(record), Some(server)) = (slots.get(slot), states.get_mut(id.index())) else {
             return;
         };
         slots.push_back(server.waiting_queue(id, &record.request), slot);
         self.counters.server_waits += 1;
+        work.push(id.0);
         self.note_wait(id, slot);
-        if !self.ask_newest(id, slot, out) {
-            self.servers.work.push(id.0);
-        }
     }
 
     /// Whether the server queue pair takes this request now.

@@ -70,9 +70,8 @@ pub(crate) struct ServerQp {
     pub(crate) again: Queue,
     /// When they are given up.
     pub(crate) again_until: Nanos,
-    /// Frames that were asked for and have not come yet: of requests that wait, or of the bound one
-    /// that is to be verified.
-    pub(crate) asked: u32,
+    /// The waiting request whose frame was recalled.
+    pub(crate) recalled: Option<u32>,
     /// The next request to send again.
     pub(crate) repair: Option<u32>,
     /// The oldest open request when repair began on implied evidence: begun once per progress.
@@ -126,7 +125,7 @@ impl ServerQp {
             again_until: Nanos::NEVER,
             stalled_until: Nanos::NEVER,
             in_message: None,
-            asked: 0,
+            recalled: None,
             repair: None,
             repaired_at: None,
             not_ready_until: None,
@@ -164,7 +163,7 @@ impl ServerQp {
     pub(crate) fn is_idle(&self) -> bool {
         let queues = [self.open, self.waiting_own, self.waiting_guests, self.waiting_rest];
         queues.iter().all(Queue::is_empty)
-            && self.asked == 0
+            && self.recalled.is_none()
             && self.teardown.is_none()
             && matches!(self.hosting, Hosting::Open | Hosting::Gone)
     }
@@ -175,7 +174,7 @@ impl ServerQp {
     pub(super) fn only_finishes(&self) -> bool {
         self.waiting_own.is_empty()
             && self.waiting_guests.is_empty()
-            && self.asked == 0
+            && self.recalled.is_none()
             && self.finishes_or_binds()
     }
 
@@ -189,23 +188,6 @@ impl ServerQp {
             && self.repair.is_none()
             && self.blocked_since.is_none()
             && self.stalled_until == Nanos::NEVER
-    }
-
-    /// Whether messages of one packet are bound in the order in which they came, while there is
-    /// room for them.
-    #[inline]
-    pub(crate) fn takes_turns(&self) -> bool {
-        self.started
-            && self.finishes_or_binds()
-            && self.in_message.is_none()
-            && self.not_ready_until.is_none()
-            && !self.exclusive
-    }
-
-    /// Whether anything waits to be bound that starts a message.
-    #[inline]
-    pub(crate) fn has_waiting(&self) -> bool {
-        !self.waiting_own.is_empty() || !self.waiting_guests.is_empty()
     }
 
     /// Counts a request in that is bound.
@@ -278,12 +260,18 @@ impl ServerQp {
 
 impl Usual for ServerQp {
     /// Requests are bound as they come, and there is nothing to do but to finish what is complete;
-    /// or some wait to be bound, for their frames or for room. The frame of a request that is bound
-    /// is asked for only while something is to be sent again, or was not ready.
+    /// or some wait to be bound, and the frame of the next one was recalled: that of a request that
+    /// is bound is recalled only while something is to be sent again, or was not ready.
     fn condition(&self) -> Condition {
-        match (self.takes_turns(), self.has_waiting(), self.asked) {
-            (true, false, 0) => Condition::Usual,
-            (true, true, _) => Condition::Waiting,
+        let usual = self.started
+            && self.finishes_or_binds()
+            && self.in_message.is_none()
+            && self.not_ready_until.is_none()
+            && !self.exclusive;
+        let waits = !self.waiting_own.is_empty() || !self.waiting_guests.is_empty();
+        match (usual, waits, self.recalled) {
+            (true, false, None) => Condition::Usual,
+            (true, true, Some(_)) => Condition::Waiting,
             _ => Condition::Unusual,
         }
     }

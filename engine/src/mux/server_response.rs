@@ -335,7 +335,7 @@ impl Engine {
             }
             return false;
         }
-        if self.is_checked(slot) {
+        if self.is_checked(id, slot) {
             // Its frame is on its way here, and cannot be given up before.
             return false;
         }

@@ -21,10 +21,6 @@ impl Queue {
         (self.head != NIL).then_some(self.head)
     }
 
-    pub(crate) fn tail(&self) -> Option<u32> {
-        (self.tail != NIL).then_some(self.tail)
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.head == NIL
     }
@@ -61,11 +57,6 @@ impl<T: Copy> Slab<T> {
         };
         let entries: Vec<_> = (0..capacity).map(entry).collect();
         Slab { entries: entries.into(), free: if capacity == 0 { NIL } else { 0 }, used: 0 }
-    }
-
-    /// Number of records, in use or not.
-    pub(crate) fn capacity(&self) -> usize {
-        self.entries.len()
     }
 
     /// Number of records in use.

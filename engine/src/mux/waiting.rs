@@ -37,7 +37,7 @@ impl Engine {
     }
 
     /// Which of two waiting requests came first.
-    pub(super) fn older(&self, own: Option<u32>, guest: Option<u32>) -> Option<u32> {
+    fn older(&self, own: Option<u32>, guest: Option<u32>) -> Option<u32> {
         let (Some(first), Some(other)) = (own, guest) else { return own.or(guest) };
         let arrival = |slot| self.servers.slots.get(slot).map(|record| record.arrival);
         if arrival(first) < arrival(other) { own } else { guest }

@@ -52,35 +52,7 @@ impl WorkRing {
         Some(index)
     }
 
-    /// The indices, in their order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
-        let (wrapped, first) = self.ring.split_at(self.head.min(self.ring.len()));
-        first.iter().chain(wrapped).copied().take(self.len)
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn indices_stand_once_and_in_their_order() {
-        let mut ring = WorkRing::new(4);
-        for index in [2, 0, 2, 3] {
-            ring.push(index);
-        }
-        assert!(ring.iter().eq([2, 0, 3]));
-        assert_eq!([ring.pop(), ring.pop()], [Some(2), Some(0)]);
-        for index in [1, 3, 2] {
-            ring.push(index);
-        }
-        // It goes on at the beginning.
-        assert!(ring.iter().eq([3, 1, 2]));
-        assert_eq!([ring.first(), ring.pop(), ring.pop(), ring.pop()], [3, 3, 1, 2].map(Some));
-        assert!(ring.is_empty() && ring.iter().next().is_none() && ring.pop().is_none());
     }
 }

@@ -32,20 +32,24 @@ impl Engine {
     /// Asks for the frame that is to be sent again next, if it has not been verified. `false` if
     /// there is none, or if it was asked for.
     pub(crate) fn check_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
-        let Some(server) = self.servers.get(id) else { return false };
-        let Some(slot) = server.repair.filter(|_| server.asked == 0) else { return false };
+        let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
+        let Some(slot) = server.repair.filter(|_| server.recalled.is_none()) else { return false };
         let Some(record) = self.servers.slots.get(slot) else { return false };
         let waits = record.source == Source::Frame && record.unverified;
         if !waits || !self.config.keeps(Rule::CheckedBeforeRepair) {
             return false;
         }
-        self.ask(id, slot, out);
+        out.push(Action::Recall(record.token));
+        self.recalls.push(id.0);
+        server.recalled = Some(slot);
         true
     }
 
     /// Whether a bound request's frame is on its way here to be verified.
-    pub(crate) fn is_checked(&self, slot: u32) -> bool {
-        self.servers.slots.get(slot).is_some_and(|record| record.asked && record.unverified)
+    pub(crate) fn is_checked(&self, id: ServerQpId, slot: u32) -> bool {
+        let recalled = self.servers.get(id).and_then(|server| server.recalled);
+        let bound = self.servers.slots.get(slot).is_some_and(|record| record.unverified);
+        recalled == Some(slot) && bound
     }
 
     /// The frame of a bound request is in hand. One that is damaged is given up: nothing that the

@@ -49,7 +49,7 @@ impl Engine {
         let Some(slot) = server.repair else { return false };
         let next = self.servers.slots.next(slot);
         let Some(&record) = self.servers.slots.get(slot) else { return false };
-        if self.is_checked(slot) {
+        if self.is_checked(id, slot) {
             return false;
         }
         let sent = self.ask_for_tail(id, &record, out) || self.transmit(id, &record, out);
