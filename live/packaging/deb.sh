@@ -125,7 +125,7 @@ stage_qpmux() {
     put_program qpmux
     put_words qpmux ''
     put_packed README.md $doc/README.md
-    for page in docs/*.md; do put_packed "$page" "$doc/${page#docs/}"; done
+    for page in docs/{guide,cannot,json}.md; do put_packed "$page" "$doc/${page#docs/}"; done
     for page in docs/schemas/* docs/slurm/*; do put 644 "$page" "$doc/${page#docs/}"; done
     "$programs/qpmux" man --out "$aside/man" >/dev/null
     for page in "$aside"/man/*.1; do

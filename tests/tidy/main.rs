@@ -13,13 +13,8 @@ const TEXT: [&str; 10] =
 /// Folders that hold no source.
 const NOT_OURS: [&str; 5] = [".git", "target", "out", "node_modules", "__pycache__"];
 /// Documents whose paths must exist.
-const MAPS: [&str; 5] = [
-    "ARCHITECTURE.md",
-    "README.md",
-    "docs/changing.md",
-    "docs/decisions.md",
-    "docs/invariants.md",
-];
+const MAPS: [&str; 5] =
+    ["ARCHITECTURE.md", "README.md", "docs/changing.md", "docs/decisions.md", "docs/invariants.md"];
 
 fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -367,6 +367,10 @@ impl Engine {
     /// without an answer: in its client's retry limit.
     pub(crate) fn abandon_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
+        if server.recalled.is_some() {
+            // Some request's frame is on its way here, and cannot be given up before.
+            return false;
+        }
         let slots = &mut self.servers.slots;
         if let Some(slot) = slots.pop_front(&mut server.again) {
             let request = slots.get(slot).map(|record| record.request);
@@ -386,10 +390,6 @@ impl Engine {
     fn abandon_waiting_step(&mut self, id: ServerQpId, out: &mut Out) -> bool {
         let Some(server) = self.servers.states.get_mut(id.index()) else { return false };
         let slots = &mut self.servers.slots;
-        if server.recalled.is_some() {
-            // Its frame is on its way here, and cannot be given up before.
-            return false;
-        }
         // The rest of a message that waits as a whole goes back behind its first packet.
         let slot = slots
             .pop_front(&mut server.waiting_own)

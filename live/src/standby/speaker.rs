@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
@@ -64,6 +64,8 @@ fn ask(stream: &mut TcpStream, question: &Message) -> io::Result<()> {
 struct Shared {
     lease: Lease,
     workers: Vec<SharedWorker>,
+    /// The standby has closed the connection, having read all that it was sent.
+    hung_up: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -142,7 +144,8 @@ impl Session {
         level()?;
         let asked = now();
         ask(&mut stream, &Message::Level)?;
-        let shared = Arc::new(Shared { lease: Lease::default(), workers });
+        let shared =
+            Arc::new(Shared { lease: Lease::default(), workers, hung_up: AtomicBool::new(false) });
         shared.lease.extend(asked + hello.lease_ns);
         Session::start(stream, shared, hello)
     }
@@ -204,7 +207,8 @@ impl Session {
         while told && !ended() && Instant::now() < until {
             thread::sleep(NAP);
         }
-        told && ended()
+        // A listener that was not answered in time ends as well.
+        told && ended() && self.shared.hung_up.load(Ordering::Acquire)
     }
 }
 
@@ -336,7 +340,12 @@ fn listen(stream: TcpStream, shared: &Shared, beats: &Beats, lease: Duration) {
                     worker.wake();
                 }
             }
-            _ => return shared.end(),
+            end => {
+                // With something unread it would have been reset.
+                let closed = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
+                shared.hung_up.store(end.is_err_and(|error| closed(&error)), Ordering::Release);
+                return shared.end();
+            }
         }
     }
 }
