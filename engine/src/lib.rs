@@ -29,6 +29,7 @@ pub mod policy;
 pub mod wire;
 
 mod adopt;
+mod build_error;
 mod config;
 mod connections_report;
 mod contents;
@@ -46,10 +47,12 @@ mod rules;
 mod switch;
 mod time;
 
+pub use build_error::BuildError;
 pub use config::{Config, ConfigError, Verify};
 pub use connections_report::{ConnectionReport, ConnectionState};
 pub use counters::{Counters, DeclineReason, DropReason, GeneratedKind, KeptReason, Tally};
-pub use engine::{BURST_MAX, BuildError, Engine, Letter, ServerQpReport};
+
+pub use engine::{BURST_MAX, Engine, Letter, ServerQpReport};
 pub use frame::{Frame, HEADROOM, Side, Token};
 pub use ids::{ClientId, DomainId, ServerQpId, ShardId};
 pub use mail::{Completion, Kind, Mail, Outcome, Request, Resumed, SlotRef};

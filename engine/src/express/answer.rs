@@ -124,9 +124,7 @@ impl Engine {
         if let Some(deadline) = begin_next(now, server, config) {
             self.deadlines.note(id.0, deadline);
         }
-        if let Some(state) = place.and_then(|place| directory.places.get_mut(place)) {
-            state.issued = state.issued.saturating_sub(1);
-        }
+        directory.places.note_ended(place);
         clients.slots.remove_front(&mut client.queue);
         close::<K>(client, &answer, (way, id));
         counters.completed += u64::from(ends_message);
@@ -137,10 +135,10 @@ impl Engine {
         if !own {
             clients.tell_credits(owner, said.credits);
         }
-        match (holds, rests) {
-            (_, false) => clients.owe(whose, K::TOLD == Kind::Plain),
-            (true, true) => self.wake_usual(whose, out),
-            (false, true) => {}
+        match rests {
+            false => clients.owe(whose, K::TOLD == Kind::Plain),
+            true if holds => self.wake_usual(whose, out),
+            true => {}
         }
         Some(())
     }

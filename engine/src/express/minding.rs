@@ -40,9 +40,7 @@ impl Engine {
         let client = self.clients.states.get_same(id.index())?;
         let slots = &mut self.clients.slots;
         let accepted = accept::<K>((id, client), slots, asked, (&route, found.key), reads_mapped)?;
-        if let Some(state) = route.place.and_then(|place| self.directory.places.get_mut(place)) {
-            state.issued += 1;
-        }
+        self.directory.places.note_issued(route.place);
         let servers = &mut self.servers;
         servers.arrivals += 1;
         let record = bound(&accepted, (asked, false), ServerPsn::default(), servers.arrivals);

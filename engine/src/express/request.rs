@@ -124,9 +124,7 @@ impl Engine {
         let new = Renewed { psn: psn.to_wire(), ack_request: true, aeth: None };
         let at = seen.shape.icrc.into();
         host.request.put(&own.request, &self.icrc, frame.bytes_mut(), at, &new);
-        if let Some(state) = route.place.and_then(|place| directory.places.get_mut(place)) {
-            state.issued += 1;
-        }
+        directory.places.note_issued(route.place);
         Some(slot.index)
     }
 

@@ -56,9 +56,7 @@ impl Engine {
         let queue = waiting(server, target == id.own_server_qp());
         let (_, place) = servers.slots.append(queue)?;
         *place = of_held(record, (id, name), client.completed_end, token, servers.arrivals);
-        if let Some(state) = record.way.place().and_then(|place| directory.places.get_mut(place)) {
-            state.issued += 1;
-        }
+        directory.places.note_issued(record.way.place());
         if let Some(client) = clients.states.get_mut(id.index()) {
             (client.target, client.first_held) = (target, behind);
         }

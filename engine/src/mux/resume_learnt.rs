@@ -5,8 +5,9 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use super::client::Client;
 use super::lookup::{request_flow, response_flow};
+use crate::build_error::BuildError;
 use crate::connections;
-use crate::engine::{BuildError, Engine};
+use crate::engine::Engine;
 use crate::ids::{ClientId, DomainId, ShardId};
 use crate::journal::{Journal, KnownClient};
 use crate::policy::{Connection, Endpoint, PathFacts, PlaceId, Start};

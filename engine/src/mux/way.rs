@@ -191,11 +191,7 @@ impl Engine {
 
     /// A request is handed over.
     pub(crate) fn enter(&mut self, way: Way) {
-        if let Way::Place(place) = way
-            && let Some(state) = self.directory.places.get_mut(place)
-        {
-            state.issued += 1;
-        }
+        self.directory.places.note_issued(way.place());
     }
 
     /// A handed-over request is complete, or never will be.

@@ -123,6 +123,22 @@ impl Places {
         self.states.get_mut(id.0 as usize)
     }
 
+    /// A request for this place, if it has one, is on its way.
+    #[inline(always)]
+    pub(crate) fn note_issued(&mut self, place: Option<PlaceId>) {
+        if let Some(state) = place.and_then(|place| self.get_mut(place)) {
+            state.issued += 1;
+        }
+    }
+
+    /// A request for this place, if it had one, has ended.
+    #[inline(always)]
+    pub(crate) fn note_ended(&mut self, place: Option<PlaceId>) {
+        if let Some(state) = place.and_then(|place| self.get_mut(place)) {
+            state.issued = state.issued.saturating_sub(1);
+        }
+    }
+
     /// Hosts, by domain.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = (DomainId, ServerQpId)> {
         self.domains.iter().flat_map(|&(domain, first, count)| {
