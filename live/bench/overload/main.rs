@@ -4,11 +4,12 @@
 //! The host, the engine and their configuration are real, and so is the processor time of the
 //! host's turns; it alone moves the clock. Clients, wires and servers around it cost nothing but
 //! the time that frames take. So load is known relative to what the loop can do, which is measured
-//! first in each world, and other work on the machine disturbs little.
+//! first in each world. How fast the machine is while others use it is measured all the time.
 
 mod costs;
 mod ends;
 mod figure;
+mod pace;
 mod rings;
 mod runs;
 mod table;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Parser;
 
+use pace::Reference;
 use runs::{Case, Progress, Results};
 
 /// Measure the live loop under more load than it can bear.
@@ -98,9 +100,10 @@ fn run(args: &Args) -> anyhow::Result<()> {
         bail!("--loads has {load}, must be 0.01 to 100");
     }
     let mut progress = Progress::default();
+    let reference = Reference::new(args.ring, args.seed)?;
     let results = Results {
-        loads: runs::sweep(&cases, args, &mut progress)?,
-        falling: runs::falling(&cases, args, &mut progress)?,
+        loads: runs::sweep(&cases, args, &reference, &mut progress)?,
+        falling: runs::falling(&cases, args, &reference, &mut progress)?,
     };
     let mut out = std::io::stdout().lock();
     if args.json {

@@ -1,5 +1,7 @@
 //! The runs: each load in a world of its own, and one world in which load rises and falls.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
@@ -7,6 +9,7 @@ use serde::Serialize;
 
 use crate::Args;
 use crate::ends::Mix;
+use crate::pace::{Pace, Reference};
 use crate::tally::{Span, measure};
 use crate::world::{Shape, Source, World};
 
@@ -32,14 +35,13 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    fn all(ring: usize) -> Vec<Case> {
-        let limits = "";
-        let shape = |clients| Shape {
-            clients,
+    pub(crate) fn many_clients(ring: usize) -> Case {
+        let shape = Shape {
+            clients: 2_000,
             window: 16,
             ring,
             server_delay: 0,
-            limits,
+            limits: "",
             server_qps: 4,
             map: "writes",
             order: "fenced",
@@ -47,16 +49,22 @@ impl Case {
             mix: Mix::All,
             journal: false,
         };
-        let few = Shape { limits: "frames = 512", ..shape(2_000) };
-        let slow = Shape { server_delay: 2_000_000, ..shape(2_000) };
-        let keyed = Shape { order: "keyed", ..shape(2_000) };
-        let unshed = Shape { limits: "shed_overload = false", ..shape(2_000) };
+        Case { name: "many-clients", shape }
+    }
+
+    fn all(ring: usize) -> Vec<Case> {
+        let many = || Case::many_clients(ring).shape;
+        let few = Shape { clients: 64, ..many() };
+        let keyed = Shape { order: "keyed", ..many() };
+        let unshed = Shape { limits: "shed_overload = false", ..many() };
+        let buffers = Shape { limits: "frames = 512", ..many() };
+        let slow = Shape { server_delay: 2_000_000, ..many() };
         vec![
-            Case { name: "few-clients", shape: shape(64) },
-            Case { name: "many-clients", shape: shape(2_000) },
+            Case { name: "few-clients", shape: few },
+            Case::many_clients(ring),
             Case { name: "keyed", shape: keyed },
             Case { name: "unshed", shape: unshed },
-            Case { name: "few-buffers", shape: few },
+            Case { name: "few-buffers", shape: buffers },
             Case { name: "slow-servers", shape: slow },
         ]
     }
@@ -129,12 +137,13 @@ impl Progress {
 }
 
 /// A world whose connections are translated, and what its loop can do.
-fn start(shape: &Shape, seed: u64) -> anyhow::Result<(World, f64)> {
+fn start(shape: &Shape, seed: u64, pace: Pace) -> anyhow::Result<(World, f64)> {
     let mut world = World::new(shape, seed)?;
     // Capacity is that of what is slower: the loop, or the servers' queue pairs.
     let delay = world.set_server_delay(0);
     world.translate_all()?;
     world.set_server_delay(delay);
+    world.set_pace(pace);
     world.set_source(Source::Closed, if delay == 0 { BUSY } else { BUSY_FAR });
     world.run_for(CAPACITY_NS / 2 + 4 * delay);
     let busy = measure(&mut world, CAPACITY_NS);
@@ -162,10 +171,12 @@ fn check(span: &Span, case: &Case) -> anyhow::Result<()> {
 pub(crate) fn sweep(
     cases: &[Case],
     args: &Args,
+    reference: &Rc<RefCell<Reference>>,
     progress: &mut Progress,
 ) -> anyhow::Result<Vec<Point>> {
     let mut repeated = Vec::new();
     for repetition in 0..args.repeat {
+        let seed = args.seed + u64::from(repetition);
         for case in cases {
             for &load in &args.loads {
                 progress.tell(&format!(
@@ -174,7 +185,7 @@ pub(crate) fn sweep(
                     repetition + 1,
                     args.repeat
                 ));
-                repeated.push(point(case, load, args, args.seed + u64::from(repetition))?);
+                repeated.push(point(case, load, args, seed, Pace::new(reference))?);
             }
         }
     }
@@ -186,8 +197,8 @@ pub(crate) fn sweep(
     Ok(points.into_iter().map(middle).collect())
 }
 
-fn point(case: &Case, load: f64, args: &Args, seed: u64) -> anyhow::Result<Point> {
-    let (mut world, capacity) = start(&case.shape, seed)?;
+fn point(case: &Case, load: f64, args: &Args, seed: u64, pace: Pace) -> anyhow::Result<Point> {
+    let (mut world, capacity) = start(&case.shape, seed, pace)?;
     offer(&mut world, load, capacity);
     world.run_for(args.span * 500_000);
     let span = measure(&mut world, args.span * 1_000_000);
@@ -209,12 +220,13 @@ fn middle(mut repetitions: Vec<Point>) -> Point {
 pub(crate) fn falling(
     cases: &[Case],
     args: &Args,
+    reference: &Rc<RefCell<Reference>>,
     progress: &mut Progress,
 ) -> anyhow::Result<Vec<Falling>> {
     let cases = cases.iter().filter(|_| args.parts > 0);
     let run = |case: &Case| {
         progress.tell(&format!("{}, load that falls", case.name));
-        let (mut world, capacity) = start(&case.shape, args.seed)?;
+        let (mut world, capacity) = start(&case.shape, args.seed, Pace::new(reference))?;
         offer(&mut world, 0.1, capacity);
         let quiet_ns = measure(&mut world, 50_000_000).whole.p50;
         let mut intervals = Vec::new();

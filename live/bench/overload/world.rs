@@ -1,4 +1,5 @@
-//! Everything around one real host, on a clock that only the host's own processor time moves.
+//! Everything around one real host, on a clock that only the host's own processor time moves, at the
+//! machine's pace.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,6 +21,7 @@ use rand_pcg::Pcg64;
 use tempfile::TempDir;
 
 use crate::ends::{BASE, Client, Mix, RKEY, SERVER, client_of, memory_len, pair};
+use crate::pace::Pace;
 use crate::rings::{FRAME_LEN_MAX, Packet, Rings};
 use crate::tally::Tally;
 use crate::wires::{Flight, Wires};
@@ -87,6 +89,8 @@ pub(crate) struct World {
     rng: Pcg64,
     /// What asking for the time costs.
     clock_cost: u64,
+    /// How fast the machine is, if that is taken into account.
+    pace: Option<Pace>,
     /// Where the journal is; it goes with this.
     _folder: TempDir,
 }
@@ -132,8 +136,14 @@ impl World {
             next_arrival: None,
             rng,
             clock_cost: clock_cost(),
+            pace: None,
             _folder: folder,
         })
+    }
+
+    /// Time is counted at this pace from now on.
+    pub(crate) fn set_pace(&mut self, pace: Pace) {
+        self.pace = Some(pace);
     }
 
     /// Operations come from there from now on. Of a closed loop, `outstanding` come at once.
@@ -187,6 +197,7 @@ impl World {
     pub(crate) fn run_for(&mut self, ns: u64) {
         let end = self.now + ns;
         while self.now < end {
+            self.pace.iter_mut().for_each(|pace| pace.look(self.now));
             self.deliver();
             let due = self.host.next_deadline().map(|at| at.0);
             if self.rings.are_empty() && due.is_none_or(|at| at > self.now) {
@@ -205,6 +216,7 @@ impl World {
         let from = thread_cpu_ns();
         self.host.turn(Nanos(self.now));
         let took = (thread_cpu_ns() - from).saturating_sub(self.clock_cost).max(1);
+        let took = self.pace.as_ref().map_or(took, |pace| pace.usual(took));
         self.now += took;
         self.tally.longest_turn = self.tally.longest_turn.max(took);
         self.rings.take_sent(&mut self.sent);
