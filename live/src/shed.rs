@@ -13,9 +13,15 @@ use qpmux_engine::Nanos;
 use qpmux_engine::wire::{Classified, classify};
 use tracing::warn;
 
-/// Time for which nothing is taken of a client that had its turn, ns: longer than what it has sent
-/// already waits at a port, shorter than the timeouts after which it sends again.
-const REST: u64 = 5_000_000;
+/// Time for which nothing is taken of a client that had its turn, ns, at least.
+const REST_LEAST: u64 = 5_000_000;
+/// The same at most: shorter than the usual timeout after which it sends again, 67 ms.
+const REST_LONGEST: u64 = 40_000_000;
+/// The same as a multiple of what a frame waits at a full port: what a client has sent already comes
+/// out of there while it rests, or the turn that it has next begins with what cannot be taken.
+const RESTS: u64 = 2;
+/// Frames that wait at a port, unless said otherwise.
+const ROOM: u64 = 1_024;
 /// Time between two looks at what was lost, ns.
 const PERIOD: u64 = 20_000_000;
 /// Full bursts in a row from which on more waits than the loop takes at once.
@@ -49,6 +55,10 @@ pub struct Shedder {
     /// Requests of a turn, while there are any.
     turn: Option<f64>,
     slots: Box<[Slot]>,
+    /// Frames that wait at the clients' port, at most.
+    room: u64,
+    /// Time for which a client rests, ns.
+    rest: u64,
     shed: u64,
     /// Full bursts in a row until now.
     full: u32,
@@ -58,6 +68,7 @@ pub struct Shedder {
 /// What is counted until the next look at what was lost.
 #[derive(Clone, Copy, Default, Debug)]
 struct Period {
+    from: u64,
     until: u64,
     /// Frames lost by the port before it.
     lost_before: u64,
@@ -72,6 +83,8 @@ impl Default for Shedder {
             enabled: true,
             turn: None,
             slots: vec![Slot::default(); 1 << SLOT_BITS].into(),
+            room: ROOM,
+            rest: REST_LEAST,
             shed: 0,
             full: 0,
             period: Period::default(),
@@ -84,6 +97,11 @@ impl Shedder {
     pub fn enable(&mut self, enabled: bool) {
         self.enabled = enabled;
         self.turn = None;
+    }
+
+    /// So many frames wait at the clients' port, at most.
+    pub fn set_room(&mut self, frames: usize) {
+        self.room = frames as u64;
     }
 
     /// Requests shed so far.
@@ -100,10 +118,14 @@ impl Shedder {
 
     /// The clients' port has lost so many frames so far.
     pub fn look(&mut self, now: Nanos, lost: u64) {
-        let Period { lost_before, taken, behind, .. } = self.period;
+        let Period { from, lost_before, taken, behind, .. } = self.period;
         let lost_now = lost.saturating_sub(lost_before);
-        self.period =
-            Period { until: now.0.saturating_add(PERIOD), lost_before: lost, ..Period::default() };
+        let until = now.0.saturating_add(PERIOD);
+        self.period = Period { from: now.0, until, lost_before: lost, ..Period::default() };
+        if behind {
+            let waits = now.0.saturating_sub(from).saturating_mul(self.room) / taken.max(1);
+            self.rest = waits.saturating_mul(RESTS).clamp(REST_LEAST, REST_LONGEST);
+        }
         self.turn = match self.turn {
             None => (lost_now > 0 && behind).then_some(TURN_FIRST),
             Some(turn) => {
@@ -138,7 +160,7 @@ impl Shedder {
         let index = layout.dest_qp.value().wrapping_mul(0x9e37_79b9) >> (32 - SLOT_BITS);
         let Some(slot) = self.slots.get_mut(index as usize) else { return false };
         if slot.rests_until <= now.0 {
-            if now.0.saturating_sub(slot.seen) > REST {
+            if now.0.saturating_sub(slot.seen) > self.rest {
                 slot.taken = 0;
             }
             slot.seen = now.0;
@@ -147,7 +169,7 @@ impl Shedder {
             if f64::from(slot.taken) <= turn.ceil() || !layout.opcode.starts_message() {
                 return false;
             }
-            (slot.taken, slot.rests_until) = (0, now.0.saturating_add(REST));
+            (slot.taken, slot.rests_until) = (0, now.0.saturating_add(self.rest));
         }
         self.shed += 1;
         if self.shed == 1 {
@@ -213,10 +235,27 @@ mod tests {
         let (mut shedder, one, other) = (overloaded(), request(7), request(8));
         let taken = (0..1_000).take_while(|_| !shedder.sheds(Nanos(MS), &one)).count();
         assert_eq!(taken, TURN_FIRST as usize);
-        assert!(shedder.sheds(Nanos(MS + REST - 1), &one));
-        assert!(!shedder.sheds(Nanos(MS + REST - 1), &other), "others have their own turns");
-        assert!(!shedder.sheds(Nanos(MS + REST), &one));
+        assert!(shedder.sheds(Nanos(MS + REST_LEAST - 1), &one));
+        assert!(!shedder.sheds(Nanos(MS + REST_LEAST - 1), &other), "others have their own turns");
+        assert!(!shedder.sheds(Nanos(MS + REST_LEAST), &one));
         assert_eq!(shedder.shed(), 2);
+    }
+
+    #[test]
+    fn clients_rest_until_what_they_have_sent_has_come_out_of_the_port() {
+        let rest = |room, taken, ms| {
+            let mut shedder = overloaded();
+            shedder.set_room(room);
+            shedder.took(taken, true);
+            shedder.look(Nanos(ms * MS), 2);
+            shedder.rest
+        };
+        let bursts = BACKLOG as usize * BURST_MAX;
+        // A thousand frames in a millisecond: a full port is empty after 16 ms.
+        assert_eq!(rest(16_000, 20_000 - bursts, 20), 32 * MS);
+        assert_eq!(rest(1_024, 20_000 - bursts, 20), REST_LEAST);
+        assert_eq!(rest(32_000, 1, 20), REST_LONGEST);
+        assert_eq!(rest(16_000, 40_000 - bursts, 40), 32 * MS);
     }
 
     #[test]

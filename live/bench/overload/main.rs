@@ -30,7 +30,7 @@ use runs::{Case, Progress, Results};
 
 /// Measure the live loop under more load than it can bear.
 ///
-/// Needs no network and no rights. A run with the defaults takes some ten minutes. All numbers but
+/// Needs no network and no rights. A run with the defaults takes some twenty minutes. All numbers but
 /// those of --json are ratios: a rate to the loop's capacity, a time to that of a quiet loop.
 #[derive(Parser, Debug)]
 #[command(name = "overload")]
@@ -49,11 +49,11 @@ struct Args {
     )]
     loads: Vec<f64>,
     /// Cases: all, or some of few-clients, many-clients, keyed, unshed,
-    /// few-buffers, slow-servers.
+    /// few-buffers, slow-servers, deep-rings.
     #[arg(long, value_delimiter = ',', value_name = "CASE", default_value = "all")]
     cases: Vec<String>,
     /// Emulated milliseconds that each load is measured for, after half as many.
-    #[arg(long, value_name = "MS", default_value_t = 600,
+    #[arg(long, value_name = "MS", default_value_t = 400,
         value_parser = clap::value_parser!(u64).range(1..=60_000))]
     span: u64,
     /// Frames that wait at a port, at most.

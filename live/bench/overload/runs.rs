@@ -18,6 +18,8 @@ use crate::world::{Shape, Source, World};
 pub(crate) const BUSY: usize = 384;
 /// The same where servers are far, and hold most of them.
 const BUSY_FAR: usize = 900;
+/// Frames that wait at a port where it has room for all that clients may send.
+const DEEP: usize = 32_768;
 /// Time for which it is measured, ns.
 pub(crate) const CAPACITY_NS: u64 = 100_000_000;
 
@@ -59,6 +61,7 @@ impl Case {
         let unshed = Shape { limits: "shed_overload = false", ..many() };
         let buffers = Shape { limits: "frames = 512", ..many() };
         let slow = Shape { server_delay: 2_000_000, ..many() };
+        let deep = Shape { ring: ring.max(DEEP), ..many() };
         vec![
             Case { name: "few-clients", shape: few },
             Case::many_clients(ring),
@@ -66,6 +69,7 @@ impl Case {
             Case { name: "unshed", shape: unshed },
             Case { name: "few-buffers", shape: buffers },
             Case { name: "slow-servers", shape: slow },
+            Case { name: "deep-rings", shape: deep },
         ]
     }
 

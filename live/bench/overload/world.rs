@@ -107,6 +107,7 @@ impl World {
         let rings = Rings::new(shape.ring);
         let mut host = Host::new(engine, rings.clone(), settings.frames());
         host.shedder().enable(settings.sheds_overload());
+        host.shedder().set_room(shape.ring);
         if let Some(place) = settings.journal_place(0) {
             host.set_journal(Writer::begin(place, &settings.engine_config(), new_log()?, None)?);
         }

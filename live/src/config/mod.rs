@@ -360,6 +360,12 @@ impl Settings {
         self.limits.shed_overload
     }
 
+    /// Frames that wait at a port, at most.
+    #[must_use]
+    pub fn frames_waiting_max(&self) -> usize {
+        self.dpdk.clone().unwrap_or_default().receive_descriptors.into()
+    }
+
     /// Buffer in the kernel, of each interface and direction, in bytes.
     #[must_use]
     pub fn socket_buffer_bytes(&self) -> usize {

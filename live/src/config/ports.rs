@@ -183,8 +183,8 @@ impl Settings {
             ("dpdk.receive_descriptors", dpdk.receive_descriptors),
             ("dpdk.send_descriptors", dpdk.send_descriptors),
         ] {
-            if !(64..=16_384).contains(&found) {
-                return wrong_value(key, &found, "64 to 16,384");
+            if !(64..=32_768).contains(&found) {
+                return wrong_value(key, &found, "64 to 32,768");
             }
         }
         if dpdk.isolate && !one {

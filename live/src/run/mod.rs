@@ -249,6 +249,7 @@ impl Run<'_> {
         let mut host = Host::new(engine, driver, self.settings.frames());
         host.beside().set_servers(self.settings.servers.clone());
         host.shedder().enable(self.settings.sheds_overload());
+        host.shedder().set_room(self.settings.frames_waiting_max());
         if let Some(journal) = journal {
             host.set_journal(journal);
         }
