@@ -17,8 +17,8 @@ use tracing::warn;
 const REST_LEAST: u64 = 5_000_000;
 /// The same at most: shorter than the usual timeout after which it sends again, 67 ms.
 const REST_LONGEST: u64 = 40_000_000;
-/// The same as a multiple of what a frame waits at a full port: what a client has sent already comes
-/// out of there while it rests, or the turn that it has next begins with what cannot be taken.
+/// The same as a multiple of what a frame waits at a full port: what a client has sent already
+/// comes out of there while it rests, or its next turn begins with what cannot be taken.
 const RESTS: u64 = 2;
 /// Frames that wait at a port, unless said otherwise.
 const ROOM: u64 = 1_024;

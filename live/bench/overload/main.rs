@@ -30,8 +30,8 @@ use runs::{Case, Progress, Results};
 
 /// Measure the live loop under more load than it can bear.
 ///
-/// Needs no network and no rights. A run with the defaults takes some twenty minutes. All numbers but
-/// those of --json are ratios: a rate to the loop's capacity, a time to that of a quiet loop.
+/// Needs no network and no rights. A run with the defaults takes some twenty minutes. All numbers
+/// but those of --json are ratios: a rate to the loop's capacity, a time to that of a quiet loop.
 #[derive(Parser, Debug)]
 #[command(name = "overload")]
 #[command(after_help = "Example:\n  cargo run --release -p qpmux-live --example overload -- \

@@ -1,6 +1,7 @@
 //! How fast the machine is meanwhile. What others do to its caches and its clock changes by a
-//! factor of two, within seconds, what a turn of the loop takes; so a loop of which nothing is asked
-//! but to do what it can runs in between, and time is counted as if that were always equally fast.
+//! factor of two, within seconds, what a turn of the loop takes. So a loop that is kept busy, and
+//! not more than that, runs in between, and time is counted as if that one were always equally
+//! fast.
 
 use std::cell::RefCell;
 use std::rc::Rc;

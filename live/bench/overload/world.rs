@@ -1,5 +1,5 @@
-//! Everything around one real host, on a clock that only the host's own processor time moves, at the
-//! machine's pace.
+//! Everything around one real host, on a clock that only the host's own processor time moves, at
+//! the machine's pace.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
