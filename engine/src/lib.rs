@@ -51,7 +51,6 @@ pub use build_error::BuildError;
 pub use config::{Config, ConfigError, Verify};
 pub use connections_report::{ConnectionReport, ConnectionState};
 pub use counters::{Counters, DeclineReason, DropReason, GeneratedKind, KeptReason, Tally};
-
 pub use engine::{BURST_MAX, Engine, Letter, ServerQpReport};
 pub use frame::{Frame, HEADROOM, Side, Token};
 pub use ids::{ClientId, DomainId, ServerQpId, ShardId};

@@ -68,6 +68,7 @@ pub struct Shedder {
 /// What is counted until the next look at what was lost.
 #[derive(Clone, Copy, Default, Debug)]
 struct Period {
+    /// Its begin and its end, ns.
     from: u64,
     until: u64,
     /// Frames lost by the port before it.

@@ -360,7 +360,7 @@ impl Settings {
         self.limits.shed_overload
     }
 
-    /// Frames that wait at a port, at most.
+    /// Frames that wait at a port, at most. Of interfaces nobody knows: what ports have by default.
     #[must_use]
     pub fn frames_waiting_max(&self) -> usize {
         self.dpdk.clone().unwrap_or_default().receive_descriptors.into()
